@@ -1,0 +1,39 @@
+# The table of instruction sets. Kernel files (csrc/cpu/**/kernels, csrc/ops/*/cpu) are compiled once for each,
+# in a namespace of its own; the rest of the code is built for the baseline processor.
+include_guard()
+
+set(FASTCONV_ISAS scalar)
+set(FASTCONV_FLAGS_scalar "")
+string(TOLOWER "${CMAKE_SYSTEM_PROCESSOR}" _processor)
+if(_processor MATCHES "^(x86_64|amd64)$")
+  list(APPEND FASTCONV_ISAS avx2 avx512)
+  set(FASTCONV_FLAGS_avx2 -mavx2 -mfma)
+  set(FASTCONV_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
+                            -mprefer-vector-width=512)
+  set(FASTCONV_HAS_X86 ON)
+endif()
+
+# No errno and no trapping maths: both would keep the compiler from vectorising plain loops. NaN and infinity
+# stay as IEEE has them.
+set(FASTCONV_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math)
+set(FASTCONV_WARNING_FLAGS -Wall -Wextra -Wno-psabi)
+# GCC 12's AVX-512 header initialises its "undefined" vectors with themselves and then warns of it.
+set(FASTCONV_KERNEL_WARNINGS $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+if(FASTCONV_WERROR)
+  list(APPEND FASTCONV_WARNING_FLAGS -Werror)
+endif()
+
+# fastconv_add_kernels(<target> <source>...): object files of the sources for every ISA, linked into <target>.
+function(fastconv_add_kernels target)
+  foreach(isa IN LISTS FASTCONV_ISAS)
+    string(TOUPPER ${isa} macro)
+    set(objects ${target}_${isa})
+    add_library(${objects} OBJECT ${ARGN})
+    target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/csrc ${PROJECT_SOURCE_DIR}/csrc/include)
+    target_compile_definitions(${objects} PRIVATE FC_ISA_NS=isa_${isa} FC_ISA_${macro}
+                                                  $<$<BOOL:${FASTCONV_HAS_X86}>:FASTCONV_HAS_X86>)
+    target_compile_options(${objects} PRIVATE ${FASTCONV_KERNEL_FLAGS} ${FASTCONV_FLAGS_${isa}}
+                                              ${FASTCONV_WARNING_FLAGS} ${FASTCONV_KERNEL_WARNINGS})
+    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+  endforeach()
+endfunction()

@@ -1,0 +1,76 @@
+// The extension module fastconv._core: error translation, the runtime's switches, and one bind function per op.
+#include <pybind11/pybind11.h>
+
+#include <new>
+
+#include "bindings/bindings.h"
+#include "core/memory.h"
+#include "cpu/isa.h"
+#include "cpu/threads.h"
+#include "fastconv_ops.inc"  // FC_FOR_EACH_OP(X), written by CMake from the list of ops
+
+namespace py = pybind11;
+using namespace fastconv;
+
+#define FC_DECLARE_BIND(op)          \
+    namespace fastconv::bindings {   \
+    void bind_##op(py::module_& m);  \
+    }
+FC_FOR_EACH_OP(FC_DECLARE_BIND)
+#undef FC_DECLARE_BIND
+
+namespace {
+
+// The Python class of the same name in fastconv.errors.
+py::object error_class(const char* name) { return py::module_::import("fastconv.errors").attr(name); }
+
+void raise_as(const char* name, const char* what) { PyErr_SetString(error_class(name).ptr(), what); }
+
+void translate(std::exception_ptr p) {
+    try {
+        if (p) std::rethrow_exception(p);
+    } catch (const ShapeError& e) {
+        raise_as("ShapeError", e.what());
+    } catch (const DTypeError& e) {
+        raise_as("DTypeError", e.what());
+    } catch (const DeviceError& e) {
+        raise_as("DeviceError", e.what());
+    } catch (const FormatError& e) {
+        raise_as("FormatError", e.what());
+    } catch (const Error& e) {
+        raise_as("FastconvError", e.what());
+    } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_MemoryError, "fastconv: out of memory");
+    }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m) {
+    m.doc() = "Native kernels of fastconv. Use fastconv.functional.";
+    py::register_exception_translator(translate);
+
+    m.attr("__version__") = FASTCONV_VERSION;
+    m.attr("compiler") = FASTCONV_COMPILER;
+    m.def("isa", [] { return name(active_isa()); });
+    m.def("available_isas", [] {
+        py::list isas;
+        for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512})
+            if (isa_available(isa)) isas.append(name(isa));
+        return isas;
+    });
+    m.def("get_num_threads", &num_threads);
+    m.def("set_num_threads", [](py::object n) { set_num_threads(bindings::to_int("set_num_threads", "n", n)); });
+    m.def("memory_stats", [] {
+        const PoolStats s = pool_stats();
+        py::dict d;
+        d["in_use"] = s.in_use;
+        d["cached"] = s.cached;
+        return d;
+    });
+    m.def("empty_cache", &pool_empty);
+
+#define FC_BIND(op) bindings::bind_##op(m);
+    FC_FOR_EACH_OP(FC_BIND)
+#undef FC_BIND
+}

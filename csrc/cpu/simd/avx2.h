@@ -1,0 +1,72 @@
+// 8 floats: AVX2 and FMA.
+#pragma once
+
+#include <immintrin.h>
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+using vf = __m256;
+using vm = __m256;   // the result of a comparison: all bits of a lane set or clear
+using vi = __m256i;  // 8 x int32
+inline constexpr int VL = 8;
+
+// Which of the first lanes take part in a load or store at the end of a row.
+struct Tail {
+    __m256i mask;
+};
+inline Tail tail(int64_t n) {
+    const int count = n >= VL ? VL : n <= 0 ? 0 : static_cast<int>(n);
+    return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))};
+}
+
+inline vf zero() { return _mm256_setzero_ps(); }
+inline vf set1(float x) { return _mm256_set1_ps(x); }
+inline vf load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+inline vf load(const float* p, Tail t) { return _mm256_maskload_ps(p, t.mask); }
+inline void store(float* p, vf v, Tail t) { _mm256_maskstore_ps(p, t.mask, v); }
+inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+// As maxps/minps: where the operands are unordered, the second one.
+inline vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
+inline vf min(vf a, vf b) { return _mm256_min_ps(a, b); }
+inline vf sqrt(vf a) { return _mm256_sqrt_ps(a); }
+inline vf abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline vm less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline vm unordered(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+// a where m, b elsewhere.
+inline vf select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+inline vf round_nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vi to_int(vf a) { return _mm256_cvtps_epi32(a); }
+// 2^e for integral e in [-126, 127].
+inline vf pow2(vi e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+}
+inline float sum(vf a) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+// Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
+inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
+    __m256 r[8], t[8];
+    for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * ldi);
+    for (int i = 0; i < 4; ++i) {
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; ++i) {
+        r[4 * i + 0] = _mm256_shuffle_ps(t[4 * i + 0], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i + 0], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        _mm256_storeu_ps(out + i * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+}  // namespace
+}  // namespace fastconv::FC_ISA_NS

@@ -1,0 +1,75 @@
+// 16 floats: AVX-512 F, BW, DQ, VL.
+#pragma once
+
+#include <immintrin.h>
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+using vf = __m512;
+using vm = __mmask16;  // the result of a comparison
+using vi = __m512i;    // 16 x int32
+inline constexpr int VL = 16;
+
+// Which of the first lanes take part in a load or store at the end of a row.
+struct Tail {
+    __mmask16 mask;
+};
+inline Tail tail(int64_t n) {
+    return {static_cast<__mmask16>(n >= VL ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u)};
+}
+
+inline vf zero() { return _mm512_setzero_ps(); }
+inline vf set1(float x) { return _mm512_set1_ps(x); }
+inline vf load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+inline vf load(const float* p, Tail t) { return _mm512_maskz_loadu_ps(t.mask, p); }
+inline void store(float* p, vf v, Tail t) { _mm512_mask_storeu_ps(p, t.mask, v); }
+inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+// As maxps/minps: where the operands are unordered, the second one.
+inline vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
+inline vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
+inline vf sqrt(vf a) { return _mm512_sqrt_ps(a); }
+inline vf abs(vf a) { return _mm512_abs_ps(a); }
+inline vm less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline vm unordered(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
+// a where m, b elsewhere.
+inline vf select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+inline vf round_nearest(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vi to_int(vf a) { return _mm512_cvtps_epi32(a); }
+// 2^e for integral e in [-126, 127].
+inline vf pow2(vi e) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(e, _mm512_set1_epi32(127)), 23));
+}
+inline float sum(vf a) { return _mm512_reduce_add_ps(a); }
+
+// Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
+inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
+    __m512 r[16], t[16];
+    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(in + i * ldi);
+    for (int i = 0; i < 8; ++i) {
+        t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 4; ++i) {
+        r[4 * i + 0] = _mm512_shuffle_ps(t[4 * i + 0], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm512_shuffle_ps(t[4 * i + 0], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; ++i) {
+        t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+    }
+    for (int i = 0; i < 4; ++i) {
+        _mm512_storeu_ps(out + (i + 0) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
+        _mm512_storeu_ps(out + (i + 8) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
+        _mm512_storeu_ps(out + (i + 4) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88));
+        _mm512_storeu_ps(out + (i + 12) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd));
+    }
+}
+
+}  // namespace
+}  // namespace fastconv::FC_ISA_NS

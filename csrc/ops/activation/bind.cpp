@@ -1,0 +1,43 @@
+#include "bindings/bindings.h"
+#include "ops/activation/activation.h"
+
+namespace fastconv::bindings {
+namespace {
+
+py::array forward(const std::string& kind, py::object input, double slope) {
+    const char* op = kind.c_str();
+    const Activation activation = activation_from_name(kind);
+    const ArrayIn x(op, "input", input);
+    require_float(op, "input", x.dtype());
+    ArrayOut y(op, x.dtype(), x.shape());
+    {
+        py::gil_scoped_release nogil;
+        activation_forward(activation, slope, x.view(), y.view());
+    }
+    return y.release();
+}
+
+py::array backward(const std::string& kind, py::object saved_array, py::object grad_output, double slope) {
+    const char* op = kind.c_str();
+    const Activation activation = activation_from_name(kind);
+    const ArrayIn saved(op, "saved", saved_array), dy(op, "grad_output", grad_output);
+    require_float(op, "saved", saved.dtype());
+    require_dtype(op, "grad_output", dy.dtype(), saved.dtype());
+    require_shape(op, "grad_output", dy.shape(), saved.shape());
+    ArrayOut dx(op, dy.dtype(), dy.shape());
+    {
+        py::gil_scoped_release nogil;
+        activation_backward(activation, slope, saved.view(), dy.view(), dx.view());
+    }
+    return dx.release();
+}
+
+}  // namespace
+
+void bind_activation(py::module_& m) {
+    m.def("activation", &forward, py::arg("kind"), py::arg("input"), py::arg("slope"));
+    m.def("activation_backward", &backward, py::arg("kind"), py::arg("saved"), py::arg("grad_output"),
+          py::arg("slope"));
+}
+
+}  // namespace fastconv::bindings

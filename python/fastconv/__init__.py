@@ -1,0 +1,59 @@
+"""fastconv: convolutional networks at the machine's limit, on NumPy alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._core import __version__, empty_cache, get_num_threads, memory_stats, set_num_threads
+from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
+from .random import manual_seed
+from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad, tensor
+
+if TYPE_CHECKING:
+    from . import functional as functional
+
+__all__ = [
+    "DTypeError",
+    "DeviceError",
+    "FastconvError",
+    "FormatError",
+    "ShapeError",
+    "Tensor",
+    "__version__",
+    "data",
+    "empty_cache",
+    "enable_grad",
+    "functional",
+    "get_num_threads",
+    "is_grad_enabled",
+    "load",
+    "manual_seed",
+    "memory_stats",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "save",
+    "set_num_threads",
+    "show_config",
+    "tensor",
+    "train",
+]
+
+# Loaded on first use, so that `import fastconv` stays cheap.
+_SUBMODULES = ("data", "functional", "models", "nn", "optim", "random", "train")
+_LAZY = {"save": "serialization", "load": "serialization", "show_config": "config"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

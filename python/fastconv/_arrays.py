@@ -1,0 +1,79 @@
+"""Arrays at the edge: whatever the caller holds goes in as NumPy and comes back as the same kind."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+NDArray: TypeAlias = np.ndarray[Any, Any]
+# A NumPy array, a fastconv Tensor, or any DLPack producer (torch, jax, cupy ...).
+ArrayLike: TypeAlias = Any
+
+LAYOUTS = ("NCHW", "NHWC")
+
+
+def from_dlpack(op: str, what: str, value: Any) -> NDArray:
+    """View a DLPack producer's memory as a NumPy array, without a copy."""
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise DTypeError(f"{op}: {what} cannot be read through DLPack: {error}") from error
+
+
+def to_kind_of(source: Any, result: NDArray) -> Any:
+    """`result` as an array of the library that `source` comes from (it must import DLPack)."""
+    namespace = getattr(source, "__array_namespace__", None)
+    if namespace is not None:
+        return namespace().from_dlpack(result)
+    module = sys.modules.get(type(source).__module__.partition(".")[0])
+    for home in (module, getattr(module, "dlpack", None)):
+        importer = getattr(home, "from_dlpack", None)
+        if importer is not None:
+            return importer(result)
+    return result
+
+
+def to_channels_last(op: str, value: NDArray) -> NDArray:
+    """An NCHW array seen as NHWC (a view)."""
+    if value.ndim != 4:
+        raise ShapeError(f"{op}: the array must have 4 dimensions, got {value.ndim}")
+    return value.transpose(0, 2, 3, 1)
+
+
+class Spatial:
+    """Which memory order a spatial op runs in.
+
+    `layout` is what the caller says. An NCHW array whose memory is channels-last (a transposed view) runs in
+    NHWC, and its results are channels-last views too, so that no reorder happens anywhere.
+    """
+
+    __slots__ = ("flipped", "layout")
+
+    def __init__(self, op: str, x: NDArray, layout: str) -> None:
+        if layout not in LAYOUTS:
+            raise ShapeError(f"{op}: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+        self.flipped = (
+            layout == "NCHW"
+            and x.ndim == 4
+            and not x.flags.c_contiguous
+            and x.transpose(0, 2, 3, 1).flags.c_contiguous
+        )
+        self.layout = "NHWC" if self.flipped else layout
+
+    def enter(self, value: NDArray) -> NDArray:
+        """A caller's array in the memory order that the op runs in."""
+        return value.transpose(0, 2, 3, 1) if self.flipped and value.ndim == 4 else value
+
+    def leave(self, value: NDArray) -> NDArray:
+        """A result in the caller's dimension order."""
+        return value.transpose(0, 3, 1, 2) if self.flipped and value.ndim == 4 else value
+
+    def size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A caller's shape in the order that the op runs in."""
+        if self.flipped and len(shape) == 4:
+            return (shape[0], shape[2], shape[3], shape[1])
+        return shape

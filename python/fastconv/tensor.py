@@ -1,0 +1,346 @@
+"""`Tensor`: an array that remembers how it was made, and the tape that differentiates it.
+
+Every differentiable function of `fastconv.functional` records one `Node` with a closure that computes the
+gradients of its inputs. `Tensor.backward` runs the closures in reverse order of recording and lets go of each
+as soon as it has run, so that saved activations are freed as the backward pass goes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ._arrays import NDArray, from_dlpack, to_kind_of
+from .errors import DeviceError, DTypeError, FastconvError, ShapeError
+
+# backward(gradient of the output, which inputs need one) -> a gradient or None for each input
+Backward = Callable[[NDArray, tuple[bool, ...]], Sequence[NDArray | None]]
+
+_recording = itertools.count()
+
+
+class _GradMode(threading.local):
+    enabled = True
+
+
+_grad_mode = _GradMode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on tensors that require gradients are recorded in this thread."""
+    return _grad_mode.enabled
+
+
+@contextmanager
+def _set_grad(enabled: bool) -> Iterator[None]:
+    before = _grad_mode.enabled
+    _grad_mode.enabled = enabled
+    try:
+        yield
+    finally:
+        _grad_mode.enabled = before
+
+
+def no_grad() -> Any:
+    """Context manager (or decorator, written `@fc.no_grad()`) inside which nothing is recorded."""
+    return _set_grad(False)
+
+
+def enable_grad() -> Any:
+    """Context manager that records again inside `no_grad`."""
+    return _set_grad(True)
+
+
+class Node:
+    """One recorded operation: its differentiable inputs and how to find their gradients."""
+
+    __slots__ = ("backward", "inputs", "needs", "number", "op")
+
+    def __init__(self, op: str, inputs: tuple[Tensor | None, ...], backward: Backward) -> None:
+        self.op = op
+        self.inputs = inputs
+        self.needs = tuple(t is not None and t.requires_grad for t in inputs)
+        self.backward: Backward | None = backward
+        self.number = next(_recording)
+
+    def run(self, gradient: NDArray, retain: bool) -> Sequence[NDArray | None]:
+        """The gradients of the inputs; without `retain`, what was saved for this is let go."""
+        if self.backward is None:
+            raise FastconvError(
+                f"backward: {self.op} was already differentiated and its saved arrays are freed; "
+                "pass retain_graph=True to the first backward"
+            )
+        gradients = self.backward(gradient, self.needs)
+        if not retain:
+            self.backward = None
+            self.inputs = ()
+        return gradients
+
+
+class Tensor:
+    """An array on a device that takes part in automatic differentiation.
+
+    Attributes:
+        shape, ndim, size, dtype: those of the NumPy array.
+        device: "cpu".
+        requires_grad: whether `backward` computes a gradient for it.
+        grad: the gradient (a Tensor of the same shape) after `backward`, or None. Only on leaves.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_node", "grad", "requires_grad")
+    # NumPy's operators step back, so that `array * tensor` is the Tensor's.
+    __array_priority__ = 1000
+    __array_ufunc__ = None
+
+    def __init__(self, data: Any, requires_grad: bool = False) -> None:
+        array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        if requires_grad and array.dtype.kind != "f":
+            raise DTypeError(f"tensor: only floating arrays can require gradients, got {array.dtype}")
+        self._array: NDArray = array
+        self.requires_grad = bool(requires_grad)
+        self.grad: Tensor | None = None
+        self._node: Node | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def size(self) -> int:
+        return self._array.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._array.dtype
+
+    @property
+    def device(self) -> str:
+        return "cpu"
+
+    @property
+    def is_leaf(self) -> bool:
+        return self._node is None
+
+    def numpy(self) -> NDArray:
+        """The array itself, not a copy."""
+        return self._array
+
+    def item(self) -> float:
+        """The value of a one-element tensor as a Python number."""
+        return self._array.item()  # type: ignore[no-any-return]
+
+    def detach(self) -> Tensor:
+        """The same memory outside the tape."""
+        return Tensor(self._array)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if dtype is None and not copy:
+            return self._array
+        return np.array(self._array, dtype=dtype, copy=True)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("a tensor that requires gradients cannot be exported; use detach()")
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._array.__dlpack_device__()  # type: ignore[return-value]
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._array, separator=", ", prefix="tensor(")
+        return f"tensor({text}, dtype={self.dtype}{', requires_grad=True' * self.requires_grad})"
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor with respect to every leaf that requires one to its `grad`.
+
+        Args:
+            gradient: gradient of the final result with respect to this tensor, of its shape; may be left out
+                for a one-element tensor, where it is 1.
+            retain_graph: keep what the operations saved, so that `backward` can run again.
+
+        Raises:
+            FastconvError: nothing was recorded, or it has been freed.
+            ShapeError: the gradient is missing for a larger tensor, or its shape differs.
+        """
+        if not self.requires_grad:
+            raise FastconvError(
+                "backward: this tensor does not require gradients and was not computed from one that does"
+            )
+        if gradient is None:
+            if self.size != 1:
+                raise ShapeError(
+                    f"backward: a gradient is needed for a tensor of shape {self.shape}; "
+                    "only one-element tensors have a default"
+                )
+            seed: NDArray = np.ones(self.shape, self.dtype)
+        else:
+            seed = np.asarray(gradient._array if isinstance(gradient, Tensor) else gradient)
+            if seed.shape != self.shape:
+                raise ShapeError(
+                    f"backward: the gradient must have shape {self.shape}, got {seed.shape}"
+                )
+            seed = seed.astype(self.dtype)
+        with _set_grad(False):
+            _run_tape(self, seed, retain_graph)
+
+    # Arithmetic and shape methods are those of fastconv.functional.
+
+    def __add__(self, other: Any) -> Tensor:
+        return _functional().add(self, other)  # type: ignore[no-any-return]
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _functional().mul(self, other)  # type: ignore[no-any-return]
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Tensor:
+        return _functional().mul(self, -1.0)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _functional().add(self, _functional().mul(other, -1.0))  # type: ignore[no-any-return]
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _functional().add(-self, other)  # type: ignore[no-any-return]
+
+    def __truediv__(self, other: float) -> Tensor:
+        if not isinstance(other, (int, float)):
+            raise DTypeError(f"a tensor can be divided by a number, got {type(other).__name__}")
+        return _functional().mul(self, 1.0 / other)  # type: ignore[no-any-return]
+
+    def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Sum over `dim` (an int, several, or None for all); see `functional.sum`."""
+        return _functional().sum(self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def mean(self, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Mean over `dim`; see `functional.mean`."""
+        return _functional().mean(self, dim, keepdim)  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same elements in another shape; see `functional.reshape`."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return _functional().reshape(self, sizes)  # type: ignore[no-any-return]
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Dimensions `start_dim` to `end_dim` joined into one; see `functional.flatten`."""
+        return _functional().flatten(self, start_dim, end_dim)  # type: ignore[no-any-return]
+
+
+def _functional() -> Any:
+    from . import functional
+
+    return functional
+
+
+def tensor(data: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = None) -> Tensor:
+    """A new Tensor with a copy of `data` (array, nested list or number).
+
+    Floating Python numbers and lists become float32; arrays keep their element type unless `dtype` says
+    otherwise.
+
+    Raises:
+        DeviceError: `device` is not "cpu".
+        DTypeError: an element type that no operation takes.
+    """
+    if device != "cpu":
+        raise DeviceError(f"tensor: device must be 'cpu', got {device!r}")
+    if isinstance(data, Tensor):
+        data = data.numpy()
+    elif hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
+        data = from_dlpack("tensor", "data", data)
+    is_array = isinstance(data, (np.ndarray, np.generic))
+    array = np.array(data, dtype=dtype, order="C")
+    if not is_array and dtype is None and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"tensor: data must be numbers, got {array.dtype}")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Tensor(array, requires_grad)
+
+
+def as_array(op: str, what: str, value: Any) -> NDArray:
+    """The NumPy array behind an argument; DTypeError for what is not an array."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, Tensor):
+        return value._array
+    if hasattr(value, "__dlpack__"):
+        return from_dlpack(op, what, value)
+    raise DTypeError(
+        f"{op}: {what} must be an array (NumPy, DLPack or fastconv.Tensor), got {type(value).__name__}"
+    )
+
+
+def finish(op: str, result: NDArray, inputs: tuple[Any, ...], backward: Backward | None) -> Any:
+    """Hand `result` to the caller as the kind of array that `inputs` are, recording `backward` if needed.
+
+    `inputs` are the arguments as the caller gave them, in the order of `backward`'s gradients; with
+    `backward` None the result is never differentiated.
+    """
+    other = None
+    has_tensor = records = False
+    for value in inputs:
+        if isinstance(value, Tensor):
+            has_tensor = True
+            records = records or value.requires_grad
+        elif other is None and value is not None and not isinstance(value, (np.ndarray, float, int)):
+            other = value
+    if not has_tensor:
+        return result if other is None else to_kind_of(other, result)
+    output = Tensor(result)
+    if records and backward is not None and _grad_mode.enabled:
+        tensors = tuple(v if isinstance(v, Tensor) else None for v in inputs)
+        output.requires_grad = True
+        output._node = Node(op, tensors, backward)
+    return output
+
+
+def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
+    """Reverse-mode differentiation: nodes run latest first, each once all its uses have been counted."""
+    if root._node is None:
+        _add_to_leaf(root, seed, fresh=True)
+        return
+    pending: dict[int, NDArray] = {root._node.number: seed}
+    owned: set[int] = set()  # nodes whose pending sum is our own array and may be added to in place
+    heap = [(-root._node.number, root._node)]
+    while heap:
+        _, node = heapq.heappop(heap)
+        gradient = pending.pop(node.number)
+        inputs = node.inputs
+        for source, g in zip(inputs, node.run(gradient, retain), strict=bool(inputs)):
+            if source is None or g is None or not source.requires_grad:
+                continue
+            if source._node is None:
+                _add_to_leaf(source, g, fresh=g is not gradient and not isinstance(g.base, np.ndarray))
+                continue
+            number = source._node.number
+            if number not in pending:
+                pending[number] = g
+                heapq.heappush(heap, (-number, source._node))
+            elif number in owned:
+                pending[number] += g
+            else:
+                pending[number] = pending[number] + g
+                owned.add(number)
+
+
+def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:
+    """Accumulate into `leaf.grad`, which never shares memory with another gradient."""
+    if leaf.grad is None:
+        leaf.grad = Tensor(g if fresh else g.copy())
+    else:
+        np.add(leaf.grad._array, g, out=leaf.grad._array)
