@@ -18,7 +18,7 @@ endif()
 set(FASTCONV_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math)
 set(FASTCONV_WARNING_FLAGS -Wall -Wextra -Wno-psabi)
 # GCC 12's AVX-512 header initialises its "undefined" vectors with themselves and then warns of it.
-set(FASTCONV_KERNEL_WARNINGS $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+set(FASTCONV_KERNEL_WARNINGS "$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
 if(FASTCONV_WERROR)
   list(APPEND FASTCONV_WARNING_FLAGS -Werror)
 endif()

@@ -5,7 +5,9 @@
 namespace fastconv::bindings {
 namespace {
 
-std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+std::string type_name(py::handle object) {
+    return Py_TYPE(object.ptr())->tp_name;
+}
 
 // The DType of a NumPy dtype, whatever its byte order.
 DType to_dtype(const char* op, const char* what, const py::dtype& dtype) {
@@ -16,7 +18,8 @@ DType to_dtype(const char* op, const char* what, const py::dtype& dtype) {
     if (kind == 'u' && size == 1) return DType::u8;
     if (kind == 'i' && size == 4) return DType::i32;
     if (kind == 'i' && size == 8) return DType::i64;
-    throw DTypeError(message(op, ": ", what, " must be float32 or float64 (or uint8, int32, int64 for indices), got ",
+    throw DTypeError(message(op, ": ", what,
+                             " must be float32 or float64 (or uint8, int32, int64 for indices), got ",
                              py::str(dtype).cast<std::string>()));
 }
 
@@ -44,7 +47,8 @@ TensorView view_of(const char* op, const char* what, const py::array& a) {
     TensorView view;
     view.dtype = to_dtype(op, what, a.dtype());
     if (a.ndim() > kMaxDims)
-        throw ShapeError(message(op, ": ", what, " has ", a.ndim(), " dimensions, at most ", kMaxDims, " work"));
+        throw ShapeError(
+            message(op, ": ", what, " has ", a.ndim(), " dimensions, at most ", kMaxDims, " work"));
     view.shape.ndim = static_cast<int>(a.ndim());
     for (int i = 0; i < view.shape.ndim; ++i) view.shape[i] = a.shape(i);
     view.data = const_cast<void*>(a.data());
@@ -74,9 +78,10 @@ ArrayInOut::ArrayInOut(const char* op, const char* what, py::handle object) {
     py::array a = as_numpy(op, what, object);
     view_ = view_of(op, what, a);
     if (!usable(a, kWritable))
-        throw ShapeError(message(op, ": ", what,
-                                 " is updated in place and must be a writable, C-contiguous, aligned array in native "
-                                 "byte order"));
+        throw ShapeError(
+            message(op, ": ", what,
+                    " is updated in place and must be a writable, C-contiguous, aligned array in native "
+                    "byte order"));
     owner_ = std::move(a);
 }
 
@@ -124,12 +129,13 @@ std::array<int64_t, 2> to_pair(const char* op, const char* what, py::handle valu
     if (PyTuple_Check(value.ptr()) || PyList_Check(value.ptr())) {
         const py::sequence s = py::reinterpret_borrow<py::sequence>(value);
         if (s.size() != 2)
-            throw ShapeError(message(op, ": ", what, " must be an integer or a pair (height, width), got ", s.size(),
-                                     " values"));
+            throw ShapeError(message(op, ": ", what, " must be an integer or a pair (height, width), got ",
+                                     s.size(), " values"));
         return {to_int(op, what, s[0]), to_int(op, what, s[1])};
     }
     if (PyBool_Check(value.ptr()) || !PyIndex_Check(value.ptr()))
-        throw DTypeError(message(op, ": ", what, " must be an integer or a pair (height, width) of integers, got ",
+        throw DTypeError(message(op, ": ", what,
+                                 " must be an integer or a pair (height, width) of integers, got ",
                                  type_name(value)));
     const int64_t both = to_int(op, what, value);
     return {both, both};
@@ -140,7 +146,8 @@ Shape to_shape(const char* op, const char* what, py::handle value) {
         throw DTypeError(message(op, ": ", what, " must be a sequence of integers, got ", type_name(value)));
     const py::sequence s = py::reinterpret_borrow<py::sequence>(value);
     if (s.size() > static_cast<size_t>(kMaxDims))
-        throw ShapeError(message(op, ": ", what, " has ", s.size(), " dimensions, at most ", kMaxDims, " work"));
+        throw ShapeError(
+            message(op, ": ", what, " has ", s.size(), " dimensions, at most ", kMaxDims, " work"));
     Shape shape;
     for (size_t i = 0; i < s.size(); ++i) shape[shape.ndim++] = to_int(op, what, s[i]);
     return shape;

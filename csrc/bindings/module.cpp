@@ -1,4 +1,5 @@
-// The extension module fastconv._core: error translation, the runtime's switches, and one bind function per op.
+// The extension module fastconv._core: error translation, the runtime's switches, and one bind function per
+// op.
 #include <pybind11/pybind11.h>
 
 #include <new>
@@ -12,9 +13,9 @@
 namespace py = pybind11;
 using namespace fastconv;
 
-#define FC_DECLARE_BIND(op)          \
-    namespace fastconv::bindings {   \
-    void bind_##op(py::module_& m);  \
+#define FC_DECLARE_BIND(op)         \
+    namespace fastconv::bindings {  \
+    void bind_##op(py::module_& m); \
     }
 FC_FOR_EACH_OP(FC_DECLARE_BIND)
 #undef FC_DECLARE_BIND
@@ -22,9 +23,13 @@ FC_FOR_EACH_OP(FC_DECLARE_BIND)
 namespace {
 
 // The Python class of the same name in fastconv.errors.
-py::object error_class(const char* name) { return py::module_::import("fastconv.errors").attr(name); }
+py::object error_class(const char* name) {
+    return py::module_::import("fastconv.errors").attr(name);
+}
 
-void raise_as(const char* name, const char* what) { PyErr_SetString(error_class(name).ptr(), what); }
+void raise_as(const char* name, const char* what) {
+    PyErr_SetString(error_class(name).ptr(), what);
+}
 
 void translate(std::exception_ptr p) {
     try {
@@ -60,7 +65,8 @@ PYBIND11_MODULE(_core, m) {
         return isas;
     });
     m.def("get_num_threads", &num_threads);
-    m.def("set_num_threads", [](py::object n) { set_num_threads(bindings::to_int("set_num_threads", "n", n)); });
+    m.def("set_num_threads",
+          [](py::object n) { set_num_threads(bindings::to_int("set_num_threads", "n", n)); });
     m.def("memory_stats", [] {
         const PoolStats s = pool_stats();
         py::dict d;

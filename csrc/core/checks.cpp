@@ -32,8 +32,8 @@ int64_t element_count(const char* op, const Shape& shape) {
 
 void require_ndim(const char* op, const char* what, const Shape& shape, int ndim) {
     if (shape.ndim != ndim)
-        throw ShapeError(message(op, ": ", what, " must have ", ndim, " dimensions, got ", shape.ndim, " (shape ",
-                                 to_string(shape), ")"));
+        throw ShapeError(message(op, ": ", what, " must have ", ndim, " dimensions, got ", shape.ndim,
+                                 " (shape ", to_string(shape), ")"));
 }
 
 void require_shape(const char* op, const char* what, const Shape& got, const Shape& expected) {

@@ -92,9 +92,7 @@ class Pool {
     std::mutex& mutex() { return mutex_; }
 
   private:
-    static Header* header(void* p) {
-        return reinterpret_cast<Header*>(static_cast<char*>(p) - kAlignment);
-    }
+    static Header* header(void* p) { return reinterpret_cast<Header*>(static_cast<char*>(p) - kAlignment); }
 
     static void* map(size_t capacity) noexcept {
         void* base = nullptr;
@@ -128,9 +126,17 @@ Pool& pool() {
 
 }  // namespace
 
-void* pool_alloc(size_t bytes) { return pool().alloc(bytes); }
-void pool_free(void* p) noexcept { pool().free(p); }
-void pool_empty() noexcept { pool().empty(); }
-PoolStats pool_stats() noexcept { return pool().stats(); }
+void* pool_alloc(size_t bytes) {
+    return pool().alloc(bytes);
+}
+void pool_free(void* p) noexcept {
+    pool().free(p);
+}
+void pool_empty() noexcept {
+    pool().empty();
+}
+PoolStats pool_stats() noexcept {
+    return pool().stats();
+}
 
 }  // namespace fastconv

@@ -50,6 +50,8 @@ class Workspace {
 };
 
 // Rounds `bytes` up to whole cache lines, for carving one workspace into parts.
-inline constexpr size_t round_to_line(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+inline constexpr size_t round_to_line(size_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 }  // namespace fastconv

@@ -28,8 +28,8 @@ int64_t window_output(const char* op, const char* name, const WindowAxis& a, boo
     check_axis(op, name, a);
     const int64_t padded = a.input + a.pad_begin + a.pad_end;
     if (a.extent() > padded)
-        throw ShapeError(message(op, ": a kernel of ", name, " ", a.kernel, " (dilation ", a.dilation, ", extent ",
-                                 a.extent(), ") does not fit the input of ", name, " ", a.input,
+        throw ShapeError(message(op, ": a kernel of ", name, " ", a.kernel, " (dilation ", a.dilation,
+                                 ", extent ", a.extent(), ") does not fit the input of ", name, " ", a.input,
                                  " with padding ", a.pad_begin, " + ", a.pad_end));
     const int64_t slack = padded - a.extent();
     int64_t outputs = (slack + (ceil_mode ? a.stride - 1 : 0)) / a.stride + 1;
@@ -41,15 +41,19 @@ int64_t transposed_output(const char* op, const char* name, const WindowAxis& a,
     check_axis(op, name, a);
     require_range(op, name, "output_padding", output_padding, 0);
     if (output_padding >= a.stride && output_padding >= a.dilation)
-        throw ShapeError(message(op, ": output_padding (", name, ") must be smaller than stride or dilation, got ",
-                                 output_padding, " with stride ", a.stride, " and dilation ", a.dilation));
+        throw ShapeError(message(op, ": output_padding (", name,
+                                 ") must be smaller than stride or dilation, got ", output_padding,
+                                 " with stride ", a.stride, " and dilation ", a.dilation));
     const int64_t size = (a.input - 1) * a.stride - a.pad_begin - a.pad_end + a.extent() + output_padding;
     if (size < 1)
-        throw ShapeError(message(op, ": the output ", name, " would be ", size, " (input ", a.input, ", stride ",
-                                 a.stride, ", padding ", a.pad_begin, " + ", a.pad_end, ", kernel ", a.kernel, ")"));
+        throw ShapeError(message(op, ": the output ", name, " would be ", size, " (input ", a.input,
+                                 ", stride ", a.stride, ", padding ", a.pad_begin, " + ", a.pad_end,
+                                 ", kernel ", a.kernel, ")"));
     return size;
 }
 
-int64_t same_padding_total(int64_t kernel, int64_t dilation) { return dilation * (kernel - 1); }
+int64_t same_padding_total(int64_t kernel, int64_t dilation) {
+    return dilation * (kernel - 1);
+}
 
 }  // namespace fastconv

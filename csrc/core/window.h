@@ -28,11 +28,14 @@ int64_t window_output(const char* op, const char* name, const WindowAxis& axis, 
 // Output size of the transposed window: (input - 1) * stride - pads + extent + output_padding.
 int64_t transposed_output(const char* op, const char* name, const WindowAxis& axis, int64_t output_padding);
 
-// Total padding of "same": the output has the input's size at stride 1. An odd total puts one more at the end.
+// Total padding of "same": the output has the input's size at stride 1. An odd total puts one more at the
+// end.
 int64_t same_padding_total(int64_t kernel, int64_t dilation);
 
 // Adaptive pooling: output `o` of `outputs` covers inputs [begin, end).
-inline int64_t adaptive_begin(int64_t o, int64_t input, int64_t outputs) { return o * input / outputs; }
+inline int64_t adaptive_begin(int64_t o, int64_t input, int64_t outputs) {
+    return o * input / outputs;
+}
 inline int64_t adaptive_end(int64_t o, int64_t input, int64_t outputs) {
     return ((o + 1) * input + outputs - 1) / outputs;
 }

@@ -56,8 +56,8 @@ Isa choose() {
     for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
         if (std::strcmp(forced, name(isa)) != 0) continue;
         if (!isa_available(isa))
-            throw DeviceError(message("FASTCONV_ISA=", forced, ": this machine or build cannot run it (best: ",
-                                      name(best), ")"));
+            throw DeviceError(message("FASTCONV_ISA=", forced,
+                                      ": this machine or build cannot run it (best: ", name(best), ")"));
         return isa;
     }
     throw DeviceError(message("FASTCONV_ISA must be scalar, avx2 or avx512, got '", forced, "'"));

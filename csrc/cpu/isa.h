@@ -16,17 +16,17 @@ Isa active_isa();
 
 // FC_ISA_PICK(fn): the active ISA's build of `fn`, which each ISA's namespace defines.
 #ifdef FASTCONV_HAS_X86
-#    define FC_ISA_DECLARE(signature)  \
-        namespace isa_scalar {         \
-        signature;                     \
-        }                              \
-        namespace isa_avx2 {           \
-        signature;                     \
-        }                              \
-        namespace isa_avx512 {         \
-        signature;                     \
+#    define FC_ISA_DECLARE(signature) \
+        namespace isa_scalar {        \
+        signature;                    \
+        }                             \
+        namespace isa_avx2 {          \
+        signature;                    \
+        }                             \
+        namespace isa_avx512 {        \
+        signature;                    \
         }
-#    define FC_ISA_PICK(fn)                                          \
+#    define FC_ISA_PICK(fn)                                                    \
         (::fastconv::active_isa() == ::fastconv::Isa::avx512 ? &isa_avx512::fn \
          : ::fastconv::active_isa() == ::fastconv::Isa::avx2 ? &isa_avx2::fn   \
                                                              : &isa_scalar::fn)

@@ -29,7 +29,9 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
-int num_threads() { return thread_count().load(std::memory_order_relaxed); }
+int num_threads() {
+    return thread_count().load(std::memory_order_relaxed);
+}
 
 void set_num_threads(int64_t n) {
     if (n < 1 || n > kMaxThreads)
@@ -48,7 +50,8 @@ void parallel_run(int64_t n, int64_t grain, void (*fn)(void*, int64_t, int64_t, 
     }
     const int used = static_cast<int>(std::min<int64_t>(threads, pieces));
 #pragma omp parallel for schedule(dynamic, 1) num_threads(used)
-    for (int64_t i = 0; i < pieces; ++i) fn(context, n * i / pieces, n * (i + 1) / pieces, omp_get_thread_num());
+    for (int64_t i = 0; i < pieces; ++i)
+        fn(context, n * i / pieces, n * (i + 1) / pieces, omp_get_thread_num());
 }
 
 }  // namespace fastconv

@@ -19,3 +19,74 @@ def activation(kind: str, input: NDArray, slope: float) -> NDArray: ...
 def activation_backward(
     kind: str, saved: NDArray, grad_output: NDArray, slope: float
 ) -> NDArray: ...
+
+# conv2d: stride, padding, dilation are an int or a pair (padding also "same" or "valid"); `algorithm` names one
+# of conv2d_candidates, "" picks the best.
+def conv2d(
+    input: NDArray,
+    weight: NDArray,
+    bias: NDArray | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    layout: str,
+    algorithm: str = "",
+) -> NDArray: ...
+def conv2d_input(
+    input_size: Any,
+    weight: NDArray,
+    grad_output: NDArray,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    layout: str,
+    algorithm: str = "",
+) -> NDArray: ...
+def conv2d_weight(
+    input: NDArray,
+    weight_size: Any,
+    grad_output: NDArray,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    layout: str,
+    algorithm: str = "",
+) -> NDArray: ...
+def conv2d_bias(grad_output: NDArray, layout: str) -> NDArray: ...
+def conv_transpose2d(
+    input: NDArray,
+    weight: NDArray,
+    bias: NDArray | None,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    layout: str,
+) -> NDArray: ...
+def conv_transpose2d_backward(
+    input: NDArray,
+    weight: NDArray,
+    grad_output: NDArray,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+    layout: str,
+    of_weight: bool,
+) -> NDArray: ...
+def conv2d_candidates(
+    input_size: Any,
+    weight_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    layout: str,
+    direction: str,
+    dtype: str = "float32",
+) -> list[tuple[str, str]]: ...

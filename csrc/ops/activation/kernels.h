@@ -10,7 +10,8 @@ namespace fastconv {
 template <class T>
 void activation_reference(Activation kind, double slope, const T* x, T* y, int64_t n);
 template <class T>
-void activation_backward_reference(Activation kind, double slope, const T* saved, const T* dy, T* dx, int64_t n);
+void activation_backward_reference(Activation kind, double slope, const T* saved, const T* dy, T* dx,
+                                   int64_t n);
 
 FC_ISA_DECLARE(void activation_f32(Activation kind, float slope, const float* x, float* y, int64_t n))
 FC_ISA_DECLARE(void activation_backward_f32(Activation kind, float slope, const float* saved, const float* dy,

@@ -6,5 +6,6 @@ the function, what it got and what it expects.
 """
 
 from .activation import relu
+from .conv import conv2d, conv2d_input, conv2d_weight, conv_transpose2d
 
-__all__ = ["relu"]
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "conv_transpose2d", "relu"]

@@ -30,7 +30,9 @@ inline vf normal_cdf(vf x) {
     return select(unordered(x, x), x, cdf);
 }
 
-inline vf gelu_tanh_argument(vf x) { return set1(0.79788456080f) * fma(x * x * x, set1(0.044715f), x); }
+inline vf gelu_tanh_argument(vf x) {
+    return set1(0.79788456080f) * fma(x * x * x, set1(0.044715f), x);
+}
 
 // Applies f to n elements, the last vector masked.
 template <class F>
@@ -58,17 +60,21 @@ void activation_f32(Activation kind, float slope, const float* x, float* y, int6
     const vf s = set1(slope);
     switch (kind) {
         // The second operand of max and min wins where x is NaN.
-        case Activation::relu: return map(x, y, n, [](vf v) { return max(zero(), v); });
-        case Activation::relu6: return map(x, y, n, [](vf v) { return min(set1(6.0f), max(zero(), v)); });
+        case Activation::relu:
+            return map(x, y, n, [](vf v) { return max(zero(), v); });
+        case Activation::relu6:
+            return map(x, y, n, [](vf v) { return min(set1(6.0f), max(zero(), v)); });
         case Activation::leaky_relu:
             return map(x, y, n, [s](vf v) { return select(less(v, zero()), v * s, v); });
-        case Activation::sigmoid: return map(x, y, n, [](vf v) { return sigmoid(v); });
-        case Activation::tanh: return map(x, y, n, [](vf v) { return tanh(v); });
-        case Activation::gelu: return map(x, y, n, [](vf v) { return v * normal_cdf(v); });
+        case Activation::sigmoid:
+            return map(x, y, n, [](vf v) { return sigmoid(v); });
+        case Activation::tanh:
+            return map(x, y, n, [](vf v) { return tanh(v); });
+        case Activation::gelu:
+            return map(x, y, n, [](vf v) { return v * normal_cdf(v); });
         case Activation::gelu_tanh:
-            return map(x, y, n, [](vf v) {
-                return set1(0.5f) * v * (set1(1.0f) + tanh(gelu_tanh_argument(v)));
-            });
+            return map(x, y, n,
+                       [](vf v) { return set1(0.5f) * v * (set1(1.0f) + tanh(gelu_tanh_argument(v))); });
     }
 }
 
@@ -84,7 +90,8 @@ void activation_backward_f32(Activation kind, float slope, const float* saved, c
             });
         case Activation::leaky_relu:
             return map2(saved, dy, dx, n, [s](vf v, vf g) { return select(less(zero(), v), g, g * s); });
-        case Activation::sigmoid: return map2(saved, dy, dx, n, [one](vf v, vf g) { return g * v * (one - v); });
+        case Activation::sigmoid:
+            return map2(saved, dy, dx, n, [one](vf v, vf g) { return g * v * (one - v); });
         case Activation::tanh:
             return map2(saved, dy, dx, n, [one](vf v, vf g) { return g * fma(zero() - v, v, one); });
         case Activation::gelu:

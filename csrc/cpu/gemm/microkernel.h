@@ -1,0 +1,54 @@
+// The register tile that every GEMM-like kernel ends in: MR rows by NV vectors, accumulated over one or more
+// segments of the reduction.
+#pragma once
+
+#include "cpu/gemm/blocking.h"
+
+namespace fastconv::FC_ISA_NS {
+
+// Where the result goes: row i of the tile is rows[i][0 .. columns).
+struct TileOut {
+    float* const* rows;
+    int64_t columns;           // (NV - 1) * VL < columns <= NV * VL
+    const float* column_bias;  // added to every row (readable for `columns` values), or null
+    const float* row_bias;     // row_bias[i] added to row i, or null
+    bool accumulate;           // add to what is there instead of overwriting it
+};
+
+// C[i][j] = sum over t < taps, k < depth of a[t * a_step + i][k] * b[(t * depth + k) * ldb + j].
+// Rows of A are contiguous in k, each behind its own pointer: a convolution's input pixels need no packing,
+// and a pixel in the padding points to zeros. B is packed, or any matrix with unit column stride; its last
+// vector is masked, so that nothing beyond `columns` is read.
+struct RowTile {
+    const float* const* a;
+    int64_t a_step;
+    int64_t taps;
+    int64_t depth;
+    const float* b;
+    int64_t ldb;
+};
+
+// C[i][j] = sum over segments s, k < s.depth of a[s.a + k * lda + i] * b[s.b + k * ldb + j].
+// A is read down its columns (lda apart): the weight gradient's reduction over runs of pixels.
+struct Segment {
+    int64_t a;
+    int64_t b;
+    int64_t depth;
+};
+struct ColumnTile {
+    const float* a;
+    int64_t lda;
+    const float* b;
+    int64_t ldb;
+    const Segment* segments;
+    int64_t count;
+};
+
+using RowKernel = void (*)(const RowTile&, const TileOut&);
+using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
+
+// The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
+RowKernel row_kernel(int rows, int nv);
+ColumnKernel column_kernel(int rows, int nv);
+
+}  // namespace fastconv::FC_ISA_NS

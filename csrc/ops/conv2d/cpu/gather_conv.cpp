@@ -1,0 +1,237 @@
+// Implicit GEMM for fprop and dgrad: tiles of pixels by output channels, the pixels read through pointers
+// (one per tap and pixel, zeros where the tap falls outside) or from copied patches.
+#include "cpu/gemm/microkernel.h"
+#include "cpu/layout/transpose.h"
+#include "cpu/parallel.h"
+#include "ops/conv2d/cpu/patches.h"
+#include "ops/conv2d/gather.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+inline int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+inline size_t lines(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+// How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
+struct Cut {
+    int64_t vectors, blocks;  // of a group's output channels
+    int64_t mr;               // rows of the tallest tile
+    int64_t depth, taps;      // as the microkernel sees them: patches have one tap
+    int64_t pixels;           // in all
+    int64_t block_pixels;     // of a work item
+    int64_t items;            // pixel blocks
+    int64_t parts;            // channel parts of a pixel block, so that few pixels still fill the threads
+
+    explicit Cut(const GatherConv& g) {
+        vectors = ceil_div(g.width, VL);
+        blocks = ceil_div(vectors, kMaxNV);
+        mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
+        depth = g.patches ? g.depth * g.tap_count : g.depth;
+        taps = g.patches ? 1 : g.tap_count;
+        pixels = g.n * g.rows * g.cols;
+        block_pixels = g.patches ? kPatchBlock : kPixelBlock;
+        const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
+        if (fit < block_pixels) block_pixels = fit;
+        block_pixels = block_pixels / mr * mr;
+        if (block_pixels < mr) block_pixels = mr;
+        items = ceil_div(pixels, block_pixels);
+        parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
+    }
+    int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
+    int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
+    int64_t first_column(int64_t block) const { return first_vector(block) * VL; }
+    int64_t columns(const GatherConv& g, int64_t block) const {
+        return least(g.width, first_column(block + 1)) - first_column(block);
+    }
+    int64_t packed_group() const { return taps * depth * vectors * VL; }
+    // Packed weights of a block start here; each row has nv * VL floats.
+    int64_t packed_block(int64_t group, int64_t block) const {
+        return group * packed_group() + taps * depth * first_column(block);
+    }
+};
+
+// Scratch of a worker: pointer table, output row pointers, patches, and a block of NHWC output to transpose.
+struct Scratch {
+    size_t table, rows, patches, output, total;
+    Scratch(const GatherConv& g, const Cut& cut) {
+        const size_t px = static_cast<size_t>(cut.block_pixels);
+        size_t at = 0;
+        table = at, at += lines(px * static_cast<size_t>(cut.taps) * sizeof(float*));
+        rows = at, at += lines(px * sizeof(float*));
+        patches = at, at += g.patches ? lines(px * static_cast<size_t>(cut.depth) * sizeof(float)) : 0;
+        output = at,
+        at += g.out_c != 1 ? lines(px * static_cast<size_t>(cut.vectors) * VL * sizeof(float)) : 0;
+        total = at;
+    }
+};
+
+// Packs output channels [column, column + columns) of a group: rows (tap, channel) of ldp floats each, or
+// (channel, tap) rows where patches are channel-major.
+void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t columns, int64_t ldp,
+                float* packed) {
+    const float* w = g.weight + group * g.weight_g + column * g.weight_o;
+    const int64_t taps = g.tap_count;
+    if (g.weight_c == g.weight_taps && taps == g.weight_taps && g.taps[0].index == 0) {
+        // fprop: an output's weights lie in one run of (channel, tap). Transpose pieces of it.
+        constexpr int64_t kPiece = 64;
+        float piece[kPiece * kMaxNR];
+        const int64_t length = g.depth * taps;
+        for (int64_t at = 0; at < length; at += kPiece) {
+            const int64_t count = least(kPiece, length - at);
+            transpose_f32(w + at, g.weight_o, piece, kMaxNR, columns, count);
+            for (int64_t e = 0; e < count; ++e) {
+                const int64_t c = (at + e) / taps, t = (at + e) % taps;
+                const int64_t row = g.channel_major ? at + e : t * g.depth + c;
+                copy_floats(packed + row * ldp, piece + e * kMaxNR, columns);
+            }
+        }
+        return;
+    }
+    for (int64_t t = 0; t < taps; ++t)
+        for (int64_t c = 0; c < g.depth; ++c) {
+            float* to = packed + (g.channel_major ? c * taps + t : t * g.depth + c) * ldp;
+            const float* from = w + c * g.weight_c + g.taps[t].index;
+            if (g.weight_o == 1)
+                copy_floats(to, from, columns);
+            else
+                for (int64_t o = 0; o < columns; ++o) to[o] = from[o * g.weight_o];
+        }
+}
+
+void pack_weights(const GatherConv& g, const Cut& cut, float* packed, int team) {
+    parallel_for(
+        g.groups * cut.blocks, 65536 / (cut.taps * cut.depth * kMaxNR) + 1,
+        [&](int64_t begin, int64_t end, int) {
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t group = item / cut.blocks, block = item % cut.blocks;
+                pack_block(g, group, cut.first_column(block), cut.columns(g, block), cut.nv(block) * VL,
+                           packed + cut.packed_block(group, block));
+            }
+        },
+        team);
+}
+
+// Fills the pointer table [tile][tap][mr] of pixels [m0, m1).
+void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1,
+                     const float** table, float* patches, const float* zeros) {
+    PixelWalk at(m0, g.rows, g.cols);
+    const float* in = g.in + group * g.depth;
+    for (int64_t m = m0; m < m1; ++m, at.next()) {
+        const int64_t e = m - m0;
+        const float** slot = table + e / cut.mr * cut.taps * cut.mr + e % cut.mr;
+        if (g.patches) {
+            float* row = patches + e * cut.depth;
+            copy_patch(g, g.in, group, at.n, at.i, at.j, row);
+            *slot = row;
+            continue;
+        }
+        const float* image = in + at.n * g.in_n;
+        const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
+        for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr) {
+            const int64_t h = h0 + g.taps[t].dh, w = w0 + g.taps[t].dw;
+            const bool inside = h >= 0 && h < g.h && w >= 0 && w < g.w;
+            *slot = inside ? image + h * g.in_h + w * g.in_w : zeros;
+        }
+    }
+}
+
+// Writes a block of NHWC results to an output of another layout.
+void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channel, int64_t columns,
+             int64_t m0, int64_t m1) {
+    const bool dense = g.out_w == 1 && g.out_h == g.cols;
+    PixelWalk at(m0, g.rows, g.cols);
+    for (int64_t m = m0; m < m1;) {
+        // A run of pixels whose results are neighbours in the output: to the image's end, or to the row's.
+        const int64_t left = dense ? (g.rows - at.i) * g.cols - at.j : g.cols - at.j;
+        const int64_t run = least(m1 - m, left);
+        float* to = g.out + at.n * g.out_n + channel * g.out_c + at.i * g.out_h + at.j * g.out_w;
+        const float* from = block + (m - m0) * ld;
+        if (g.out_w == 1)
+            transpose_f32(from, ld, to, g.out_c, run, columns);
+        else
+            for (int64_t c = 0; c < columns; ++c)
+                for (int64_t e = 0; e < run; ++e) to[c * g.out_c + e * g.out_w] = from[e * ld + c];
+        m += run;
+        at = PixelWalk(m < m1 ? m : m0, g.rows, g.cols);
+    }
+}
+
+void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t part,
+              const float* packed, char* scratch, const float* zeros) {
+    const float** table = reinterpret_cast<const float**>(scratch + layout.table);
+    float** rows = reinterpret_cast<float**>(scratch + layout.rows);
+    float* patches = reinterpret_cast<float*>(scratch + layout.patches);
+    float* output = reinterpret_cast<float*>(scratch + layout.output);
+    const bool direct = g.out_c == 1;
+    const int64_t m0 = item * cut.block_pixels, m1 = least(cut.pixels, m0 + cut.block_pixels);
+    const int64_t block0 = part * cut.blocks / cut.parts, block1 = (part + 1) * cut.blocks / cut.parts;
+    const int64_t ld = cut.vectors * VL;
+
+    if (direct) {
+        PixelWalk at(m0, g.rows, g.cols);
+        for (int64_t m = m0; m < m1; ++m, at.next())
+            rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
+    }
+    for (int64_t group = 0; group < g.groups; ++group) {
+        point_at_pixels(g, cut, group, m0, m1, table, patches, zeros);
+        for (int64_t block = block0; block < block1; ++block) {
+            const int64_t column = cut.first_column(block), channel = group * g.width + column;
+            const int nv = cut.nv(block);
+            const RowKernel full = row_kernel(static_cast<int>(cut.mr), nv);
+            for (int64_t m = m0; m < m1; m += cut.mr) {
+                const int64_t count = least(cut.mr, m1 - m);
+                float* to[kMaxMR];
+                for (int64_t i = 0; i < count; ++i)
+                    to[i] = direct ? rows[m - m0 + i] + channel : output + (m - m0 + i) * ld + column;
+                const RowTile tile{table + (m - m0) * cut.taps,
+                                   cut.mr,
+                                   cut.taps,
+                                   cut.depth,
+                                   packed + cut.packed_block(group, block),
+                                   nv * VL};
+                const TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr,
+                                  false};
+                (count == cut.mr ? full : row_kernel(static_cast<int>(count), nv))(tile, out);
+            }
+        }
+        if (!direct) {
+            const int64_t from = cut.first_column(block0);
+            const int64_t columns = least(g.width, cut.first_column(block1)) - from;
+            scatter(g, output + from, ld, group * g.width + from, columns, m0, m1);
+        }
+    }
+}
+
+}  // namespace
+
+GatherSizes gather_sizes(const GatherConv& g) {
+    const Cut cut(g);
+    return {static_cast<size_t>(g.groups * cut.packed_group()) * sizeof(float), Scratch(g, cut).total,
+            static_cast<size_t>(g.depth) * sizeof(float)};
+}
+
+void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros, int team) {
+    const Cut cut(g);
+    const Scratch layout(g, cut);
+    zero_floats(zeros, g.depth);
+    pack_weights(g, cut, packed, team);
+    // One item is at least this many multiply-adds, or it is not worth a hand-over.
+    const int64_t work = cut.block_pixels * cut.taps * cut.depth * g.width * g.groups / cut.parts + 1;
+    parallel_for(
+        cut.items * cut.parts, 100000 / work + 1,
+        [&](int64_t begin, int64_t end, int worker) {
+            char* mine = scratch + static_cast<size_t>(worker) * layout.total;
+            for (int64_t i = begin; i < end; ++i)
+                run_item(g, cut, layout, i / cut.parts, i % cut.parts, packed, mine, zeros);
+        },
+        team);
+}
+
+}  // namespace fastconv::FC_ISA_NS

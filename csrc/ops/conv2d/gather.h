@@ -1,0 +1,125 @@
+// The form that every float32 convolution direction is brought into before it reaches the per-ISA kernels:
+//
+//   out[n, i, j, o] = bias[o] + sum over taps t, channels c of
+//                     in[n, i * step_h + dh[t], j * step_w + dw[t], c] * weight[t, c, o]
+//
+// with zeros outside the input. fprop has one tap for each filter position. dgrad of stride s splits into s x
+// s residue classes of output pixels; within a class the taps that reach it are a dense convolution of stride
+// 1 over dy, so that no zero is ever multiplied.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa.h"
+
+namespace fastconv {
+
+struct Tap {
+    int64_t dh, dw;  // offset in the input
+    int64_t index;   // r * S + s: its place in the weight array
+};
+
+// Consecutive taps whose input pixels are neighbours in a row: copied as one piece.
+struct TapRun {
+    int64_t first, count;
+    int64_t dh, dw;
+};
+
+struct GatherConv {
+    // Input sizes and element strides; channel stride 1 unless `patches`.
+    const float* in;
+    int64_t n, h, w;
+    int64_t in_n, in_c, in_h, in_w;
+
+    int64_t groups, depth, width;  // depth input and width output channels per group
+    const Tap* taps;               // ordered by (dh, dw)
+    int64_t tap_count;
+    const TapRun* runs;
+    int64_t run_count;
+    int64_t step_h, step_w;
+
+    // Output grid and element strides.
+    int64_t rows, cols;
+    float* out;
+    int64_t out_n, out_c, out_h, out_w;
+    const float* bias;  // groups * width values, or null
+
+    // The weight of (group, output o, input c, tap index) is at g * weight_g + o * weight_o + c * weight_c +
+    // index.
+    const float* weight;
+    int64_t weight_g, weight_o, weight_c;
+    int64_t weight_taps;  // R * S
+
+    // Copy each pixel's patch into a row first: for few channels, where a pointer per tap would cost more
+    // than the arithmetic behind it. With `channel_major` the row is ordered (channel, tap), which suits NCHW
+    // input.
+    bool patches, channel_major;
+};
+
+struct GatherWgrad {
+    const float* x;
+    int64_t n, h, w;
+    int64_t in_n, in_c, in_h, in_w;
+    const float* dy;  // NHWC, groups * width channels
+    int64_t groups, depth, width;
+    const Tap* taps;
+    int64_t tap_count;
+    const TapRun* runs;
+    int64_t run_count;
+    int64_t step_h, step_w;
+    int64_t rows, cols;
+    int64_t weight_taps;
+    bool patches, channel_major;
+    // The reduction over image rows is cut into `splits` parts, a number that depends on shapes only; their
+    // partial sums are added in order.
+    int64_t splits;
+};
+
+// Sizes in bytes of what the caller allocates: packed weights (shared), scratch of one worker, a row of
+// zeros.
+struct GatherSizes {
+    size_t packed, scratch, zeros;
+};
+struct WgradSizes {
+    size_t partial, scratch;
+};
+
+FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
+FC_ISA_DECLARE(void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros, int team))
+FC_ISA_DECLARE(WgradSizes wgrad_sizes(const GatherWgrad& g))
+FC_ISA_DECLARE(void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight, int team))
+
+// 1x1 convolutions of NCHW arrays: y[n, o, :] = weight[o, :] x[n, :, :], lanes along the pixels. The input
+// pixel of output (i, j) is (i * step_h, j * step_w).
+struct PointwiseNchw {
+    const float* x;
+    const float* weight;  // groups x width x depth
+    const float* bias;    // or null
+    float* y;
+    int64_t n, groups, depth, width;
+    int64_t h, w, step_h, step_w, rows, cols;
+};
+FC_ISA_DECLARE(size_t pointwise_scratch(const PointwiseNchw& g))
+FC_ISA_DECLARE(void pointwise_run(const PointwiseNchw& g, char* scratch, int team))
+
+// Depthwise convolution of NHWC arrays; packed weights are [tap][channel].
+struct DepthwiseNhwc {
+    int64_t n, c, h, w, p, q, r, s;
+    int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int64_t splits;  // wgrad: parts of the reduction, as above
+};
+FC_ISA_DECLARE(void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed,
+                                        const float* bias, float* y))
+FC_ISA_DECLARE(void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy,
+                                        const float* bias, float* dx))
+// partial: splits x taps x c floats; dweight: [channel][tap].
+FC_ISA_DECLARE(void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
+                                        float* partial, float* dweight))
+
+// dbias[k] = sum over the other dimensions of dy; `partial` holds bias_grad_partials() x k floats.
+FC_ISA_DECLARE(int64_t bias_grad_partials(bool nchw, int64_t n, int64_t pixels))
+FC_ISA_DECLARE(void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float* dy,
+                                  float* partial, float* dbias))
+
+}  // namespace fastconv

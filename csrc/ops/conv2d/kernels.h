@@ -1,0 +1,36 @@
+// The implementations that conv2d.cpp chooses among. Those that need scratch memory allocate it before they
+// start; the per-ISA kernels below them neither allocate nor throw.
+#pragma once
+
+#include "ops/conv2d/conv2d.h"
+
+namespace fastconv {
+
+// reference.cpp: plain loops, float32 and float64, both layouts.
+template <class T>
+void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, const T* bias, T* y);
+template <class T>
+void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx);
+template <class T>
+void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw);
+template <class T>
+void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias);
+
+// implicit_gemm.cpp: any float32 convolution.
+void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+
+// pointwise.cpp: 1x1 convolution of stride 1 on NCHW arrays, as a GEMM whose lanes are pixels.
+void pointwise_nchw_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void pointwise_nchw_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+
+// depthwise.cpp: one filter a channel.
+void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+
+// bias_grad.cpp
+void bias_grad_f32(const Conv2dProblem& p, const float* dy, float* dbias);
+
+}  // namespace fastconv

@@ -1,0 +1,114 @@
+"""Convolution cases: geometry that is small enough for plain loops, each with the corner that it covers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Conv2dCase:
+    name: str
+    x: tuple[int, int, int, int]  # N, C, H, W
+    k: int
+    kernel: tuple[int, int]
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+    bias: bool = True
+
+    @property
+    def weight(self) -> tuple[int, int, int, int]:
+        return (self.k, self.x[1] // self.groups, *self.kernel)
+
+    @property
+    def geometry(self) -> tuple[Any, Any, Any, int]:
+        return (self.stride, self.padding, self.dilation, self.groups)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+C = Conv2dCase
+CASES = [
+    C("lenet_c1", (3, 1, 28, 28), 6, (5, 5), padding=2),
+    C("lenet_c2", (3, 6, 14, 14), 16, (5, 5)),
+    C("one_pixel", (1, 1, 1, 1), 1, (1, 1)),
+    C("one_channel_in_many_out", (2, 1, 9, 8), 70, (3, 3), padding=1, bias=False),
+    C("stem_7x7", (2, 3, 23, 23), 64, (7, 7), stride=2, padding=3, bias=False),
+    C("alexnet_c1", (1, 3, 47, 47), 20, (11, 11), stride=4, padding=2),
+    C("3x3", (2, 16, 10, 10), 16, (3, 3), padding=1),
+    C("3x3_c32_k64", (1, 32, 14, 14), 64, (3, 3), padding=1, bias=False),
+    C("3x3_c64_k130", (1, 64, 7, 7), 130, (3, 3), padding=1),
+    C("3x3_odd_channels", (2, 19, 11, 9), 37, (3, 3), padding=1),
+    C("3x3_stride2", (2, 17, 15, 15), 33, (3, 3), stride=2, padding=1),
+    C("3x3_stride3", (1, 16, 14, 13), 16, (3, 3), stride=3, padding=1),
+    C("stride_beyond_kernel", (2, 18, 13, 13), 5, (2, 2), stride=3),
+    C("1x1", (2, 24, 9, 9), 40, (1, 1)),
+    C("1x1_many", (1, 96, 12, 12), 160, (1, 1), bias=False),
+    C("1x1_stride2", (2, 20, 11, 12), 36, (1, 1), stride=2),
+    C("1x1_padding", (1, 20, 6, 6), 8, (1, 1), padding=1),
+    C("1x1_few_channels", (2, 3, 8, 8), 5, (1, 1)),
+    C("1x1_groups", (2, 12, 7, 7), 20, (1, 1), groups=4),
+    C("tall_kernel", (1, 18, 12, 9), 10, (5, 1), padding=(2, 0)),
+    C("wide_kernel", (1, 4, 9, 14), 10, (1, 7), padding=(0, 3)),
+    C("uneven_stride", (1, 16, 13, 16), 12, (3, 3), stride=(1, 2), padding=(0, 1)),
+    C("dilation2", (2, 17, 13, 13), 12, (3, 3), padding=2, dilation=2),
+    C("dilation_uneven", (1, 5, 14, 15), 6, (3, 2), padding=(3, 1), dilation=(3, 2)),
+    C("dilation_stride", (1, 20, 16, 16), 9, (3, 3), stride=2, padding=3, dilation=3),
+    C("groups2", (2, 8, 9, 9), 6, (3, 3), padding=1, groups=2),
+    C("groups_wide", (1, 40, 8, 8), 48, (3, 3), padding=1, groups=2),
+    C("groups_32x4", (1, 128, 7, 7), 128, (3, 3), padding=1, groups=32),
+    C("depthwise", (2, 21, 10, 10), 21, (3, 3), padding=1, groups=21),
+    C("depthwise_stride2", (1, 32, 11, 11), 32, (3, 3), stride=2, padding=1, groups=32),
+    C("depthwise_5x5_dilated", (1, 18, 13, 12), 18, (5, 5), padding=4, dilation=2, groups=18),
+    C("depth_multiplier", (2, 6, 9, 9), 18, (3, 3), padding=1, groups=6),
+    C("padding_beyond_kernel", (1, 16, 4, 4), 16, (3, 3), padding=5),
+    C("kernel_is_input", (2, 17, 6, 5), 11, (6, 5)),
+    C("kernel_larger_than_input", (1, 16, 3, 3), 8, (5, 5), padding=2),
+    C("large_kernel", (1, 2, 12, 12), 3, (9, 9), padding=4),
+    C("same_odd", (1, 17, 8, 9), 6, (3, 5), padding="same"),
+    C("same_even", (1, 16, 8, 9), 6, (4, 2), padding="same"),
+    C("same_dilated", (1, 3, 11, 9), 6, (4, 3), padding="same", dilation=2),
+    C("valid", (1, 16, 8, 8), 6, (3, 3), padding="valid"),
+    C("batch_17", (17, 16, 5, 5), 16, (3, 3), padding=1),
+]
+
+
+@dataclass(frozen=True)
+class ConvTranspose2dCase:
+    name: str
+    x: tuple[int, int, int, int]  # N, C, H, W
+    k: int
+    kernel: tuple[int, int]
+    stride: Any = 1
+    padding: Any = 0
+    output_padding: Any = 0
+    groups: int = 1
+    dilation: Any = 1
+
+    @property
+    def weight(self) -> tuple[int, int, int, int]:
+        return (self.x[1], self.k // self.groups, *self.kernel)
+
+    @property
+    def geometry(self) -> tuple[Any, Any, Any, int, Any]:
+        return (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+T = ConvTranspose2dCase
+TRANSPOSED = [
+    T("unit", (2, 5, 6, 7), 4, (3, 3)),
+    T("stride2", (2, 16, 5, 5), 8, (4, 4), stride=2, padding=1),
+    T("stride2_output_padding", (1, 17, 5, 6), 9, (3, 3), stride=2, padding=1, output_padding=1),
+    T("kernel_below_stride", (1, 16, 4, 4), 6, (2, 2), stride=3, output_padding=(2, 1)),
+    T("groups", (2, 8, 5, 5), 12, (3, 3), stride=2, groups=4),
+    T("depthwise", (1, 20, 5, 5), 20, (3, 3), stride=2, padding=1, groups=20),
+    T("dilation", (1, 6, 5, 5), 6, (3, 3), stride=2, padding=2, output_padding=1, dilation=2),
+    T("1x1", (2, 24, 6, 6), 10, (1, 1)),
+    T("uneven", (1, 3, 4, 6), 5, (3, 5), stride=(2, 1), padding=(1, 2), output_padding=(1, 0)),
+]
