@@ -90,3 +90,14 @@ def conv2d_candidates(
     direction: str,
     dtype: str = "float32",
 ) -> list[tuple[str, str]]: ...
+
+# linear
+def linear(input: NDArray, weight: NDArray, bias: NDArray | None) -> NDArray: ...
+def linear_backward(
+    input: NDArray,
+    weight: NDArray,
+    grad_output: NDArray,
+    needs_input: bool,
+    needs_weight: bool,
+    needs_bias: bool,
+) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...

@@ -7,5 +7,6 @@ the function, what it got and what it expects.
 
 from .activation import relu
 from .conv import conv2d, conv2d_input, conv2d_weight, conv_transpose2d
+from .linear import linear
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "conv_transpose2d", "relu"]
+__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "conv_transpose2d", "linear", "relu"]

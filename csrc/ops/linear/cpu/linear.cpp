@@ -1,0 +1,169 @@
+// The three products of a linear layer on the shared microkernel. Only the forward pass packs anything: its
+// reduction runs along the weights' rows, where the others find unit-stride columns as they are.
+#include "ops/linear/linear.h"
+
+#include "cpu/gemm/microkernel.h"
+#include "cpu/layout/transpose.h"
+#include "cpu/parallel.h"
+#include "ops/linear/kernels.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+constexpr int64_t kFewRows = 4;       // at most: dot products instead of packing the weights
+constexpr int64_t kRowBlock = 48;     // rows of a work item
+constexpr int64_t kDepthBlock = 256;  // reduction length between two visits to the result
+
+inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+inline int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+// A width cut into blocks of about equally many vectors.
+struct Blocks {
+    int64_t width, vectors, count;
+    explicit Blocks(int64_t width_)
+        : width(width_), vectors(ceil_div(width, VL)), count(ceil_div(vectors, kMaxNV)) {}
+    int64_t first(int64_t b) const { return b * vectors / count * VL; }
+    int nv(int64_t b) const { return static_cast<int>((b + 1) * vectors / count - b * vectors / count); }
+    int64_t columns(int64_t b) const { return least(width, first(b + 1)) - first(b); }
+};
+
+// y[o] = x . w[o] for outputs [o0, o1), four at a time so that the sums do not wait for one another.
+void dot_rows(const LinearProblem& p, const float* x, const float* w, const float* bias, float* y, int64_t o0,
+              int64_t o1) {
+    for (int64_t o = o0; o < o1; o += 4) {
+        const int64_t count = least(4, o1 - o);
+        vf acc[4] = {zero(), zero(), zero(), zero()};
+        const float* rows[4];
+        for (int64_t e = 0; e < 4; ++e) rows[e] = w + (o + (e < count ? e : 0)) * p.in;
+        for (int64_t i = 0; i < p.in; i += VL) {
+            const Tail t = tail(p.in - i);
+            const vf v = load(x + i, t);
+#pragma GCC unroll 4
+            for (int e = 0; e < 4; ++e) acc[e] = fma(v, load(rows[e] + i, t), acc[e]);
+        }
+        for (int64_t e = 0; e < count; ++e) y[o + e] = sum(acc[e]) + (bias ? bias[o + e] : 0.0f);
+    }
+}
+
+}  // namespace
+
+int64_t linear_packed_floats(const LinearProblem& p) {
+    return p.rows <= kFewRows ? 0 : Blocks(p.out).vectors * VL * p.in;
+}
+
+void linear_forward_run(const LinearProblem& p, const float* x, const float* w, const float* bias,
+                        float* packed, float* y) {
+    if (!packed) {
+        parallel_for(p.out, 65536 / (p.in + 1) + 4, [&](int64_t begin, int64_t end, int) {
+            for (int64_t n = 0; n < p.rows; ++n)
+                dot_rows(p, x + n * p.in, w, bias, y + n * p.out, begin, end);
+        });
+        return;
+    }
+    const Blocks blocks(p.out);
+    parallel_for(blocks.count, 65536 / (p.in * kMaxNR) + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t b = begin; b < end; ++b)
+            transpose_f32(w + blocks.first(b) * p.in, p.in, packed + blocks.first(b) * p.in,
+                          blocks.nv(b) * VL, blocks.columns(b), p.in);
+    });
+    const int64_t items = ceil_div(p.rows, kRowBlock);
+    parallel_for(items * blocks.count, 100000 / (kRowBlock * p.in * kMaxNR) + 1,
+                 [&](int64_t begin, int64_t end, int) {
+                     for (int64_t item = begin; item < end; ++item) {
+                         const int64_t b = item % blocks.count, r0 = item / blocks.count * kRowBlock;
+                         const int64_t r1 = least(p.rows, r0 + kRowBlock);
+                         const int nv = blocks.nv(b);
+                         const int64_t column = blocks.first(b), mr = rows_for(nv);
+                         for (int64_t r = r0; r < r1; r += mr) {
+                             const int64_t count = least(mr, r1 - r);
+                             const float* from[kMaxMR];
+                             float* to[kMaxMR];
+                             for (int64_t i = 0; i < count; ++i) {
+                                 from[i] = x + (r + i) * p.in;
+                                 to[i] = y + (r + i) * p.out + column;
+                             }
+                             row_kernel(static_cast<int>(count), nv)(
+                                 {from, mr, 1, p.in, packed + column * p.in, nv * VL},
+                                 {to, blocks.columns(b), bias ? bias + column : nullptr, nullptr, false});
+                         }
+                     }
+                 });
+}
+
+void linear_input_grad_run(const LinearProblem& p, const float* w, const float* dy, float* dx) {
+    const Blocks blocks(p.in);
+    const int64_t items = ceil_div(p.rows, kRowBlock);
+    parallel_for(items * blocks.count, 100000 / (kRowBlock * p.out * kMaxNR) + 1,
+                 [&](int64_t begin, int64_t end, int) {
+                     for (int64_t item = begin; item < end; ++item) {
+                         const int64_t b = item % blocks.count, r0 = item / blocks.count * kRowBlock;
+                         const int64_t r1 = least(p.rows, r0 + kRowBlock);
+                         const int nv = blocks.nv(b);
+                         const int64_t column = blocks.first(b), mr = rows_for(nv);
+                         for (int64_t r = r0; r < r1; r += mr) {
+                             const int64_t count = least(mr, r1 - r);
+                             const float* from[kMaxMR];
+                             float* to[kMaxMR];
+                             for (int64_t i = 0; i < count; ++i) {
+                                 from[i] = dy + (r + i) * p.out;
+                                 to[i] = dx + (r + i) * p.in + column;
+                             }
+                             row_kernel(static_cast<int>(count), nv)(
+                                 {from, mr, 1, p.out, w + column, p.in},
+                                 {to, blocks.columns(b), nullptr, nullptr, false});
+                         }
+                     }
+                 });
+}
+
+int64_t linear_splits(const LinearProblem& p) {
+    // Work items are tiles of the result; where there are few, the rows are shared out as well.
+    const int64_t items = ceil_div(p.out, kRowBlock) * Blocks(p.in).count;
+    const int64_t wanted = ceil_div(8, items), most = ceil_div(p.rows, kDepthBlock);
+    return wanted < most ? wanted : most;
+}
+
+void linear_weight_grad_run(const LinearProblem& p, const float* x, const float* dy, float* partial,
+                            float* dw) {
+    const Blocks blocks(p.in);
+    const int64_t splits = linear_splits(p), parts = ceil_div(p.out, kRowBlock);
+    float* result = splits == 1 ? dw : partial;
+    const int64_t work = p.rows / splits * kRowBlock * kMaxNR + 1;
+    parallel_for(splits * parts * blocks.count, 100000 / work + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t item = begin; item < end; ++item) {
+            const int64_t b = item % blocks.count, part = item / blocks.count % parts;
+            const int64_t split = item / (blocks.count * parts);
+            const int64_t r0 = split * p.rows / splits, r1 = (split + 1) * p.rows / splits;
+            const int64_t o1 = least(p.out, (part + 1) * kRowBlock);
+            const int nv = blocks.nv(b);
+            const int64_t column = blocks.first(b), mr = rows_for(nv);
+            for (int64_t r = r0; r < r1; r += kDepthBlock) {
+                const Segment rows{r * p.out, r * p.in, least(kDepthBlock, r1 - r)};
+                for (int64_t o = part * kRowBlock; o < o1; o += mr) {
+                    const int64_t count = least(mr, o1 - o);
+                    float* to[kMaxMR];
+                    for (int64_t i = 0; i < count; ++i)
+                        to[i] = result + (split * p.out + o + i) * p.in + column;
+                    column_kernel(static_cast<int>(count), nv)(
+                        {dy + o, p.out, x + column, p.in, &rows, 1},
+                        {to, blocks.columns(b), nullptr, nullptr, r != r0});
+                }
+            }
+        }
+    });
+    if (splits == 1) return;
+    const int64_t size = p.out * p.in;
+    parallel_for(size, 16384, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) {
+            float total = partial[i];
+            for (int64_t split = 1; split < splits; ++split) total += partial[split * size + i];
+            dw[i] = total;
+        }
+    });
+}
+
+}  // namespace fastconv::FC_ISA_NS

@@ -1,0 +1,83 @@
+#include "ops/linear/linear.h"
+
+#include <cstring>
+
+#include "core/checks.h"
+#include "core/memory.h"
+#include "ops/conv2d/gather.h"
+#include "ops/linear/kernels.h"
+
+namespace fastconv {
+namespace {
+
+void zero_fill(DType dtype, void* data, int64_t count) {
+    std::memset(data, 0, static_cast<size_t>(count * size_of(dtype)));
+}
+
+}  // namespace
+
+LinearProblem linear_problem(const char* op, DType dtype, const Shape& x, const Shape& weight) {
+    require_float(op, "input", dtype);
+    require_ndim(op, "weight", weight, 2);
+    if (x.ndim < 1) throw ShapeError(message(op, ": input must have at least one dimension, got a scalar"));
+    element_count(op, x);
+    element_count(op, weight);
+    LinearProblem p;
+    p.dtype = dtype;
+    p.out = weight[0];
+    p.in = weight[1];
+    if (p.in < 1 || p.out < 1)
+        throw ShapeError(message(op, ": weight must have no empty dimension, got shape ", to_string(weight)));
+    if (x[x.ndim - 1] != p.in)
+        throw ShapeError(message(op, ": weight expects ", p.in, " input features but the input has ",
+                                 x[x.ndim - 1], " (shape ", to_string(x), ")"));
+    p.rows = 1;
+    for (int i = 0; i + 1 < x.ndim; ++i) p.rows *= x[i];
+    checked_mul(op, p.rows, p.out);
+    return p;
+}
+
+void linear_forward(const LinearProblem& p, const void* x, const void* weight, const void* bias, void* y) {
+    if (p.rows == 0) return;
+    if (p.dtype == DType::f64)
+        return linear_forward_reference(p, static_cast<const double*>(x), static_cast<const double*>(weight),
+                                        static_cast<const double*>(bias), static_cast<double*>(y));
+    const Workspace packed(static_cast<size_t>(FC_ISA_PICK(linear_packed_floats)(p)) * sizeof(float));
+    FC_ISA_PICK(linear_forward_run)
+    (p, static_cast<const float*>(x), static_cast<const float*>(weight), static_cast<const float*>(bias),
+     packed.as<float>(), static_cast<float*>(y));
+}
+
+void linear_input_grad(const LinearProblem& p, const void* weight, const void* dy, void* dx) {
+    if (p.rows == 0) return;
+    if (p.dtype == DType::f64)
+        return linear_input_grad_reference(p, static_cast<const double*>(weight),
+                                           static_cast<const double*>(dy), static_cast<double*>(dx));
+    FC_ISA_PICK(linear_input_grad_run)
+    (p, static_cast<const float*>(weight), static_cast<const float*>(dy), static_cast<float*>(dx));
+}
+
+void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, void* dweight) {
+    if (p.rows == 0) return zero_fill(p.dtype, dweight, p.out * p.in);
+    if (p.dtype == DType::f64)
+        return linear_weight_grad_reference(p, static_cast<const double*>(x), static_cast<const double*>(dy),
+                                            static_cast<double*>(dweight));
+    const int64_t splits = FC_ISA_PICK(linear_splits)(p);
+    const Workspace partial(splits == 1 ? 0 : static_cast<size_t>(splits * p.out * p.in) * sizeof(float));
+    FC_ISA_PICK(linear_weight_grad_run)
+    (p, static_cast<const float*>(x), static_cast<const float*>(dy), partial.as<float>(),
+     static_cast<float*>(dweight));
+}
+
+void linear_bias_grad(const LinearProblem& p, const void* dy, void* dbias) {
+    if (p.rows == 0) return zero_fill(p.dtype, dbias, p.out);
+    if (p.dtype == DType::f64)
+        return linear_bias_grad_reference(p, static_cast<const double*>(dy), static_cast<double*>(dbias));
+    // Rows are the pixels of a channels-last array.
+    const int64_t parts = FC_ISA_PICK(bias_grad_partials)(false, p.rows, 1);
+    const Workspace partial(static_cast<size_t>(parts * p.out) * sizeof(float));
+    FC_ISA_PICK(bias_grad_run)
+    (false, p.rows, p.out, 1, static_cast<const float*>(dy), partial.as<float>(), static_cast<float*>(dbias));
+}
+
+}  // namespace fastconv

@@ -1,0 +1,32 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from .. import _core
+from .._arrays import ArrayLike, NDArray
+from ..tensor import as_array, finish
+
+
+def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> ArrayLike:
+    """y = x weight^T + bias on the last dimension.
+
+    Args:
+        input: (..., in_features).
+        weight: (out_features, in_features).
+        bias: (out_features,) or None.
+
+    Returns:
+        (..., out_features).
+
+    Raises:
+        ShapeError: the feature counts differ.
+        DTypeError: arrays that are not all float32 or all float64.
+    """
+    x, w = as_array("linear", "input", input), as_array("linear", "weight", weight)
+    b = None if bias is None else as_array("linear", "bias", bias)
+    y = _core.linear(x, w, b)
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        return _core.linear_backward(x, w, g, *needs)
+
+    return finish("linear", y, (input, weight, bias), backward)
