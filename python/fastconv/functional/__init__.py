@@ -6,5 +6,23 @@ the function, what it got and what it expects.
 """
 
 from .activation import relu
+from .pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+    max_pool2d,
+    sum_pool2d,
+)
 
-__all__ = ["relu"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "global_avg_pool2d",
+    "global_max_pool2d",
+    "max_pool2d",
+    "relu",
+    "sum_pool2d",
+]
