@@ -101,3 +101,30 @@ def linear_backward(
     needs_weight: bool,
     needs_bias: bool,
 ) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
+# pool2d
+class Pool2d:
+    def __init__(
+        self,
+        op: str,
+        kind: str,
+        input_size: tuple[int, ...],
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] | None,
+        padding: int | tuple[int, int],
+        dilation: int | tuple[int, int],
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int | None,
+        layout: str,
+    ) -> None: ...
+    @staticmethod
+    def adaptive(
+        op: str,
+        kind: str,
+        input_size: tuple[int, ...],
+        output_size: int | tuple[int, int],
+        layout: str,
+    ) -> Pool2d: ...
+    def forward(self, input: NDArray, with_index: bool) -> tuple[NDArray, NDArray | None]: ...
+    def backward(self, grad_output: NDArray, index: NDArray | None) -> NDArray: ...
+    def positions(self, index: NDArray) -> NDArray: ...

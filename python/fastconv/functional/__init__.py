@@ -5,8 +5,40 @@ take `layout="NCHW"` (default) or `"NHWC"`. Arguments that do not fit raise `Sha
 the function, what it got and what it expects.
 """
 
-from .activation import relu
-from .conv import conv2d, conv2d_input, conv2d_weight, conv_transpose2d
-from .linear import linear
+from .activation import (
+    relu,
+)
+from .conv import (
+    conv2d,
+    conv2d_input,
+    conv2d_weight,
+    conv_transpose2d,
+)
+from .linear import (
+    linear,
+)
+from .pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+    max_pool2d,
+    sum_pool2d,
+)
 
-__all__ = ["conv2d", "conv2d_input", "conv2d_weight", "conv_transpose2d", "linear", "relu"]
+__all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "conv2d",
+    "conv2d_input",
+    "conv2d_weight",
+    "conv_transpose2d",
+    "global_avg_pool2d",
+    "global_max_pool2d",
+    "linear",
+    "max_pool2d",
+    "relu",
+    "sum_pool2d",
+]
