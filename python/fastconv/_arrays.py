@@ -77,3 +77,35 @@ class Spatial:
         if self.flipped and len(shape) == 4:
             return (shape[0], shape[2], shape[3], shape[1])
         return shape
+
+
+class MemoryOrder:
+    """The dimension order in which a dense array's memory is contiguous.
+
+    Element-wise ops run on it and hand the result back in the caller's order, so that a
+    channels-last view stays channels-last and nothing is reordered.
+    """
+
+    __slots__ = ("axes", "inverse")
+
+    def __init__(self, x: NDArray) -> None:
+        self.axes: tuple[int, ...] | None = None
+        self.inverse: tuple[int, ...] | None = None
+        if x.flags.c_contiguous:
+            return
+        axes = tuple(sorted(range(x.ndim), key=lambda d: -x.strides[d]))
+        if x.transpose(axes).flags.c_contiguous:
+            self.axes = axes
+            self.inverse = tuple(sorted(range(x.ndim), key=axes.__getitem__))
+
+    def enter(self, value: NDArray) -> NDArray:
+        """An array of the caller's dimension order in memory order (a view)."""
+        return value if self.axes is None else value.transpose(self.axes)
+
+    def leave(self, value: NDArray) -> NDArray:
+        """A result in the caller's dimension order (a view)."""
+        return value if self.inverse is None else value.transpose(self.inverse)
+
+    def dim(self, dim: int) -> int:
+        """Where the caller's dimension `dim` (not negative) lies in memory order."""
+        return dim if self.inverse is None else self.inverse[dim]

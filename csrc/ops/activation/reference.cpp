@@ -35,7 +35,7 @@ T derivative(Activation kind, T slope, T saved) {
     const T s = saved;
     switch (kind) {
         case Activation::relu:
-            return s > T(0) ? T(1) : T(0);
+            return s <= T(0) ? T(0) : T(1);
         case Activation::relu6:
             return s > T(0) && s < T(6) ? T(1) : T(0);
         case Activation::leaky_relu:

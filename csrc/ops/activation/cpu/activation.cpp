@@ -30,8 +30,9 @@ inline vf normal_cdf(vf x) {
     return select(unordered(x, x), x, cdf);
 }
 
-inline vf gelu_tanh_argument(vf x) {
-    return set1(0.79788456080f) * fma(x * x * x, set1(0.044715f), x);
+// (1 + tanh u) / 2 = sigmoid(2u), which does not cancel where u is very negative.
+inline vf gelu_tanh_gate(vf x) {
+    return sigmoid(set1(2 * 0.79788456080f) * fma(x * x * x, set1(0.044715f), x));
 }
 
 // Applies f to n elements, the last vector masked.
@@ -73,8 +74,7 @@ void activation_f32(Activation kind, float slope, const float* x, float* y, int6
         case Activation::gelu:
             return map(x, y, n, [](vf v) { return v * normal_cdf(v); });
         case Activation::gelu_tanh:
-            return map(x, y, n,
-                       [](vf v) { return set1(0.5f) * v * (set1(1.0f) + tanh(gelu_tanh_argument(v))); });
+            return map(x, y, n, [](vf v) { return v * gelu_tanh_gate(v); });
     }
 }
 
@@ -83,7 +83,10 @@ void activation_backward_f32(Activation kind, float slope, const float* saved, c
     const vf s = set1(slope), one = set1(1.0f);
     switch (kind) {
         case Activation::relu:
-            return map2(saved, dy, dx, n, [](vf v, vf g) { return select(less(zero(), v), g, zero()); });
+            // Where the output is NaN the gradient passes, as in PyTorch.
+            return map2(saved, dy, dx, n, [](vf v, vf g) {
+                return select(less(zero(), v), g, select(unordered(v, v), g, zero()));
+            });
         case Activation::relu6:
             return map2(saved, dy, dx, n, [](vf v, vf g) {
                 return select(less(zero(), v), select(less(v, set1(6.0f)), g, zero()), zero());
@@ -101,9 +104,9 @@ void activation_backward_f32(Activation kind, float slope, const float* saved, c
             });
         case Activation::gelu_tanh:
             return map2(saved, dy, dx, n, [one](vf v, vf g) {
-                const vf t = tanh(gelu_tanh_argument(v));
-                const vf inner = set1(0.79788456080f) * fma(set1(3 * 0.044715f), v * v, one);
-                return g * set1(0.5f) * (one + t + v * (one - t * t) * inner);
+                const vf gate = gelu_tanh_gate(v);
+                const vf inner = set1(2 * 0.79788456080f) * fma(set1(3 * 0.044715f), v * v, one);
+                return g * fma(v * gate * (one - gate), inner, gate);
             });
     }
 }
