@@ -24,6 +24,8 @@ inline vf zero() { return _mm256_setzero_ps(); }
 inline vf set1(float x) { return _mm256_set1_ps(x); }
 inline vf load(const float* p) { return _mm256_loadu_ps(p); }
 inline void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { _mm256_stream_ps(p, v); }
 inline vf load(const float* p, Tail t) { return _mm256_maskload_ps(p, t.mask); }
 inline void store(float* p, vf v, Tail t) { _mm256_maskstore_ps(p, t.mask, v); }
 inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }

@@ -23,6 +23,8 @@ inline vf zero() { return _mm512_setzero_ps(); }
 inline vf set1(float x) { return _mm512_set1_ps(x); }
 inline vf load(const float* p) { return _mm512_loadu_ps(p); }
 inline void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { _mm512_stream_ps(p, v); }
 inline vf load(const float* p, Tail t) { return _mm512_maskz_loadu_ps(t.mask, p); }
 inline void store(float* p, vf v, Tail t) { _mm512_mask_storeu_ps(p, t.mask, v); }
 inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }

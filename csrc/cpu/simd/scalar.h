@@ -28,6 +28,8 @@ inline vf load(const float* p) {
     return v;
 }
 inline void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { store(p, v); }
 inline vf load(const float* p, Tail t) {
     vf v = zero();
     for (int i = 0; i < t.count; ++i) v[i] = p[i];
