@@ -5,9 +5,7 @@
 namespace fastconv::bindings {
 namespace {
 
-std::string type_name(py::handle object) {
-    return Py_TYPE(object.ptr())->tp_name;
-}
+std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
 // The DType of a NumPy dtype, whatever its byte order.
 DType to_dtype(const char* op, const char* what, const py::dtype& dtype) {

@@ -23,13 +23,9 @@ FC_FOR_EACH_OP(FC_DECLARE_BIND)
 namespace {
 
 // The Python class of the same name in fastconv.errors.
-py::object error_class(const char* name) {
-    return py::module_::import("fastconv.errors").attr(name);
-}
+py::object error_class(const char* name) { return py::module_::import("fastconv.errors").attr(name); }
 
-void raise_as(const char* name, const char* what) {
-    PyErr_SetString(error_class(name).ptr(), what);
-}
+void raise_as(const char* name, const char* what) { PyErr_SetString(error_class(name).ptr(), what); }
 
 void translate(std::exception_ptr p) {
     try {

@@ -126,17 +126,9 @@ Pool& pool() {
 
 }  // namespace
 
-void* pool_alloc(size_t bytes) {
-    return pool().alloc(bytes);
-}
-void pool_free(void* p) noexcept {
-    pool().free(p);
-}
-void pool_empty() noexcept {
-    pool().empty();
-}
-PoolStats pool_stats() noexcept {
-    return pool().stats();
-}
+void* pool_alloc(size_t bytes) { return pool().alloc(bytes); }
+void pool_free(void* p) noexcept { pool().free(p); }
+void pool_empty() noexcept { pool().empty(); }
+PoolStats pool_stats() noexcept { return pool().stats(); }
 
 }  // namespace fastconv

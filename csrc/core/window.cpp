@@ -52,8 +52,6 @@ int64_t transposed_output(const char* op, const char* name, const WindowAxis& a,
     return size;
 }
 
-int64_t same_padding_total(int64_t kernel, int64_t dilation) {
-    return dilation * (kernel - 1);
-}
+int64_t same_padding_total(int64_t kernel, int64_t dilation) { return dilation * (kernel - 1); }
 
 }  // namespace fastconv

@@ -33,9 +33,7 @@ int64_t transposed_output(const char* op, const char* name, const WindowAxis& ax
 int64_t same_padding_total(int64_t kernel, int64_t dilation);
 
 // Adaptive pooling: output `o` of `outputs` covers inputs [begin, end).
-inline int64_t adaptive_begin(int64_t o, int64_t input, int64_t outputs) {
-    return o * input / outputs;
-}
+inline int64_t adaptive_begin(int64_t o, int64_t input, int64_t outputs) { return o * input / outputs; }
 inline int64_t adaptive_end(int64_t o, int64_t input, int64_t outputs) {
     return ((o + 1) * input + outputs - 1) / outputs;
 }

@@ -29,9 +29,7 @@ std::atomic<int>& thread_count() {
 
 }  // namespace
 
-int num_threads() {
-    return thread_count().load(std::memory_order_relaxed);
-}
+int num_threads() { return thread_count().load(std::memory_order_relaxed); }
 
 void set_num_threads(int64_t n) {
     if (n < 1 || n > kMaxThreads)

@@ -12,21 +12,15 @@ namespace {
 // 32 registers: 6x4 uses 29, 8x3 28, 8x2 19, 8x1 10. Eight rows at most: each row's pointer wants a general
 // register, and there are 16.
 inline constexpr int kMaxNV = 4;
-inline constexpr int rows_for(int nv) {
-    return nv == 4 ? 6 : 8;
-}
+inline constexpr int rows_for(int nv) { return nv == 4 ? 6 : 8; }
 #elif defined(FC_ISA_AVX2)
 // 16 registers: 6x2 uses 15, 8x1 10.
 inline constexpr int kMaxNV = 2;
-inline constexpr int rows_for(int nv) {
-    return nv == 2 ? 6 : 8;
-}
+inline constexpr int rows_for(int nv) { return nv == 2 ? 6 : 8; }
 #else
 // 16 registers and a separate multiply: 4x2 uses 8 + 2 + 2.
 inline constexpr int kMaxNV = 2;
-inline constexpr int rows_for(int) {
-    return 4;
-}
+inline constexpr int rows_for(int) { return 4; }
 #endif
 inline constexpr int kMaxMR = 8;
 inline constexpr int kMaxNR = kMaxNV * VL;

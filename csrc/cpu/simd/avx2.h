@@ -20,56 +20,26 @@ inline Tail tail(int64_t n) {
     return {_mm256_cmpgt_epi32(_mm256_set1_epi32(count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))};
 }
 
-inline vf zero() {
-    return _mm256_setzero_ps();
-}
-inline vf set1(float x) {
-    return _mm256_set1_ps(x);
-}
-inline vf load(const float* p) {
-    return _mm256_loadu_ps(p);
-}
-inline void store(float* p, vf v) {
-    _mm256_storeu_ps(p, v);
-}
-inline vf load(const float* p, Tail t) {
-    return _mm256_maskload_ps(p, t.mask);
-}
-inline void store(float* p, vf v, Tail t) {
-    _mm256_maskstore_ps(p, t.mask, v);
-}
-inline vf fma(vf a, vf b, vf c) {
-    return _mm256_fmadd_ps(a, b, c);
-}
+inline vf zero() { return _mm256_setzero_ps(); }
+inline vf set1(float x) { return _mm256_set1_ps(x); }
+inline vf load(const float* p) { return _mm256_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm256_storeu_ps(p, v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { _mm256_stream_ps(p, v); }
+inline vf load(const float* p, Tail t) { return _mm256_maskload_ps(p, t.mask); }
+inline void store(float* p, vf v, Tail t) { _mm256_maskstore_ps(p, t.mask, v); }
+inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 // As maxps/minps: where the operands are unordered, the second one.
-inline vf max(vf a, vf b) {
-    return _mm256_max_ps(a, b);
-}
-inline vf min(vf a, vf b) {
-    return _mm256_min_ps(a, b);
-}
-inline vf sqrt(vf a) {
-    return _mm256_sqrt_ps(a);
-}
-inline vf abs(vf a) {
-    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
-}
-inline vm less(vf a, vf b) {
-    return _mm256_cmp_ps(a, b, _CMP_LT_OQ);
-}
-inline vm unordered(vf a, vf b) {
-    return _mm256_cmp_ps(a, b, _CMP_UNORD_Q);
-}
+inline vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
+inline vf min(vf a, vf b) { return _mm256_min_ps(a, b); }
+inline vf sqrt(vf a) { return _mm256_sqrt_ps(a); }
+inline vf abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+inline vm less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+inline vm unordered(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
 // a where m, b elsewhere.
-inline vf select(vm m, vf a, vf b) {
-    return _mm256_blendv_ps(b, a, m);
-}
-inline vf round_nearest(vf a) {
-    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
-inline vi to_int(vf a) {
-    return _mm256_cvtps_epi32(a);
-}
+inline vf select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+inline vf round_nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vi to_int(vf a) { return _mm256_cvtps_epi32(a); }
 // 2^e for integral e in [-126, 127].
 inline vf pow2(vi e) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));

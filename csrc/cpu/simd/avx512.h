@@ -19,63 +19,33 @@ inline Tail tail(int64_t n) {
     return {static_cast<__mmask16>(n >= VL ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u)};
 }
 
-inline vf zero() {
-    return _mm512_setzero_ps();
-}
-inline vf set1(float x) {
-    return _mm512_set1_ps(x);
-}
-inline vf load(const float* p) {
-    return _mm512_loadu_ps(p);
-}
-inline void store(float* p, vf v) {
-    _mm512_storeu_ps(p, v);
-}
-inline vf load(const float* p, Tail t) {
-    return _mm512_maskz_loadu_ps(t.mask, p);
-}
-inline void store(float* p, vf v, Tail t) {
-    _mm512_mask_storeu_ps(p, t.mask, v);
-}
-inline vf fma(vf a, vf b, vf c) {
-    return _mm512_fmadd_ps(a, b, c);
-}
+inline vf zero() { return _mm512_setzero_ps(); }
+inline vf set1(float x) { return _mm512_set1_ps(x); }
+inline vf load(const float* p) { return _mm512_loadu_ps(p); }
+inline void store(float* p, vf v) { _mm512_storeu_ps(p, v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { _mm512_stream_ps(p, v); }
+inline vf load(const float* p, Tail t) { return _mm512_maskz_loadu_ps(t.mask, p); }
+inline void store(float* p, vf v, Tail t) { _mm512_mask_storeu_ps(p, t.mask, v); }
+inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 // As maxps/minps: where the operands are unordered, the second one.
-inline vf max(vf a, vf b) {
-    return _mm512_max_ps(a, b);
-}
-inline vf min(vf a, vf b) {
-    return _mm512_min_ps(a, b);
-}
-inline vf sqrt(vf a) {
-    return _mm512_sqrt_ps(a);
-}
-inline vf abs(vf a) {
-    return _mm512_abs_ps(a);
-}
-inline vm less(vf a, vf b) {
-    return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);
-}
-inline vm unordered(vf a, vf b) {
-    return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q);
-}
+inline vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
+inline vf min(vf a, vf b) { return _mm512_min_ps(a, b); }
+inline vf sqrt(vf a) { return _mm512_sqrt_ps(a); }
+inline vf abs(vf a) { return _mm512_abs_ps(a); }
+inline vm less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+inline vm unordered(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
 // a where m, b elsewhere.
-inline vf select(vm m, vf a, vf b) {
-    return _mm512_mask_blend_ps(m, b, a);
-}
+inline vf select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 inline vf round_nearest(vf a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-inline vi to_int(vf a) {
-    return _mm512_cvtps_epi32(a);
-}
+inline vi to_int(vf a) { return _mm512_cvtps_epi32(a); }
 // 2^e for integral e in [-126, 127].
 inline vf pow2(vi e) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(e, _mm512_set1_epi32(127)), 23));
 }
-inline float sum(vf a) {
-    return _mm512_reduce_add_ps(a);
-}
+inline float sum(vf a) { return _mm512_reduce_add_ps(a); }
 
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {

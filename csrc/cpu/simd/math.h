@@ -40,9 +40,7 @@ inline vf tanh(vf x) {
 }
 
 // 1 / (1 + e^-x).
-inline vf sigmoid(vf x) {
-    return set1(1.0f) / (set1(1.0f) + exp(zero() - x));
-}
+inline vf sigmoid(vf x) { return set1(1.0f) / (set1(1.0f) + exp(zero() - x)); }
 
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

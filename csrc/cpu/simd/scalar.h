@@ -18,24 +18,18 @@ inline constexpr int VL = 4;
 struct Tail {
     int count;
 };
-inline Tail tail(int64_t n) {
-    return {static_cast<int>(n >= VL ? VL : n <= 0 ? 0 : n)};
-}
+inline Tail tail(int64_t n) { return {static_cast<int>(n >= VL ? VL : n <= 0 ? 0 : n)}; }
 
-inline vf zero() {
-    return vf{0, 0, 0, 0};
-}
-inline vf set1(float x) {
-    return vf{x, x, x, x};
-}
+inline vf zero() { return vf{0, 0, 0, 0}; }
+inline vf set1(float x) { return vf{x, x, x, x}; }
 inline vf load(const float* p) {
     vf v;
     std::memcpy(&v, p, sizeof v);
     return v;
 }
-inline void store(float* p, vf v) {
-    std::memcpy(p, &v, sizeof v);
-}
+inline void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+// Past the caches where the processor can; `p` is aligned to the vector.
+inline void store_streaming(float* p, vf v) { store(p, v); }
 inline vf load(const float* p, Tail t) {
     vf v = zero();
     for (int i = 0; i < t.count; ++i) v[i] = p[i];
@@ -44,32 +38,16 @@ inline vf load(const float* p, Tail t) {
 inline void store(float* p, vf v, Tail t) {
     for (int i = 0; i < t.count; ++i) p[i] = v[i];
 }
-inline vf fma(vf a, vf b, vf c) {
-    return a * b + c;
-}
+inline vf fma(vf a, vf b, vf c) { return a * b + c; }
 // a where m, b elsewhere.
-inline vf select(vm m, vf a, vf b) {
-    return (vf)((m & (vi)a) | (~m & (vi)b));
-}
-inline vm less(vf a, vf b) {
-    return a < b;
-}
-inline vm unordered(vf a, vf b) {
-    return ~((a == a) & (b == b));
-}
+inline vf select(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
+inline vm less(vf a, vf b) { return a < b; }
+inline vm unordered(vf a, vf b) { return ~((a == a) & (b == b)); }
 // As maxps/minps: where the operands are unordered, the second one.
-inline vf max(vf a, vf b) {
-    return select(b < a, a, b);
-}
-inline vf min(vf a, vf b) {
-    return select(a < b, a, b);
-}
-inline vf sqrt(vf a) {
-    return vf{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])};
-}
-inline vf abs(vf a) {
-    return (vf)((vi)a & vi{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff});
-}
+inline vf max(vf a, vf b) { return select(b < a, a, b); }
+inline vf min(vf a, vf b) { return select(a < b, a, b); }
+inline vf sqrt(vf a) { return vf{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])}; }
+inline vf abs(vf a) { return (vf)((vi)a & vi{0x7fffffff, 0x7fffffff, 0x7fffffff, 0x7fffffff}); }
 // Adding and taking away 1.5 * 2^23 leaves the nearest integer, ties to even, for |a| < 2^22.
 inline vf round_nearest(vf a) {
     const vf magic = set1(12582912.0f);
@@ -77,16 +55,10 @@ inline vf round_nearest(vf a) {
     __asm__("" : "+m"(shifted));  // keeps the compiler from folding the two additions
     return shifted - magic;
 }
-inline vi to_int(vf a) {
-    return __builtin_convertvector(a, vi);
-}
+inline vi to_int(vf a) { return __builtin_convertvector(a, vi); }
 // 2^e for integral e in [-126, 127].
-inline vf pow2(vi e) {
-    return (vf)((e + 127) << 23);
-}
-inline float sum(vf a) {
-    return (a[0] + a[2]) + (a[1] + a[3]);
-}
+inline vf pow2(vi e) { return (vf)((e + 127) << 23); }
+inline float sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {

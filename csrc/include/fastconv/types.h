@@ -15,9 +15,7 @@ inline const char* name(DType t) {
     constexpr const char* names[] = {"float32", "float64", "uint8", "int32", "int64"};
     return names[static_cast<int>(t)];
 }
-inline const char* name(Layout l) {
-    return l == Layout::nchw ? "NCHW" : "NHWC";
-}
+inline const char* name(Layout l) { return l == Layout::nchw ? "NCHW" : "NHWC"; }
 
 inline int64_t size_of(DType t) {
     constexpr int64_t sizes[] = {4, 8, 1, 4, 8};

@@ -32,9 +32,7 @@ void check_bias(const char* op, const std::optional<ArrayIn>& bias, DType dtype,
     require_shape(op, "bias", bias->shape(), {channels});
 }
 
-const void* data_or_null(const std::optional<ArrayIn>& a) {
-    return a ? a->data() : nullptr;
-}
+const void* data_or_null(const std::optional<ArrayIn>& a) { return a ? a->data() : nullptr; }
 
 py::array forward(py::object input, py::object weight, py::object bias_array, py::object stride,
                   py::object padding, py::object dilation, py::object groups, py::object layout,

@@ -86,9 +86,7 @@ std::vector<std::pair<std::string, std::string>> describe(const Candidate* list,
 // ---- reasons to decline
 // ------------------------------------------------------------------------------------
 
-const char* takes_all(const Conv2dProblem&) {
-    return nullptr;
-}
+const char* takes_all(const Conv2dProblem&) { return nullptr; }
 
 const char* only_f32(const Conv2dProblem& p) {
     return p.dtype == DType::f32 ? nullptr : "element type is not float32";
@@ -168,18 +166,12 @@ constexpr WgradCandidate kWgrad[] = {
     {"reference", takes_all, reference_wgrad},
 };
 
-bool empty(const Conv2dProblem& p) {
-    return p.n == 0;
-}
+bool empty(const Conv2dProblem& p) { return p.n == 0; }
 
 }  // namespace
 
-Shape Conv2dProblem::x_shape() const {
-    return spatial_shape(layout, n, c, h, w);
-}
-Shape Conv2dProblem::y_shape() const {
-    return spatial_shape(layout, n, k, p, q);
-}
+Shape Conv2dProblem::x_shape() const { return spatial_shape(layout, n, c, h, w); }
+Shape Conv2dProblem::y_shape() const { return spatial_shape(layout, n, k, p, q); }
 
 Conv2dProblem conv2d_problem(const char* op, DType dtype, const Shape& x, const Shape& weight,
                              const Conv2dParams& params) {

@@ -40,8 +40,8 @@ struct Conv2dProblem {
     int64_t pixels_in() const { return h * w; }
     int64_t pixels_out() const { return p * q; }
     bool unpadded_1x1() const {
-        return r == 1 && s == 1 && vertical.pad_begin == 0 && vertical.pad_end == 0 && horizontal.pad_begin == 0 &&
-               horizontal.pad_end == 0;
+        return r == 1 && s == 1 && vertical.pad_begin == 0 && vertical.pad_end == 0 &&
+               horizontal.pad_begin == 0 && horizontal.pad_end == 0;
     }
     bool depthwise() const { return groups == c && groups == k && groups > 1; }
     Shape x_shape() const;

@@ -20,9 +20,7 @@ DepthwiseNhwc geometry(const Conv2dProblem& p) {
     return g;
 }
 
-size_t bytes(int64_t floats) {
-    return static_cast<size_t>(floats) * sizeof(float);
-}
+size_t bytes(int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); }
 
 // The channels-last form of an array: itself, or a reordered copy (read), or room for one (write).
 class ChannelsLast {

@@ -103,9 +103,7 @@ void run(const GatherConv& g) {
 }
 
 // Whether an input is read as it stands in NCHW, patch by patch, and not reordered first.
-bool reads_nchw(bool nchw, int64_t depth) {
-    return nchw && depth < kFewChannels;
-}
+bool reads_nchw(bool nchw, int64_t depth) { return nchw && depth < kFewChannels; }
 
 // Fills dx with bias where no tap reaches a residue class of pixels.
 void fill_class(const GatherConv& g) {

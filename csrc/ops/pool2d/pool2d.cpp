@@ -37,9 +37,7 @@ Carved carve(PoolAxis& axis, int64_t* tables, double* sizes) {
     return t;
 }
 
-int64_t table_entries(const PoolAxis& axis) {
-    return 3 * axis.out + 2 * axis.in;
-}
+int64_t table_entries(const PoolAxis& axis) { return 3 * axis.out + 2 * axis.in; }
 
 void fill_adaptive(PoolAxis& axis, const Carved& t) {
     for (int64_t o = 0; o < axis.out; ++o) {
@@ -152,9 +150,7 @@ Pool2d::Pool2d(const char* op, const Pool2dParams& p, const Shape& input) : inpu
                                  " is too large, at most 2^31 - 1 elements work"));
 }
 
-DType Pool2d::index_dtype() const {
-    return plan_.h.taps * plan_.w.taps <= 256 ? DType::u8 : DType::i32;
-}
+DType Pool2d::index_dtype() const { return plan_.h.taps * plan_.w.taps <= 256 ? DType::u8 : DType::i32; }
 
 void Pool2d::forward(const TensorView& x, const TensorView& y, const TensorView& index) const {
     if (outputs_ == 0) return;

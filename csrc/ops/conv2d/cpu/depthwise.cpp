@@ -6,9 +6,7 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Taps [first, last) of output position o that lie inside an axis of `size`.
 struct TapRange {
@@ -21,9 +19,7 @@ struct TapRange {
     }
 };
 
-inline int64_t grain(const DepthwiseNhwc& g) {
-    return 65536 / (g.w * g.c * g.r * g.s) + 1;
-}
+inline int64_t grain(const DepthwiseNhwc& g) { return 65536 / (g.w * g.c * g.r * g.s) + 1; }
 
 }  // namespace
 

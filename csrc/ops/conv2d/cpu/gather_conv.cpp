@@ -9,15 +9,9 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-inline size_t lines(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {

@@ -7,12 +7,8 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // partial[split][group][slice][width][columns]: a slice is a tap, or everything where patches are copied.
 struct Cut {

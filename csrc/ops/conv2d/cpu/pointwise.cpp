@@ -8,15 +8,9 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-inline size_t panel_bytes(int64_t depth) {
-    return static_cast<size_t>(depth) * kMaxNR * sizeof(float);
-}
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline size_t panel_bytes(int64_t depth) { return static_cast<size_t>(depth) * kMaxNR * sizeof(float); }
 
 // panel[c][e] = x of channel c at output pixel m0 + e, e < count.
 void fill_panel(const PointwiseNchw& g, const float* x, int64_t m0, int64_t count, float* panel) {
@@ -34,9 +28,7 @@ void fill_panel(const PointwiseNchw& g, const float* x, int64_t m0, int64_t coun
 
 }  // namespace
 
-size_t pointwise_scratch(const PointwiseNchw& g) {
-    return panel_bytes(g.depth);
-}
+size_t pointwise_scratch(const PointwiseNchw& g) { return panel_bytes(g.depth); }
 
 void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
     const int64_t pixels = g.rows * g.cols;

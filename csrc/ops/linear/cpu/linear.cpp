@@ -14,12 +14,8 @@ constexpr int64_t kFewRows = 4;       // at most: dot products instead of packin
 constexpr int64_t kRowBlock = 48;     // rows of a work item
 constexpr int64_t kDepthBlock = 256;  // reduction length between two visits to the result
 
-inline int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // A width cut into blocks of about equally many vectors.
 struct Blocks {

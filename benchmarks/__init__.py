@@ -1,0 +1,1 @@
+"""Benchmarks of fastconv against its peers: `python -m benchmarks.run --help`."""

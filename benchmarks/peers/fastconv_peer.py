@@ -1,0 +1,145 @@
+"""Our side: the public functions, and for backward passes the closure that the tape calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..cases import Array, Case, to_layout
+from .base import Job, Peer, Unsupported
+
+STEPS_COMPARED = 3
+
+
+class FastconvPeer(Peer):
+    """fastconv on NumPy arrays in the layout of the case."""
+
+    name = "fastconv"
+    packages = ("fastconv",)
+    install = 'pip install "."'
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        import fastconv as fc
+
+        fc.set_num_threads(threads)
+        self.fc: Any = fc
+
+    def versions(self) -> dict[str, str]:
+        core = self.fc._core
+        return {
+            "fastconv": self.fc.__version__,
+            "isa": core.isa(),
+            "compiler": core.compiler,
+            "numpy": np.__version__,
+        }
+
+    def limits(self, footprint: int, seconds: float) -> dict[str, float]:
+        core = self.fc._core
+        fma = core.fma_peak(seconds, self.threads)
+        stream = core.stream_bandwidth(footprint, seconds, self.threads)
+        self.fc.empty_cache()
+        return {"fma": fma, "stream": stream}
+
+    def prepare(self, case: Case, inputs: dict[str, Any]) -> list[Job]:
+        makers: dict[str, Callable[[Case, dict[str, Any]], tuple[Callable[[], Any], str]]] = {
+            "conv2d": self._conv2d,
+            "max_pool2d": self._pool,
+            "avg_pool2d": self._pool,
+            "batch_norm": self._batch_norm,
+        }
+        if case.op == "lenet5":
+            return [self._lenet5(case, inputs)]
+        if case.op not in makers:
+            raise Unsupported(f"no operation {case.op}")
+        laid_out = {
+            k: to_layout(case, v) if getattr(v, "ndim", 0) == 4 and k != "w" else v
+            for k, v in inputs.items()
+        }
+        call, result = makers[case.op](case, laid_out)
+
+        def outputs() -> dict[str, Array]:
+            value = call()
+            first = value[0] if isinstance(value, (tuple, list)) else value
+            if case.layout == "NHWC" and result != "weight":
+                first = first.transpose(0, 3, 1, 2)
+            return {result: first}
+
+        return [Job(case.layout, call, outputs)]
+
+    def _conv2d(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str]:
+        F = self.fc.functional
+        p, x, w, layout = case.params, a["x"], a["w"], case.layout
+        geometry = {k: p[k] for k in ("stride", "padding", "groups")}
+        if case.direction == "fprop":
+            b = a["b"]
+            return lambda: F.conv2d(x, w, b, layout=layout, **geometry), "output"
+        gy = a["gy"]
+        if case.direction == "dgrad":
+            size = x.shape
+            return lambda: F.conv2d_input(size, w, gy, layout=layout, **geometry), "input"
+        size = w.shape
+        return lambda: F.conv2d_weight(x, size, gy, layout=layout, **geometry), "weight"
+
+    def _pool(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str]:
+        function = getattr(self.fc.functional, case.op)
+        p = case.params
+        arguments = (p["kernel"], p["stride"], p["padding"])
+        if case.direction == "forward":
+            x = a["x"]
+            return lambda: function(x, *arguments, layout=case.layout), "output"
+        x = self.fc.tensor(a["x"], requires_grad=True)
+        return self._backward(function(x, *arguments, layout=case.layout), a["gy"]), "input"
+
+    def _batch_norm(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str]:
+        F, layout = self.fc.functional, case.layout
+        training = case.direction != "inference"
+        mean, var = a["mean"], a["var"]
+        if case.direction != "backward":
+            x, w, b = a["x"], a["w"], a["b"]
+            return (
+                lambda: F.batch_norm(x, mean, var, w, b, training=training, layout=layout),
+                "output",
+            )
+        x, w, b = (self.fc.tensor(a[k], requires_grad=True) for k in ("x", "w", "b"))
+        y = F.batch_norm(x, mean, var, w, b, training=True, layout=layout)
+        return self._backward(y, a["gy"]), "input"
+
+    def _backward(self, y: Any, gy: Array) -> Callable[[], Any]:
+        """What the tape does when it reaches the operation that made `y`."""
+        node = y._node
+        return lambda: node.run(gy, True)
+
+    def _lenet5(self, case: Case, a: dict[str, Any]) -> Job:
+        fc = self.fc
+        net = fc.models.lenet5()
+        for parameter, value in zip(net.parameters(), a["parameters"], strict=True):
+            parameter.numpy()[...] = value
+        x = a["x"]
+        if case.direction == "inference":
+            net.eval()
+
+            def infer() -> Any:
+                with fc.no_grad():
+                    return net(x)
+
+            return Job("eager", infer, lambda: {"output": infer()})
+        optimizer = fc.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+        labels = a["labels"]
+        net.train()
+
+        def step() -> float:
+            optimizer.zero_grad()
+            loss = fc.functional.cross_entropy(net(x), labels)
+            loss.backward()
+            optimizer.step()
+            return float(loss.item())
+
+        return Job(
+            "eager", step, lambda: {"losses": np.array([step() for _ in range(STEPS_COMPARED)])}
+        )
+
+
+PEER = FastconvPeer

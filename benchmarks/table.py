@@ -1,0 +1,160 @@
+"""Markdown from result files: `python -m benchmarks.table benchmarks/results/*.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def line(record: dict[str, Any], peers: Sequence[str]) -> str:
+    """One case for the terminal."""
+    text = f"{record['name']:<44} {record['layout']}"
+    if "ours_ms" not in record:
+        return f"{text}  {_problems(record)}"
+    text += f" {record['ours_ms']:9.3f} ms {_rate(record):>13} {_share(record):>11}"
+    for name in peers:
+        entry = record["peers"].get(name)
+        if entry is not None:
+            like, best = entry["like"], entry["best"]
+            text += f"  {name} {like['ms']:9.3f} ms {like['ratio']:5.2f}x"
+            text += f" (best {best['variant']} {best['ratio']:.2f}x)"
+    return "  ".join(filter(None, (text, "NOISY" if record["noisy"] else "", _problems(record))))
+
+
+def _problems(record: dict[str, Any]) -> str:
+    return "; ".join(record["problems"].values())
+
+
+def _rate(record: dict[str, Any]) -> str:
+    if record["flops"]:
+        return f"{record['gflops']:.1f} GFLOP/s"
+    return f"{record['gbytes_per_s']:.1f} GB/s"
+
+
+def _share(record: dict[str, Any]) -> str:
+    return f"{100 * record['share']:.0f} % {'FMA' if record['bound'] == 'fma' else 'stream'}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(columns: int, left: int) -> str:
+    return _row(["---"] * left + ["---:"] * (columns - left))
+
+
+def heading(result: dict[str, Any]) -> str:
+    """Where and how the numbers were taken."""
+    machine, limits = result["machine"], result["limits"]
+    engines = "; ".join(
+        f"{name} " + ", ".join(f"{k} {v}" for k, v in sorted(versions.items()) if k != name)
+        if name not in versions
+        else f"{name} {versions[name]}"
+        + "".join(f", {k} {v}" for k, v in sorted(versions.items()) if k != name)
+        for name, versions in result["engines"].items()
+    )
+    caches = ", ".join(f"{k} {v >> 10} KiB" for k, v in machine["caches"].items())
+    lines = [
+        f"### {result['suite']}, {result['threads']} thread{'s' * (result['threads'] != 1)}, "
+        f"{result['date'][:10]}",
+        "",
+        f"{machine['cpu']} ({machine['logical_cpus']} logical CPUs; {caches}). "
+        f"FMA peak {limits['fma']['before']:.0f} GFLOP/s before and {limits['fma']['after']:.0f} "
+        f"after; memory {limits['stream']['before']:.1f} and {limits['stream']['after']:.1f} GB/s. "
+        f"{engines}. {result['rounds']} rounds in turns.",
+        "",
+        f"`{' '.join(result['command'])}`",
+    ]
+    if result["quick"]:
+        lines += [
+            "",
+            "**A quick run on small batches: it shows that everything runs, not how fast.**",
+        ]
+    return "\n".join(lines)
+
+
+def summary(result: dict[str, Any]) -> str:
+    """Geometric mean and worst ratio by network and direction."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for record in result["cases"]:
+        if record.get("peers"):
+            key = (record["name"].split(".")[0], record["op"], record["direction"])
+            groups.setdefault((key[0], f"{key[1]} {key[2]}", record["layout"]), []).append(record)
+    if not groups:
+        return ""
+    peers = result["peers"]
+    head = ["network", "operation", "layout", "cases"]
+    for name in peers:
+        head += [f"{name}, same layout", "worst", f"{name} at its best", "worst"]
+    rows = [_row(head), _rule(len(head), 3)]
+    for key, records in groups.items():
+        cells = [*key, str(len(records))]
+        for name in peers:
+            for kind in ("like", "best"):
+                ratios = [r["peers"][name][kind]["ratio"] for r in records if name in r["peers"]]
+                cells += [f"{_geomean(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
+        rows.append(_row(cells))
+    return "\n".join(rows)
+
+
+def _geomean(values: Sequence[float]) -> float:
+    return math.exp(sum(math.log(v) for v in values) / len(values))
+
+
+def details(result: dict[str, Any]) -> str:
+    """A row a case."""
+    peers = result["peers"]
+    head = ["case", "layout", "batch", "fastconv ms", "rate", "share of limit"]
+    for name in peers:
+        head += [f"{name} ms", "ratio", "rounds", f"{name} best", "ratio"]
+    rows = [_row(head), _rule(len(head), 2)]
+    for record in result["cases"]:
+        cells = [record["name"], record["layout"], str(record["shape"][0])]
+        if "ours_ms" not in record:
+            rows.append(_row([*cells, _problems(record)] + [""] * (len(head) - 4)))
+            continue
+        cells += [f"{record['ours_ms']:.3f}", _rate(record), _share(record)]
+        if record["noisy"]:
+            cells[0] += " (noisy)"
+        for name in peers:
+            entry = record["peers"].get(name)
+            if entry is None:
+                cells += [record["problems"].get(name, ""), "", "", "", ""]
+                continue
+            like, best = entry["like"], entry["best"]
+            cells += [f"{like['ms']:.3f}", f"**{like['ratio']:.2f}**"]
+            cells += [f"{like['ratio_low']:.2f} to {like['ratio_high']:.2f}"]
+            cells += [best["variant"], f"{best['ratio']:.2f}"]
+            if "differs" in record["problems"].get(name, ""):
+                cells[0] += " (results differ)"
+        rows.append(_row(cells))
+    return "\n".join(rows)
+
+
+def markdown(result: dict[str, Any], only_summary: bool = False) -> str:
+    """The report of one result file. A ratio is the peer's median time over ours."""
+    parts = [heading(result), summary(result), "" if only_summary else details(result)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks.table", description=__doc__)
+    parser.add_argument("results", nargs="+", type=Path, metavar="JSON")
+    parser.add_argument("--summary", action="store_true", help="leave out the row for each case")
+    arguments = parser.parse_args(argv)
+    for path in arguments.results:
+        try:
+            print(markdown(json.loads(path.read_text()), arguments.summary))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            print(f"{path}: not a result file: {error!r}", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+// The machine's limits, measured with the instructions that the kernels use: what a benchmark's times are
+// held against.
+#pragma once
+
+#include <cstdint>
+
+namespace fastconv {
+
+inline constexpr int64_t kMinStreamBytes = 4096;
+inline constexpr int64_t kMaxStreamBytes = int64_t{4} << 30;
+inline constexpr double kMaxSeconds = 60;
+
+// Multiply-adds in GFLOP/s (two operations each) that `threads` threads reach together on independent vector
+// accumulators. Bursts of a fixed number of instructions repeat for `seconds`; the best one counts.
+// ShapeError unless 0 < seconds <= kMaxSeconds and threads >= 1.
+double fma_peak(double seconds, int64_t threads);
+
+// GB/s, read plus written, of y = s * x where x and y take `bytes` bytes together and are shared among
+// `threads` threads: beyond the last-level cache the memory's rate, below it the cache's. Ordinary and
+// streaming stores are both tried; the best pass counts. ShapeError unless kMinStreamBytes <= bytes <=
+// kMaxStreamBytes, and as fma_peak.
+double stream_bandwidth(int64_t bytes, double seconds, int64_t threads);
+
+}  // namespace fastconv

@@ -1,0 +1,215 @@
+"""The benchmark runner end to end on one small case, and the tables made from its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import cases, machine, measure, peers, run, table
+
+
+def _run(tmp_path: Path, *extra: str) -> dict[str, Any]:
+    target = tmp_path / "result.json"
+    arguments = ["--quick", "--json", str(target), "--markdown", str(tmp_path / "result.md")]
+    assert run.main([*arguments, *extra]) == 0
+    result: dict[str, Any] = json.loads(target.read_text())
+    return result
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_quick_run_of_one_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    case = r"^lenet\.conv2\.fprop$"
+    result = _run(
+        tmp_path, "--peer", "none", "--filter", case, "--layout", layout, "--threads", "1"
+    )
+    assert result["quick"] and result["threads"] == 1 and result["peers"] == []
+    assert result["machine"]["cpu"] and result["machine"]["logical_cpus"] >= 1
+    assert result["engines"]["fastconv"]["isa"] in ("scalar", "avx2", "avx512")
+    assert {k: min(v.values()) > 0 for k, v in result["limits"].items()} == {
+        "fma": True,
+        "stream": True,
+    }
+    (record,) = result["cases"]
+    assert (record["name"], record["layout"]) == ("lenet.conv2.fprop", layout)
+    assert record["problems"] == {}
+    rounds = record["samples"]["fastconv"][layout]
+    assert len(rounds) == result["rounds"] == 2
+    times = [s for r in rounds for s in r]
+    assert len(times) >= 6 and min(times) > 0
+    assert record["ours_ms"] == pytest.approx(1e3 * float(np.median(times)))
+    assert record["gflops"] == pytest.approx(record["flops"] / record["ours_ms"] * 1e-6)
+    assert record["share"] > 0
+    assert "lenet.conv2.fprop" in capsys.readouterr().out
+    assert "lenet.conv2.fprop" in (tmp_path / "result.md").read_text()
+
+
+def test_quick_run_against_torch(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    result = _run(tmp_path, "--peer", "torch", "--filter", r"^lenet\.conv2\.")
+    assert [r["direction"] for r in result["cases"]] == ["fprop", "dgrad", "wgrad"]
+    for record in result["cases"]:
+        assert set(record["samples"]["torch"]) == {"NCHW", "channels_last"}
+        entry = record["peers"]["torch"]
+        assert entry["like"]["variant"] == "NCHW"
+        assert entry["like"]["ratio"] == pytest.approx(entry["like"]["ms"] / record["ours_ms"])
+        assert entry["best"]["ratio"] <= entry["like"]["ratio"]
+        assert record["difference"]["torch"] < 1e-4
+
+
+def test_a_wrong_result_is_told() -> None:
+    good = {"output": {"shape": [2], "values": [1.0, 2.0]}}
+    bad = {"output": {"shape": [2], "values": [1.0, 2.1]}}
+    other = {"output": {"shape": [1, 2], "values": [1.0, 2.0]}}
+    for outputs, told in ((good, False), (bad, True), (other, True), ({}, True)):
+        jobs = {
+            "fastconv": [{"variant": "NCHW", "outputs": good}],
+            "torch": [{"variant": "NCHW", "outputs": dict(outputs)}],
+        }
+        record: dict[str, Any] = {"problems": {}}
+        measure._compare(jobs, record)
+        assert ("torch" in record["problems"]) is told
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--peer", "nothing"],
+        ["--suite", "all"],
+        ["--rounds", "0"],
+        ["--threads", "-1"],
+        ["--filter", "("],
+        ["--layout", "CHWN"],
+    ],
+)
+def test_bad_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run.main(argv)
+    assert exit_.value.code == 2
+    assert "error: argument" in capsys.readouterr().err
+
+
+def test_no_case_matches(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--peer", "none", "--filter", "no such case"]) == 2
+    assert "no case of ops matches" in capsys.readouterr().err
+
+
+def test_a_missing_peer_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(peers.load("torch"), "packages", ("no_such_package",))
+    assert run.main(["--peer", "torch", "--filter", "lenet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("peer torch needs no_such_package") and "pip install" in lines[0]
+
+
+def test_a_dead_worker_is_an_error_and_starts_again() -> None:
+    engines = measure.Engines(1)
+    try:
+        engine = engines.get("fastconv")
+        engine._process.kill()
+        engine._process.wait()
+        with pytest.raises(measure.EngineError, match=r"^fastconv: the worker process"):
+            engine.ask("versions")
+        assert "fastconv" in engines.get("fastconv").ask("versions")["versions"]
+        with pytest.raises(measure.EngineError, match=r"^fastconv: KeyError"):
+            engines.get("fastconv").ask("time", variant="NCHW", seconds=0.01)
+    finally:
+        engines.close()
+
+
+def test_case_tables() -> None:
+    for name in cases.SUITES:
+        chosen = cases.suite(name)
+        assert len({c.name for c in chosen}) == len(chosen)
+        for case in chosen:
+            assert cases.Case.from_json(json.loads(json.dumps(case.to_json()))) == case
+            assert case.bytes > 0 and case.footprint > 0
+            assert min(case.shape) > 0
+    by_name = {c.name: c for c in cases.suite("ops")}
+    assert by_name["resnet50.conv1.fprop"].output_shape == (4, 64, 112, 112)
+    assert by_name["resnet50.conv1.fprop"].flops == 4 * 2 * 118_013_952
+    assert by_name["alexnet.conv1.fprop"].output_shape == (4, 64, 55, 55)
+    assert by_name["resnet50.maxpool.forward"].output_shape == (4, 64, 56, 56)
+    assert "resnet50.conv1.dgrad" not in by_name
+
+
+def test_inputs_repeat() -> None:
+    case = cases.suite("train")[0]
+    a, b = cases.make_inputs(case), cases.make_inputs(case)
+    np.testing.assert_array_equal(a["x"], b["x"])
+    np.testing.assert_array_equal(a["labels"], b["labels"])
+    assert sum(p.size for p in a["parameters"]) == 61_706
+
+
+def _result() -> dict[str, Any]:
+    def record(name: str, ratio: float) -> dict[str, Any]:
+        side = {"variant": "NCHW", "ms": 2.0 * ratio, "ratio": ratio}
+        side |= {"ratio_low": 0.9 * ratio, "ratio_high": 1.1 * ratio}
+        return {
+            **{"name": name, "op": "conv2d", "direction": "fprop", "layout": "NCHW"},
+            **{"shape": [4, 3, 8, 8], "flops": 1e9, "gflops": 500.0, "gbytes_per_s": 1.0},
+            **{"share": 0.5, "bound": "fma", "noisy": False, "ours_ms": 2.0, "problems": {}},
+            "peers": {"torch": {"like": side, "best": {**side, "variant": "channels_last"}}},
+        }
+
+    limit = {"before": 100.0, "after": 99.0}
+    return {
+        **{"suite": "ops", "threads": 1, "date": "2025-01-02T03:04:05+00:00", "rounds": 5},
+        **{"command": ["python", "-m", "benchmarks.run"], "quick": False, "peers": ["torch"]},
+        "machine": {"cpu": "A processor", "logical_cpus": 2, "caches": {"L1d": 32768}},
+        "engines": {"fastconv": {"fastconv": "1.0", "isa": "avx2"}, "torch": {"torch": "2.0"}},
+        "limits": {"fma": limit, "stream": limit},
+        "cases": [record("net.a.fprop", 2.0), record("net.b.fprop", 8.0)],
+    }
+
+
+def test_tables_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(_result()))
+    assert table.main([str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "A processor" in text and "fastconv 1.0, isa avx2; torch 2.0" in text
+    # The geometric mean of 2 and 8, and the worse of them.
+    assert "| net | conv2d fprop | NCHW | 2 | 4.00 | 2.00 | 4.00 | 2.00 |" in text
+    row = next(line for line in text.splitlines() if line.startswith("| net.b.fprop"))
+    cells = [c.strip() for c in row.strip("|").split("|")]
+    assert cells[3:6] == ["2.000", "500.0 GFLOP/s", "50 % FMA"]
+    assert cells[6:] == ["16.000", "**8.00**", "7.20 to 8.80", "channels_last", "8.00"]
+    assert table.main(["--summary", str(path)]) == 0
+    assert "net.b.fprop" not in capsys.readouterr().out
+
+
+def test_table_marks_what_is_wrong() -> None:
+    result = _result()
+    result["cases"][0]["noisy"] = True
+    result["cases"][1]["problems"]["torch"] = "differs: by much"
+    failed = {**_result()["cases"][0], "problems": {"fastconv": "failed: why"}}
+    del failed["ours_ms"]
+    result["cases"].append(failed)
+    result["quick"] = True
+    text = table.markdown(result)
+    assert "net.a.fprop (noisy)" in text
+    assert "net.b.fprop (results differ)" in text
+    assert "failed: why" in text
+    assert "A quick run" in text
+
+
+def test_table_of_a_broken_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.json"
+    for content in ("", "[]", "{}", '{"machine": 1}'):
+        path.write_text(content)
+        assert table.main([str(path)]) == 2
+        assert "not a result file" in capsys.readouterr().err
+    assert table.main([str(tmp_path / "none.json")]) == 2
+
+
+def test_machine_description() -> None:
+    described = machine.describe()
+    assert described["cpu"] and described["memory_bytes"] > 0
+    assert (256 << 20) <= machine.memory_footprint() <= (1 << 30)
