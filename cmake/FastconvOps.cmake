@@ -49,6 +49,8 @@ function(fastconv_add_core)
   target_link_libraries(_core PRIVATE fastconv_native)
   # The library's symbols stay inside the module.
   target_link_options(_core PRIVATE -Wl,--exclude-libs,ALL)
-  pybind11_strip(_core)
+  if(DEFINED SKBUILD)  # a developer's build keeps its symbols for profilers
+    pybind11_strip(_core)
+  endif()
   install(TARGETS _core LIBRARY DESTINATION fastconv)
 endfunction()

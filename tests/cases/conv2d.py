@@ -72,6 +72,7 @@ CASES = [
     C("same_even", (1, 16, 8, 9), 6, (4, 2), padding="same"),
     C("same_dilated", (1, 3, 11, 9), 6, (4, 3), padding="same", dilation=2),
     C("valid", (1, 16, 8, 8), 6, (3, 3), padding="valid"),
+    C("dilation_beyond_input", (1, 3, 5, 6), 4, (3, 3), padding=40, dilation=40),
     C("batch_17", (17, 16, 5, 5), 16, (3, 3), padding=1),
 ]
 

@@ -9,14 +9,14 @@ namespace {
 // A microkernel tile is MR rows by NV vectors of accumulators. It needs MR * NV + NV + 1 vector registers,
 // and at least (FMA latency x FMAs a cycle) = 8 independent accumulators to keep two FMA units busy.
 #if defined(FC_ISA_AVX512)
-// 32 registers: 6x4 uses 29, 8x3 28, 8x2 19, 8x1 10. Eight rows at most: each row's pointer wants a general
-// register, and there are 16.
+// 32 registers: 6x4 uses 29, 8x3 28, 8x2 19, 8x1 (two sets of accumulators) 18. Eight rows at most: each
+// row's pointer wants a general register, and there are 16.
 inline constexpr int kMaxNV = 4;
 inline constexpr int rows_for(int nv) { return nv == 4 ? 6 : 8; }
 #elif defined(FC_ISA_AVX2)
-// 16 registers: 6x2 uses 15, 8x1 10.
+// 16 registers: 6x2 uses 15, 6x1 (two sets of accumulators) 14.
 inline constexpr int kMaxNV = 2;
-inline constexpr int rows_for(int nv) { return nv == 2 ? 6 : 8; }
+inline constexpr int rows_for(int) { return 6; }
 #else
 // 16 registers and a separate multiply: 4x2 uses 8 + 2 + 2.
 inline constexpr int kMaxNV = 2;
@@ -30,8 +30,6 @@ inline constexpr int kMaxNR = kMaxNV * VL;
 inline constexpr int kPixelBlock = 96;
 // Most bytes of the pointer table (pixels x taps) of a work item.
 inline constexpr int kPointerTableBytes = 32 << 10;
-// Pixels of a work item whose patches are copied out (im2row): the rows should stay in L2.
-inline constexpr int kPatchBlock = 48;
 
 // wgrad: reduction length (pixels) between two visits to the accumulator block in memory, long enough to pay
 // for loading and storing it.

@@ -49,11 +49,37 @@ inline void clear(vf (&acc)[MR][NV]) {
         for (int j = 0; j < NV; ++j) acc[i][j] = zero();
 }
 
+// One vector of columns has only MR independent sums, too few to cover the FMA's latency on two units: such
+// tiles alternate between two sets of accumulators.
+template <int NV>
+inline constexpr int kSets = NV == 1 ? 2 : 1;
+
+// acc[i][j] += a(i) * b[j] for one step of the reduction.
+template <int MR, int NV, class A>
+inline void step(const A& a, const float* b, Tail last, vf (&acc)[MR][NV]) {
+    vf v[NV];
+    load_b<NV>(b, last, v);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+        const vf x = set1(a(i));
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+    }
+}
+
+template <int MR, int NV>
+inline void join(vf (&acc)[kSets<NV>][MR][NV]) {
+    if constexpr (kSets<NV> == 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < MR; ++i) acc[0][i][0] = acc[0][i][0] + acc[1][i][0];
+    }
+}
+
 template <int MR, int NV>
 void row_tile(const RowTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[MR][NV];
-    clear<MR, NV>(acc);
+    vf acc[kSets<NV>][MR][NV];
+    for (auto& set : acc) clear<MR, NV>(set);
     const float* b = t.b;
     const int64_t ldb = t.ldb, depth = t.depth;
     const float* const* pointers = t.a;
@@ -61,41 +87,65 @@ void row_tile(const RowTile& t, const TileOut& out) {
         const float* a[MR];
 #pragma GCC unroll 8
         for (int i = 0; i < MR; ++i) a[i] = pointers[i];
-        for (int64_t k = 0; k < depth; ++k, b += ldb) {
-            vf v[NV];
-            load_b<NV>(b, last, v);
-#pragma GCC unroll 8
-            for (int i = 0; i < MR; ++i) {
-                const vf x = set1(a[i][k]);
-#pragma GCC unroll 4
-                for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+        int64_t k = 0;
+        if constexpr (kSets<NV> == 2) {
+            for (; k + 2 <= depth; k += 2, b += 2 * ldb) {
+                step<MR, NV>([&](int i) { return a[i][k]; }, b, last, acc[0]);
+                step<MR, NV>([&](int i) { return a[i][k + 1]; }, b + ldb, last, acc[1]);
             }
         }
+        for (; k < depth; ++k, b += ldb) step<MR, NV>([&](int i) { return a[i][k]; }, b, last, acc[0]);
     }
-    write<MR, NV>(out, last, acc);
+    join<MR, NV>(acc);
+    write<MR, NV>(out, last, acc[0]);
+}
+
+template <int MR, int NV>
+void offset_tile(const OffsetTile& t, const TileOut& out) {
+    const Tail last = tail(out.columns - (NV - 1) * VL);
+    vf acc[kSets<NV>][MR][NV];
+    for (auto& set : acc) clear<MR, NV>(set);
+    const float* b = t.b;
+    const int64_t *offset = t.offsets, *end = t.offsets + t.depth;
+    const int64_t ldb = t.ldb;
+    const float* a[MR];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) a[i] = t.a[i];
+    if constexpr (kSets<NV> == 2) {
+        for (; offset + 2 <= end; offset += 2, b += 2 * ldb) {
+            const int64_t even = offset[0], odd = offset[1];
+            step<MR, NV>([&](int i) { return a[i][even]; }, b, last, acc[0]);
+            step<MR, NV>([&](int i) { return a[i][odd]; }, b + ldb, last, acc[1]);
+        }
+    }
+    for (; offset < end; ++offset, b += ldb) {
+        const int64_t at = *offset;
+        step<MR, NV>([&](int i) { return a[i][at]; }, b, last, acc[0]);
+    }
+    join<MR, NV>(acc);
+    write<MR, NV>(out, last, acc[0]);
 }
 
 template <int MR, int NV>
 void column_tile(const ColumnTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[MR][NV];
-    clear<MR, NV>(acc);
+    vf acc[kSets<NV>][MR][NV];
+    for (auto& set : acc) clear<MR, NV>(set);
     const int64_t lda = t.lda, ldb = t.ldb;
     for (int64_t s = 0; s < t.count; ++s) {
         const float* a = t.a + t.segments[s].a;
         const float* b = t.b + t.segments[s].b;
-        for (int64_t k = t.segments[s].depth; k > 0; --k, a += lda, b += ldb) {
-            vf v[NV];
-            load_b<NV>(b, last, v);
-#pragma GCC unroll 8
-            for (int i = 0; i < MR; ++i) {
-                const vf x = set1(a[i]);
-#pragma GCC unroll 4
-                for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+        int64_t k = t.segments[s].depth;
+        if constexpr (kSets<NV> == 2) {
+            for (; k >= 2; k -= 2, a += 2 * lda, b += 2 * ldb) {
+                step<MR, NV>([&](int i) { return a[i]; }, b, last, acc[0]);
+                step<MR, NV>([&](int i) { return a[lda + i]; }, b + ldb, last, acc[1]);
             }
         }
+        for (; k > 0; --k, a += lda, b += ldb) step<MR, NV>([&](int i) { return a[i]; }, b, last, acc[0]);
     }
-    write<MR, NV>(out, last, acc);
+    join<MR, NV>(acc);
+    write<MR, NV>(out, last, acc[0]);
 }
 
 // Instances for 1 .. rows_for(NV) rows; taller tiles are never asked for.
@@ -127,40 +177,34 @@ struct PickRow {
     static RowKernel kernel() { return &row_tile<MR, NV>; }
 };
 template <int MR, int NV>
+struct PickOffset {
+    static OffsetKernel kernel() { return &offset_tile<MR, NV>; }
+};
+template <int MR, int NV>
 struct PickColumn {
     static ColumnKernel kernel() { return &column_tile<MR, NV>; }
 };
 
+template <template <int, int> class Pick, class Kernel>
+inline Kernel of(int rows, int nv) {
+    switch (nv) {
+        case 1:
+            return of_rows<1, Pick, Kernel>(rows);
+#if defined(FC_ISA_AVX512)
+        case 3:
+            return of_rows<3, Pick, Kernel>(rows);
+        case 4:
+            return of_rows<4, Pick, Kernel>(rows);
+#endif
+        default:
+            return of_rows<2, Pick, Kernel>(rows);
+    }
+}
+
 }  // namespace
 
-RowKernel row_kernel(int rows, int nv) {
-    switch (nv) {
-        case 1:
-            return of_rows<1, PickRow, RowKernel>(rows);
-#if defined(FC_ISA_AVX512)
-        case 3:
-            return of_rows<3, PickRow, RowKernel>(rows);
-        case 4:
-            return of_rows<4, PickRow, RowKernel>(rows);
-#endif
-        default:
-            return of_rows<2, PickRow, RowKernel>(rows);
-    }
-}
-
-ColumnKernel column_kernel(int rows, int nv) {
-    switch (nv) {
-        case 1:
-            return of_rows<1, PickColumn, ColumnKernel>(rows);
-#if defined(FC_ISA_AVX512)
-        case 3:
-            return of_rows<3, PickColumn, ColumnKernel>(rows);
-        case 4:
-            return of_rows<4, PickColumn, ColumnKernel>(rows);
-#endif
-        default:
-            return of_rows<2, PickColumn, ColumnKernel>(rows);
-    }
-}
+RowKernel row_kernel(int rows, int nv) { return of<PickRow, RowKernel>(rows, nv); }
+OffsetKernel offset_kernel(int rows, int nv) { return of<PickOffset, OffsetKernel>(rows, nv); }
+ColumnKernel column_kernel(int rows, int nv) { return of<PickColumn, ColumnKernel>(rows, nv); }
 
 }  // namespace fastconv::FC_ISA_NS

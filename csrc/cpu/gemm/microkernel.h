@@ -28,6 +28,17 @@ struct RowTile {
     int64_t ldb;
 };
 
+// C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a
+// start at every tap would cost more than the few channels behind it. Every offset from every row must be
+// readable.
+struct OffsetTile {
+    const float* const* a;
+    const int64_t* offsets;
+    int64_t depth;
+    const float* b;
+    int64_t ldb;
+};
+
 // C[i][j] = sum over segments s, k < s.depth of a[s.a + k * lda + i] * b[s.b + k * ldb + j].
 // A is read down its columns (lda apart): the weight gradient's reduction over runs of pixels.
 struct Segment {
@@ -45,10 +56,12 @@ struct ColumnTile {
 };
 
 using RowKernel = void (*)(const RowTile&, const TileOut&);
+using OffsetKernel = void (*)(const OffsetTile&, const TileOut&);
 using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
 
 // The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
 RowKernel row_kernel(int rows, int nv);
+OffsetKernel offset_kernel(int rows, int nv);
 ColumnKernel column_kernel(int rows, int nv);
 
 }  // namespace fastconv::FC_ISA_NS

@@ -4,16 +4,31 @@
 
 namespace fastconv::FC_ISA_NS {
 
+namespace {
+
+// A tile of which only `rows` x `columns` exist: through a full tile on the stack, since one element at a
+// time costs several times as much.
+void transpose_partial(const float* in, int64_t ldi, float* out, int64_t ldo, int64_t rows, int64_t columns) {
+    float from[VL * VL], to[VL * VL];
+    for (int64_t i = 0; i < VL; ++i)
+        store(from + i * VL, i < rows ? load(in + i * ldi, tail(columns)) : zero());
+    transpose_tile(from, VL, to, VL);
+    for (int64_t j = 0; j < columns; ++j) store(out + j * ldo, load(to + j * VL), tail(rows));
+}
+
+}  // namespace
+
 void transpose_f32(const float* in, int64_t ldi, float* out, int64_t ldo, int64_t rows, int64_t columns) {
-    int64_t i = 0;
-    for (; i + VL <= rows; i += VL) {
-        int64_t j = 0;
-        for (; j + VL <= columns; j += VL) transpose_tile(in + i * ldi + j, ldi, out + j * ldo + i, ldo);
-        for (; j < columns; ++j)
-            for (int64_t r = i; r < i + VL; ++r) out[j * ldo + r] = in[r * ldi + j];
-    }
-    for (; i < rows; ++i)
-        for (int64_t j = 0; j < columns; ++j) out[j * ldo + i] = in[i * ldi + j];
+    for (int64_t i = 0; i < rows; i += VL)
+        for (int64_t j = 0; j < columns; j += VL) {
+            const float* from = in + i * ldi + j;
+            float* to = out + j * ldo + i;
+            if (i + VL <= rows && j + VL <= columns)
+                transpose_tile(from, ldi, to, ldo);
+            else
+                transpose_partial(from, ldi, to, ldo, rows - i < VL ? rows - i : VL,
+                                  columns - j < VL ? columns - j : VL);
+        }
 }
 
 void transpose_batch_f32(const float* in, float* out, int64_t count, int64_t rows, int64_t columns) {
@@ -27,6 +42,29 @@ void transpose_batch_f32(const float* in, float* out, int64_t count, int64_t row
             const int64_t width = columns - j < kStrip ? columns - j : kStrip;
             transpose_f32(in + n * rows * columns + j, columns, out + (n * columns + j) * rows, rows, rows,
                           width);
+        }
+    });
+}
+
+void padded_copy_f32(const PaddedCopy& p, float* out) {
+    const int64_t row_floats = p.padded_w * p.c;
+    parallel_for(p.n * p.padded_h, 16384 / (row_floats + 1) + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t row = begin; row < end; ++row) {
+            float* to = out + row * row_floats;
+            const int64_t n = row / p.padded_h, y = row % p.padded_h - p.top;
+            if (y < 0 || y >= p.h) {
+                for (int64_t i = 0; i < row_floats; ++i) to[i] = 0.0f;
+                continue;
+            }
+            for (int64_t i = 0; i < p.left * p.c; ++i) to[i] = 0.0f;
+            for (int64_t i = (p.left + p.w) * p.c; i < row_floats; ++i) to[i] = 0.0f;
+            to += p.left * p.c;
+            if (p.nchw && p.c > 1) {
+                transpose_f32(p.in + (n * p.c * p.h + y) * p.w, p.h * p.w, to, p.c, p.c, p.w);
+            } else {
+                const float* from = p.in + (n * p.h + y) * p.w * p.c;
+                for (int64_t i = 0; i < p.w * p.c; ++i) to[i] = from[i];
+            }
         }
     });
 }

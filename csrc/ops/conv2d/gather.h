@@ -16,27 +16,25 @@
 namespace fastconv {
 
 struct Tap {
-    int64_t dh, dw;  // offset in the input
+    int64_t dh, dw;  // where it falls in the input, from the pixel's own place
     int64_t index;   // r * S + s: its place in the weight array
 };
 
-// Consecutive taps whose input pixels are neighbours in a row: copied as one piece.
+// Consecutive taps whose input pixels are neighbours in memory: `first` in the tap list, its offset.
 struct TapRun {
     int64_t first, count;
     int64_t dh, dw;
 };
 
 struct GatherConv {
-    // Input sizes and element strides; channel stride 1 unless `patches`.
+    // Input sizes and element strides; channels are neighbours.
     const float* in;
     int64_t n, h, w;
-    int64_t in_n, in_c, in_h, in_w;
+    int64_t in_n, in_h, in_w;
 
     int64_t groups, depth, width;  // depth input and width output channels per group
     const Tap* taps;               // ordered by (dh, dw)
     int64_t tap_count;
-    const TapRun* runs;
-    int64_t run_count;
     int64_t step_h, step_w;
 
     // Output grid and element strides.
@@ -51,29 +49,30 @@ struct GatherConv {
     int64_t weight_g, weight_o, weight_c;
     int64_t weight_taps;  // R * S
 
-    // Copy each pixel's patch into a row first: for few channels, where a pointer per tap would cost more
-    // than the arithmetic behind it. With `channel_major` the row is ordered (channel, tap), which suits NCHW
-    // input.
-    bool patches, channel_major;
+    // Where a tap never falls outside the input: offsets[t * depth + c] from the pixel's place, so that a
+    // whole filter is one loop. Null otherwise.
+    const int64_t* offsets;
 };
 
 struct GatherWgrad {
     const float* x;
     int64_t n, h, w;
-    int64_t in_n, in_c, in_h, in_w;
+    int64_t in_n, in_h, in_w;
     const float* dy;  // NHWC, groups * width channels
     int64_t groups, depth, width;
     const Tap* taps;
     int64_t tap_count;
-    const TapRun* runs;
+    const TapRun* runs;  // all of one length; several taps long only where none falls outside the input
     int64_t run_count;
     int64_t step_h, step_w;
     int64_t rows, cols;
     int64_t weight_taps;
-    bool patches, channel_major;
     // The reduction over image rows is cut into `splits` parts, a number that depends on shapes only; their
     // partial sums are added in order.
     int64_t splits;
+    // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
+    // wholes.
+    bool planar;
 };
 
 // Sizes in bytes of what the caller allocates: packed weights (shared), scratch of one worker, a row of

@@ -12,8 +12,9 @@
 namespace fastconv {
 namespace {
 
-// Below this many input channels a pixel's patch is copied rather than pointed at.
-constexpr int64_t kFewChannels = 16;
+// Below this many input channels the filter is one loop over offsets in a padded copy: the microkernel's
+// start at each tap costs about as much as two dozen steps of its loop.
+constexpr int64_t kFewChannels = 32;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
 
@@ -39,25 +40,38 @@ std::vector<AxisTap> backward_taps(const WindowAxis& a, int64_t residue) {
     return taps;
 }
 
-struct TapList {
-    std::vector<Tap> taps;
-    std::vector<TapRun> runs;
-
-    // `mergeable`: input pixels that are neighbours in a row are neighbours in memory too.
-    TapList(const std::vector<AxisTap>& vertical, const std::vector<AxisTap>& horizontal, int64_t s,
-            bool mergeable) {
-        for (const AxisTap& v : vertical)
-            for (const AxisTap& h : horizontal) {
-                taps.push_back({v.offset, h.offset, v.index * s + h.index});
-                const int64_t place = static_cast<int64_t>(taps.size()) - 1;
-                if (mergeable && !runs.empty() && runs.back().dh == v.offset &&
-                    runs.back().dw + runs.back().count == h.offset)
-                    ++runs.back().count;
-                else
-                    runs.push_back({place, 1, v.offset, h.offset});
-            }
+// The lowest and highest offset of any tap, over all residue classes.
+struct Reach {
+    int64_t low = INT64_MAX, high = INT64_MIN;
+    void add(const std::vector<AxisTap>& taps) {
+        for (const AxisTap& t : taps) {
+            low = std::min(low, t.offset);
+            high = std::max(high, t.offset);
+        }
+    }
+    // Rows or columns of zeros before the input, and its size with those behind, for `outputs` steps.
+    int64_t before() const { return std::max<int64_t>(0, -low); }
+    int64_t padded(int64_t input, int64_t outputs, int64_t step) const {
+        return before() + std::max(input, (outputs - 1) * step + high + 1);
     }
 };
+
+std::vector<Tap> tap_list(const std::vector<AxisTap>& vertical, const std::vector<AxisTap>& horizontal,
+                          int64_t s, int64_t shift_h = 0, int64_t shift_w = 0) {
+    std::vector<Tap> taps;
+    for (const AxisTap& v : vertical)
+        for (const AxisTap& h : horizontal)
+            taps.push_back({v.offset + shift_h, h.offset + shift_w, v.index * s + h.index});
+    return taps;
+}
+
+// Runs of `length` taps each.
+std::vector<TapRun> tap_runs(const std::vector<Tap>& taps, int64_t length) {
+    std::vector<TapRun> runs;
+    for (size_t t = 0; t < taps.size(); t += static_cast<size_t>(length))
+        runs.push_back({static_cast<int64_t>(t), length, taps[t].dh, taps[t].dw});
+    return runs;
+}
 
 // The array itself where it is channels-last, or a reordered copy in `keep`.
 const float* channels_last(const float* data, bool nchw, int64_t n, int64_t c, int64_t pixels,
@@ -68,22 +82,63 @@ const float* channels_last(const float* data, bool nchw, int64_t n, int64_t c, i
     return keep.as<float>();
 }
 
-// Sizes and strides of an (n, c, h, w) input, into any struct of gather.h.
+// Sizes and strides of a channels-last input, into any struct of gather.h.
 template <class G>
-void set_input(G& g, bool nchw, int64_t n, int64_t c, int64_t h, int64_t w) {
+void set_input(G& g, int64_t n, int64_t c, int64_t h, int64_t w) {
     g.n = n, g.h = h, g.w = w;
     g.in_n = c * h * w;
-    g.in_c = nchw ? h * w : 1;
-    g.in_w = nchw ? 1 : c;
-    g.in_h = g.in_w * w;
+    g.in_h = c * w;
+    g.in_w = c;
 }
 
-template <class G>
-void set_taps(G& g, const TapList& list) {
-    g.taps = list.taps.data();
-    g.tap_count = static_cast<int64_t>(list.taps.size());
-    g.runs = list.runs.data();
-    g.run_count = static_cast<int64_t>(list.runs.size());
+// The input of a gather: channels-last, and in a frame of zeros where `pad` asks for one.
+class Input {
+  public:
+    // Whether a frame of this size is worth its memory: a large padding or dilation could need far more than
+    // the arrays themselves.
+    static bool worth_padding(int64_t h, int64_t w, int64_t padded_h, int64_t padded_w) {
+        return padded_h <= 2 * h + 16 && padded_w <= 2 * w + 16;
+    }
+    Input(const void* data, bool nchw, int64_t n, int64_t c, int64_t h, int64_t w)
+        : data_(static_cast<const float*>(data)), nchw_(nchw), n_(n), c_(c), h_(h), w_(w) {}
+
+    void reorder() {
+        data_ = channels_last(data_, nchw_, n_, c_, h_ * w_, copy_);
+        nchw_ = false;
+    }
+    // So many rows and columns of zeros first, and this size in all.
+    void pad(int64_t top, int64_t left, int64_t padded_h, int64_t padded_w) {
+        if (padded_h == h_ && padded_w == w_) return reorder();
+        Workspace copy(static_cast<size_t>(checked_mul("conv2d", n_ * c_ * padded_h, padded_w)) *
+                       sizeof(float));
+        FC_ISA_PICK(padded_copy_f32)
+        ({data_, nchw_, n_, c_, h_, w_, top, left, padded_h, padded_w}, copy.as<float>());
+        copy_ = std::move(copy);
+        data_ = copy_.as<float>();
+        h_ = padded_h, w_ = padded_w;
+        nchw_ = false;
+    }
+    template <class G>
+    const float* describe(G& g) const {
+        set_input(g, n_, c_, h_, w_);
+        return data_;
+    }
+
+  private:
+    const float* data_;
+    bool nchw_;
+    int64_t n_, c_, h_, w_;
+    Workspace copy_;
+};
+
+// offsets[t * depth + c] of every tap and channel, for GatherConv.
+std::vector<int64_t> offset_list(const GatherConv& g) {
+    std::vector<int64_t> offsets;
+    offsets.reserve(static_cast<size_t>(g.tap_count * g.depth));
+    for (int64_t t = 0; t < g.tap_count; ++t)
+        for (int64_t c = 0; c < g.depth; ++c)
+            offsets.push_back(g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w + c);
+    return offsets;
 }
 
 void set_output(GatherConv& g, bool nchw, int64_t c, int64_t h, int64_t w, float* out) {
@@ -102,9 +157,6 @@ void run(const GatherConv& g) {
     FC_ISA_PICK(gather_run)(g, packed.as<float>(), scratch.as<char>(), zeros.as<float>(), team);
 }
 
-// Whether an input is read as it stands in NCHW, patch by patch, and not reordered first.
-bool reads_nchw(bool nchw, int64_t depth) { return nchw && depth < kFewChannels; }
-
 // Fills dx with bias where no tap reaches a residue class of pixels.
 void fill_class(const GatherConv& g) {
     for (int64_t n = 0; n < g.n; ++n)
@@ -117,16 +169,26 @@ void fill_class(const GatherConv& g) {
 }  // namespace
 
 void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
-    const bool nchw = p.layout == Layout::nchw, as_is = reads_nchw(nchw, p.group_c());
-    Workspace reordered;
+    const bool nchw = p.layout == Layout::nchw;
+    const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
+    Reach rows, cols;
+    rows.add(vertical);
+    cols.add(horizontal);
+    const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
+    const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
+    const bool offsets =
+        p.group_c() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.h, p.w, padded_h, padded_w);
+    Input input(x, nchw, p.n, p.c, p.h, p.w);
+    if (offsets)
+        input.pad(rows.before(), cols.before(), padded_h, padded_w);
+    else
+        input.reorder();
     GatherConv g{};
-    g.in = static_cast<const float*>(x);
-    if (!as_is) g.in = channels_last(g.in, nchw, p.n, p.c, p.pixels_in(), reordered);
-    set_input(g, as_is, p.n, p.c, p.h, p.w);
-    g.patches = as_is || (p.group_c() < kFewChannels && p.taps() > 1);
-    g.channel_major = as_is;
-    const TapList list(forward_taps(p.vertical), forward_taps(p.horizontal), p.s, as_is || p.groups == 1);
-    set_taps(g, list);
+    g.in = input.describe(g);
+    const std::vector<Tap> taps =
+        tap_list(vertical, horizontal, p.s, offsets ? rows.before() : 0, offsets ? cols.before() : 0);
+    g.taps = taps.data();
+    g.tap_count = p.taps();
     g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
@@ -136,17 +198,29 @@ void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, c
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = p.group_c() * p.taps();
     g.weight_c = g.weight_taps = p.taps();
+    const std::vector<int64_t> list = offsets ? offset_list(g) : std::vector<int64_t>();
+    g.offsets = offsets ? list.data() : nullptr;
     run(g);
 }
 
 void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
-    const bool nchw = p.layout == Layout::nchw, as_is = reads_nchw(nchw, p.group_k());
-    Workspace reordered;
+    const bool nchw = p.layout == Layout::nchw;
+    // One dense convolution for each residue class (a, b) of input pixels.
+    const int64_t classes_h = std::min(p.vertical.stride, p.h),
+                  classes_w = std::min(p.horizontal.stride, p.w);
+    const auto rows_of = [&](int64_t a) { return (p.h - a + p.vertical.stride - 1) / p.vertical.stride; };
+    const auto cols_of = [&](int64_t b) { return (p.w - b + p.horizontal.stride - 1) / p.horizontal.stride; };
+    Reach rows, cols;
+    for (int64_t a = 0; a < classes_h; ++a) rows.add(backward_taps(p.vertical, a));
+    for (int64_t b = 0; b < classes_w; ++b) cols.add(backward_taps(p.horizontal, b));
+    Input input(dy, nchw, p.n, p.k, p.p, p.q);
+    if (offsets)
+        input.pad(rows.before(), cols.before(), rows.padded(p.p, rows_of(0), 1),
+                  cols.padded(p.q, cols_of(0), 1));
+    else
+        input.reorder();
     GatherConv g{};
-    g.in = static_cast<const float*>(dy);
-    if (!as_is) g.in = channels_last(g.in, nchw, p.n, p.k, p.pixels_out(), reordered);
-    set_input(g, as_is, p.n, p.k, p.p, p.q);
-    g.channel_major = as_is;
+    g.in = input.describe(g);
     g.groups = p.groups, g.depth = p.group_k(), g.width = p.group_c();
     g.step_h = g.step_w = 1;
     g.bias = static_cast<const float*>(bias);
@@ -154,18 +228,21 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, 
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = g.weight_taps = p.taps();
     g.weight_c = p.group_c() * p.taps();
-    for (int64_t a = 0; a < std::min(p.vertical.stride, p.h); ++a)
-        for (int64_t b = 0; b < std::min(p.horizontal.stride, p.w); ++b) {
-            const TapList list(backward_taps(p.vertical, a), backward_taps(p.horizontal, b), p.s,
-                               as_is || p.groups == 1);
-            set_taps(g, list);
-            g.patches = as_is || (p.group_k() < kFewChannels && g.tap_count > 1);
-            g.rows = (p.h - a + p.vertical.stride - 1) / p.vertical.stride;
-            g.cols = (p.w - b + p.horizontal.stride - 1) / p.horizontal.stride;
+    for (int64_t a = 0; a < classes_h; ++a)
+        for (int64_t b = 0; b < classes_w; ++b) {
+            const std::vector<Tap> taps =
+                tap_list(backward_taps(p.vertical, a), backward_taps(p.horizontal, b), p.s,
+                         offsets ? rows.before() : 0, offsets ? cols.before() : 0);
+            g.taps = taps.data();
+            g.tap_count = static_cast<int64_t>(taps.size());
+            g.rows = rows_of(a);
+            g.cols = cols_of(b);
             set_output(g, nchw, p.c, p.h, p.w, static_cast<float*>(dx));
             g.out += a * g.out_h + b * g.out_w;
             g.out_h *= p.vertical.stride;
             g.out_w *= p.horizontal.stride;
+            const std::vector<int64_t> list = offsets ? offset_list(g) : std::vector<int64_t>();
+            g.offsets = offsets ? list.data() : nullptr;
             if (g.tap_count == 0)
                 fill_class(g);
             else
@@ -174,22 +251,39 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, 
 }
 
 void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
-    const bool nchw = p.layout == Layout::nchw, as_is = reads_nchw(nchw, p.group_c());
-    Workspace x_reordered, dy_reordered;
+    const bool nchw = p.layout == Layout::nchw;
+    const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
+    Reach rows, cols;
+    rows.add(vertical);
+    cols.add(horizontal);
+    const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
+    const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
+    const bool padded =
+        p.group_c() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.h, p.w, padded_h, padded_w);
+    Input input(x, nchw, p.n, p.c, p.h, p.w), gradient(dy, nchw, p.n, p.k, p.p, p.q);
     GatherWgrad g{};
-    g.x = static_cast<const float*>(x);
-    if (!as_is) g.x = channels_last(g.x, nchw, p.n, p.c, p.pixels_in(), x_reordered);
-    g.dy = channels_last(static_cast<const float*>(dy), nchw, p.n, p.k, p.pixels_out(), dy_reordered);
-    set_input(g, as_is, p.n, p.c, p.h, p.w);
-    g.patches = as_is || (p.group_c() < kFewChannels && p.taps() > 1);
-    g.channel_major = as_is;
-    const TapList list(forward_taps(p.vertical), forward_taps(p.horizontal), p.s, as_is || p.groups == 1);
-    set_taps(g, list);
+    g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
+    if (padded)
+        input.pad(rows.before(), cols.before(), padded_h, padded_w);
+    else if (!g.planar)
+        input.reorder();
+    if (!g.planar) gradient.reorder();
+    g.dy = gradient.describe(g);
+    g.x = input.describe(g);
+    const std::vector<Tap> taps =
+        tap_list(vertical, horizontal, p.s, padded ? rows.before() : 0, padded ? cols.before() : 0);
+    // A filter's row of few channels is one run of columns; elsewhere each tap is by itself.
+    const bool whole_rows = padded && p.groups == 1 && p.horizontal.dilation == 1;
+    const std::vector<TapRun> runs = tap_runs(taps, whole_rows ? p.s : 1);
+    g.taps = taps.data();
+    g.tap_count = p.taps();
+    g.runs = runs.data();
+    g.run_count = static_cast<int64_t>(runs.size());
     g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
     g.weight_taps = p.taps();
-    const int64_t units = p.groups * (g.patches ? 1 : p.taps()) * ((g.width + 95) / 96);
+    const int64_t units = p.groups * g.run_count * ((g.width + 95) / 96);
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
     const int team = num_threads();
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);

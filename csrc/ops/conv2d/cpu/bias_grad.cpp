@@ -1,6 +1,6 @@
 // Per-channel sums. Each partial sum covers a fixed share of the data; the partials are added in double.
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/patches.h"
+#include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {

@@ -1,12 +1,10 @@
 // Depthwise convolution, lanes along the channels of NHWC arrays.
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/patches.h"
+#include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
-
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Taps [first, last) of output position o that lie inside an axis of `size`.
 struct TapRange {

@@ -3,21 +3,20 @@
 #include "cpu/gemm/microkernel.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/patches.h"
+#include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
     int64_t vectors, blocks;  // of a group's output channels
     int64_t mr;               // rows of the tallest tile
-    int64_t depth, taps;      // as the microkernel sees them: patches have one tap
+    int64_t taps;             // pointers a pixel
+    int64_t packed_rows;      // reduction length
     int64_t pixels;           // in all
     int64_t block_pixels;     // of a work item
     int64_t items;            // pixel blocks
@@ -27,10 +26,10 @@ struct Cut {
         vectors = ceil_div(g.width, VL);
         blocks = ceil_div(vectors, kMaxNV);
         mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
-        depth = g.patches ? g.depth * g.tap_count : g.depth;
-        taps = g.patches ? 1 : g.tap_count;
+        taps = g.offsets ? 1 : g.tap_count;
+        packed_rows = g.tap_count * g.depth;
         pixels = g.n * g.rows * g.cols;
-        block_pixels = g.patches ? kPatchBlock : kPixelBlock;
+        block_pixels = kPixelBlock;
         const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
         if (fit < block_pixels) block_pixels = fit;
         block_pixels = block_pixels / mr * mr;
@@ -44,30 +43,28 @@ struct Cut {
     int64_t columns(const GatherConv& g, int64_t block) const {
         return least(g.width, first_column(block + 1)) - first_column(block);
     }
-    int64_t packed_group() const { return taps * depth * vectors * VL; }
+    int64_t packed_group() const { return packed_rows * vectors * VL; }
     // Packed weights of a block start here; each row has nv * VL floats.
     int64_t packed_block(int64_t group, int64_t block) const {
-        return group * packed_group() + taps * depth * first_column(block);
+        return group * packed_group() + packed_rows * first_column(block);
     }
 };
 
-// Scratch of a worker: pointer table, output row pointers, patches, and a block of NHWC output to transpose.
+// Scratch of a worker: pointer table, output row pointers, and a block of NHWC output to transpose.
 struct Scratch {
-    size_t table, rows, patches, output, total;
+    size_t table, rows, output, total;
     Scratch(const GatherConv& g, const Cut& cut) {
         const size_t px = static_cast<size_t>(cut.block_pixels);
         size_t at = 0;
         table = at, at += lines(px * static_cast<size_t>(cut.taps) * sizeof(float*));
         rows = at, at += lines(px * sizeof(float*));
-        patches = at, at += g.patches ? lines(px * static_cast<size_t>(cut.depth) * sizeof(float)) : 0;
         output = at,
         at += g.out_c != 1 ? lines(px * static_cast<size_t>(cut.vectors) * VL * sizeof(float)) : 0;
         total = at;
     }
 };
 
-// Packs output channels [column, column + columns) of a group: rows (tap, channel) of ldp floats each, or
-// (channel, tap) rows where patches are channel-major.
+// Packs output channels [column, column + columns) of a group: rows (tap, channel) of ldp floats each.
 void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t columns, int64_t ldp,
                 float* packed) {
     const float* w = g.weight + group * g.weight_g + column * g.weight_o;
@@ -82,7 +79,7 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
             transpose_f32(w + at, g.weight_o, piece, kMaxNR, columns, count);
             for (int64_t e = 0; e < count; ++e) {
                 const int64_t c = (at + e) / taps, t = (at + e) % taps;
-                const int64_t row = g.channel_major ? at + e : t * g.depth + c;
+                const int64_t row = t * g.depth + c;
                 copy_floats(packed + row * ldp, piece + e * kMaxNR, columns);
             }
         }
@@ -90,7 +87,7 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
     }
     for (int64_t t = 0; t < taps; ++t)
         for (int64_t c = 0; c < g.depth; ++c) {
-            float* to = packed + (g.channel_major ? c * taps + t : t * g.depth + c) * ldp;
+            float* to = packed + (t * g.depth + c) * ldp;
             const float* from = w + c * g.weight_c + g.taps[t].index;
             if (g.weight_o == 1)
                 copy_floats(to, from, columns);
@@ -101,7 +98,7 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
 
 void pack_weights(const GatherConv& g, const Cut& cut, float* packed, int team) {
     parallel_for(
-        g.groups * cut.blocks, 65536 / (cut.taps * cut.depth * kMaxNR) + 1,
+        g.groups * cut.blocks, 65536 / (cut.packed_rows * kMaxNR) + 1,
         [&](int64_t begin, int64_t end, int) {
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / cut.blocks, block = item % cut.blocks;
@@ -114,24 +111,31 @@ void pack_weights(const GatherConv& g, const Cut& cut, float* packed, int team) 
 
 // Fills the pointer table [tile][tap][mr] of pixels [m0, m1).
 void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1,
-                     const float** table, float* patches, const float* zeros) {
+                     const float** table, const float* zeros) {
     PixelWalk at(m0, g.rows, g.cols);
     const float* in = g.in + group * g.depth;
+    if (g.offsets) {
+        for (int64_t m = m0; m < m1; ++m, at.next())
+            table[m - m0] = in + at.n * g.in_n + at.i * g.step_h * g.in_h + at.j * g.step_w * g.in_w;
+        return;
+    }
+    // Pixels all of whose taps are inside (the first and last tap are the extremes).
+    const Tap first = g.taps[0], last = g.taps[g.tap_count - 1];
+    const int64_t low_h = -first.dh, high_h = g.h - last.dh, low_w = -first.dw, high_w = g.w - last.dw;
     for (int64_t m = m0; m < m1; ++m, at.next()) {
         const int64_t e = m - m0;
         const float** slot = table + e / cut.mr * cut.taps * cut.mr + e % cut.mr;
-        if (g.patches) {
-            float* row = patches + e * cut.depth;
-            copy_patch(g, g.in, group, at.n, at.i, at.j, row);
-            *slot = row;
+        const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
+        const float* pixel = in + at.n * g.in_n + h0 * g.in_h + w0 * g.in_w;
+        if (h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w) {
+            for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr)
+                *slot = pixel + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w);
             continue;
         }
-        const float* image = in + at.n * g.in_n;
-        const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
         for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr) {
             const int64_t h = h0 + g.taps[t].dh, w = w0 + g.taps[t].dw;
             const bool inside = h >= 0 && h < g.h && w >= 0 && w < g.w;
-            *slot = inside ? image + h * g.in_h + w * g.in_w : zeros;
+            *slot = inside ? pixel + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w) : zeros;
         }
     }
 }
@@ -161,7 +165,6 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
               const float* packed, char* scratch, const float* zeros) {
     const float** table = reinterpret_cast<const float**>(scratch + layout.table);
     float** rows = reinterpret_cast<float**>(scratch + layout.rows);
-    float* patches = reinterpret_cast<float*>(scratch + layout.patches);
     float* output = reinterpret_cast<float*>(scratch + layout.output);
     const bool direct = g.out_c == 1;
     const int64_t m0 = item * cut.block_pixels, m1 = least(cut.pixels, m0 + cut.block_pixels);
@@ -174,25 +177,24 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
     }
     for (int64_t group = 0; group < g.groups; ++group) {
-        point_at_pixels(g, cut, group, m0, m1, table, patches, zeros);
+        point_at_pixels(g, cut, group, m0, m1, table, zeros);
         for (int64_t block = block0; block < block1; ++block) {
             const int64_t column = cut.first_column(block), channel = group * g.width + column;
             const int nv = cut.nv(block);
-            const RowKernel full = row_kernel(static_cast<int>(cut.mr), nv);
             for (int64_t m = m0; m < m1; m += cut.mr) {
                 const int64_t count = least(cut.mr, m1 - m);
                 float* to[kMaxMR];
                 for (int64_t i = 0; i < count; ++i)
                     to[i] = direct ? rows[m - m0 + i] + channel : output + (m - m0 + i) * ld + column;
-                const RowTile tile{table + (m - m0) * cut.taps,
-                                   cut.mr,
-                                   cut.taps,
-                                   cut.depth,
-                                   packed + cut.packed_block(group, block),
-                                   nv * VL};
+                const float* const* from = table + (m - m0) * cut.taps;
+                const float* weights = packed + cut.packed_block(group, block);
                 const TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr,
                                   false};
-                (count == cut.mr ? full : row_kernel(static_cast<int>(count), nv))(tile, out);
+                const int tile_rows = static_cast<int>(count);
+                if (g.offsets)
+                    offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
+                else
+                    row_kernel(tile_rows, nv)({from, cut.mr, cut.taps, g.depth, weights, nv * VL}, out);
             }
         }
         if (!direct) {
@@ -217,7 +219,7 @@ void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros,
     zero_floats(zeros, g.depth);
     pack_weights(g, cut, packed, team);
     // One item is at least this many multiply-adds, or it is not worth a hand-over.
-    const int64_t work = cut.block_pixels * cut.taps * cut.depth * g.width * g.groups / cut.parts + 1;
+    const int64_t work = cut.block_pixels * cut.packed_rows * g.width * g.groups / cut.parts + 1;
     parallel_for(
         cut.items * cut.parts, 100000 / work + 1,
         [&](int64_t begin, int64_t end, int worker) {

@@ -2,14 +2,12 @@
 // lie; lanes are pixels, copied once into a panel that stays in L2 while every output channel passes over it.
 #include "cpu/gemm/microkernel.h"
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/patches.h"
+#include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline size_t panel_bytes(int64_t depth) { return static_cast<size_t>(depth) * kMaxNR * sizeof(float); }
 
 // panel[c][e] = x of channel c at output pixel m0 + e, e < count.
