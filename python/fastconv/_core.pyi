@@ -47,3 +47,28 @@ class Pool2d:
     def forward(self, input: NDArray, with_index: bool) -> tuple[NDArray, NDArray | None]: ...
     def backward(self, grad_output: NDArray, index: NDArray | None) -> NDArray: ...
     def positions(self, index: NDArray) -> NDArray: ...
+
+# batch_norm
+def batch_norm_forward(
+    input: NDArray,
+    running_mean: NDArray | None,
+    running_var: NDArray | None,
+    weight: NDArray | None,
+    bias: NDArray | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    layout: str,
+) -> tuple[NDArray, NDArray, NDArray]: ...
+def batch_norm_backward(
+    grad_output: NDArray,
+    input: NDArray,
+    mean: NDArray,
+    invstd: NDArray,
+    weight: NDArray | None,
+    training: bool,
+    layout: str,
+    need_input: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...

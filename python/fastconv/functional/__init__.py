@@ -6,6 +6,7 @@ the function, what it got and what it expects.
 """
 
 from .activation import relu
+from .norm import batch_norm
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -20,6 +21,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "avg_pool2d",
+    "batch_norm",
     "global_avg_pool2d",
     "global_max_pool2d",
     "max_pool2d",
