@@ -72,3 +72,17 @@ def batch_norm_backward(
     need_weight: bool,
     need_bias: bool,
 ) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
+
+# local_response_norm
+def local_response_norm(
+    input: NDArray, size: int, alpha: float, beta: float, k: float, layout: str
+) -> NDArray: ...
+def local_response_norm_backward(
+    grad_output: NDArray,
+    input: NDArray,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    layout: str,
+) -> NDArray: ...

@@ -6,7 +6,7 @@ the function, what it got and what it expects.
 """
 
 from .activation import relu
-from .norm import batch_norm
+from .norm import batch_norm, local_response_norm
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -24,6 +24,7 @@ __all__ = [
     "batch_norm",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "local_response_norm",
     "max_pool2d",
     "relu",
     "sum_pool2d",

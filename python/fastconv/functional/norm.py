@@ -65,3 +65,39 @@ def batch_norm(
         return None if dx is None else spatial.leave(dx), dweight, dbias
 
     return finish(op, spatial.leave(y), (input, weight, bias), backward)
+
+
+def local_response_norm(
+    input: ArrayLike,
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    layout: str = "NCHW",
+) -> ArrayLike:
+    """x / (k + alpha / size * sum of x^2 over near channels)^beta (Krizhevsky et al., 2012).
+
+    Args:
+        input: (N, C, ...) of at least 3 dimensions, float32 or float64; with layout "NHWC" channels
+            come last.
+        size: channels in the window, `size // 2` of them before the channel itself; those beyond
+            the first and last count as 0.
+        alpha, beta, k: the formula's numbers; alpha is divided by `size`.
+
+    Raises:
+        ShapeError, DTypeError: the arguments do not fit; the message says how.
+    """
+    op = "local_response_norm"
+    x = as_array(op, "input", input)
+    spatial = Spatial(op, x, layout)
+    x = spatial.enter(x)
+    y = _core.local_response_norm(x, size, alpha, beta, k, spatial.layout)
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        dx = _core.local_response_norm_backward(
+            spatial.enter(g), x, size, alpha, beta, k, spatial.layout
+        )
+        return (spatial.leave(dx),)
+
+    return finish(op, spatial.leave(y), (input,), backward)
