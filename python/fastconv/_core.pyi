@@ -131,3 +131,42 @@ class Pool2d:
 # machine
 def fma_peak(seconds: float, threads: int = 1) -> float: ...
 def stream_bandwidth(bytes: int, seconds: float, threads: int = 1) -> float: ...
+
+# batch_norm
+def batch_norm_forward(
+    input: NDArray,
+    running_mean: NDArray | None,
+    running_var: NDArray | None,
+    weight: NDArray | None,
+    bias: NDArray | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    layout: str,
+) -> tuple[NDArray, NDArray, NDArray]: ...
+def batch_norm_backward(
+    grad_output: NDArray,
+    input: NDArray,
+    mean: NDArray,
+    invstd: NDArray,
+    weight: NDArray | None,
+    training: bool,
+    layout: str,
+    need_input: bool,
+    need_weight: bool,
+    need_bias: bool,
+) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
+
+# local_response_norm
+def local_response_norm(
+    input: NDArray, size: int, alpha: float, beta: float, k: float, layout: str
+) -> NDArray: ...
+def local_response_norm_backward(
+    grad_output: NDArray,
+    input: NDArray,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    layout: str,
+) -> NDArray: ...

@@ -22,6 +22,10 @@ from .conv import (
 from .linear import (
     linear,
 )
+from .norm import (
+    batch_norm,
+    local_response_norm,
+)
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -36,6 +40,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "avg_pool2d",
+    "batch_norm",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
@@ -45,6 +50,7 @@ __all__ = [
     "global_max_pool2d",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "max_pool2d",
     "relu",
     "relu6",

@@ -1,0 +1,116 @@
+#include "bindings/bindings.h"
+#include "ops/batch_norm/batch_norm.h"
+
+namespace fastconv::bindings {
+namespace {
+
+constexpr const char* kOp = "batch_norm";
+
+// One value a channel, of the input's element type.
+void check_channels(const char* what, const Shape& shape, DType dtype, const ArrayIn& x, int64_t channels) {
+    require_shape(kOp, what, shape, Shape{channels});
+    require_dtype(kOp, what, dtype, x.dtype());
+}
+
+std::optional<ArrayIn> channel_array(const char* what, py::handle object, const ArrayIn& x,
+                                     int64_t channels) {
+    std::optional<ArrayIn> a = optional_array(kOp, what, object);
+    if (a) check_channels(what, a->shape(), a->dtype(), x, channels);
+    return a;
+}
+
+std::optional<ArrayInOut> updated_array(const char* what, py::handle object, const ArrayIn& x,
+                                        int64_t channels) {
+    if (object.is_none()) return std::nullopt;
+    ArrayInOut a(kOp, what, object);
+    check_channels(what, a.shape(), a.dtype(), x, channels);
+    return a;
+}
+
+template <class Array>
+TensorView view_or_none(const std::optional<Array>& a) {
+    return a ? a->view() : TensorView{};
+}
+
+py::tuple forward(py::object input, py::object running_mean, py::object running_var, py::object weight_array,
+                  py::object bias_array, bool training, py::object momentum, py::object eps,
+                  py::object layout) {
+    const ArrayIn x(kOp, "input", input);
+    require_float(kOp, "input", x.dtype());
+    BatchNormParams p;
+    p.view = channel_view(kOp, x.shape(), to_layout(kOp, layout));
+    p.training = training;
+    p.momentum = to_double(kOp, "momentum", momentum);
+    p.eps = to_double(kOp, "eps", eps);
+    if (running_mean.is_none() != running_var.is_none())
+        throw ShapeError(message(kOp, ": running_mean and running_var must both be given or both be None"));
+    check_batch_norm(kOp, p, x.shape(), !running_mean.is_none());
+
+    const int64_t c = p.view.channels;
+    const std::optional<ArrayIn> weight = channel_array("weight", weight_array, x, c),
+                                 bias = channel_array("bias", bias_array, x, c);
+    std::optional<ArrayIn> mean_in, var_in;
+    std::optional<ArrayInOut> mean_out, var_out;
+    BatchNormArrays arrays{view_or_none(weight), view_or_none(bias), {}, {}};
+    if (training) {
+        mean_out = updated_array("running_mean", running_mean, x, c);
+        var_out = updated_array("running_var", running_var, x, c);
+        arrays.running_mean = view_or_none(mean_out);
+        arrays.running_var = view_or_none(var_out);
+    } else {
+        mean_in = channel_array("running_mean", running_mean, x, c);
+        var_in = channel_array("running_var", running_var, x, c);
+        arrays.running_mean = view_or_none(mean_in);
+        arrays.running_var = view_or_none(var_in);
+    }
+    ArrayOut y(kOp, x.dtype(), x.shape()), mean(kOp, DType::f64, Shape{c}), invstd(kOp, DType::f64, Shape{c});
+    {
+        py::gil_scoped_release nogil;
+        batch_norm_forward(p, x.view(), arrays, y.view(), mean.view().as<double>(),
+                           invstd.view().as<double>());
+    }
+    return py::make_tuple(y.release(), mean.release(), invstd.release());
+}
+
+py::tuple backward(py::object grad_output, py::object input, py::object mean_array, py::object invstd_array,
+                   py::object weight_array, bool training, py::object layout, bool need_input,
+                   bool need_weight, bool need_bias) {
+    const ArrayIn dy(kOp, "grad_output", grad_output), x(kOp, "input", input);
+    const ArrayIn mean(kOp, "mean", mean_array), invstd(kOp, "invstd", invstd_array);
+    require_float(kOp, "input", x.dtype());
+    require_dtype(kOp, "grad_output", dy.dtype(), x.dtype());
+    require_shape(kOp, "grad_output", dy.shape(), x.shape());
+    const ChannelView view = channel_view(kOp, x.shape(), to_layout(kOp, layout));
+    const Shape channels{view.channels};
+    for (const ArrayIn* a : {&mean, &invstd}) {
+        require_dtype(kOp, "mean and invstd", a->dtype(), DType::f64);
+        require_shape(kOp, "mean and invstd", a->shape(), channels);
+    }
+    const std::optional<ArrayIn> weight = channel_array("weight", weight_array, x, view.channels);
+
+    std::optional<ArrayOut> dx, dweight, dbias;
+    if (need_input) dx.emplace(kOp, x.dtype(), x.shape());
+    if (need_weight) dweight.emplace(kOp, x.dtype(), channels);
+    if (need_bias) dbias.emplace(kOp, x.dtype(), channels);
+    {
+        py::gil_scoped_release nogil;
+        batch_norm_backward(view, training, dy.view(), x.view(), mean.view().as<double>(),
+                            invstd.view().as<double>(), view_or_none(weight), view_or_none(dx),
+                            view_or_none(dweight), view_or_none(dbias));
+    }
+    const auto release = [](std::optional<ArrayOut>& a) { return a ? py::object(a->release()) : py::none(); };
+    return py::make_tuple(release(dx), release(dweight), release(dbias));
+}
+
+}  // namespace
+
+void bind_batch_norm(py::module_& m) {
+    m.def("batch_norm_forward", &forward, py::arg("input"), py::arg("running_mean"), py::arg("running_var"),
+          py::arg("weight"), py::arg("bias"), py::arg("training"), py::arg("momentum"), py::arg("eps"),
+          py::arg("layout"));
+    m.def("batch_norm_backward", &backward, py::arg("grad_output"), py::arg("input"), py::arg("mean"),
+          py::arg("invstd"), py::arg("weight"), py::arg("training"), py::arg("layout"), py::arg("need_input"),
+          py::arg("need_weight"), py::arg("need_bias"));
+}
+
+}  // namespace fastconv::bindings
