@@ -1,7 +1,5 @@
 """Types of the native module. One section an op, in the order of CMakeLists.txt."""
 
-from typing import Any
-
 from ._arrays import NDArray
 
 __version__: str
@@ -18,4 +16,49 @@ def empty_cache() -> None: ...
 def activation(kind: str, input: NDArray, slope: float) -> NDArray: ...
 def activation_backward(
     kind: str, saved: NDArray, grad_output: NDArray, slope: float
+) -> NDArray: ...
+
+# softmax_loss
+def softmax(input: NDArray, dim: int, log: bool) -> NDArray: ...
+def softmax_backward(output: NDArray, grad_output: NDArray, dim: int, log: bool) -> NDArray: ...
+def cross_entropy(
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> tuple[NDArray, NDArray, float]: ...
+def cross_entropy_backward(
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    saved: NDArray,
+    divisor: float,
+    grad_output: NDArray,
+) -> NDArray: ...
+def pointwise_loss(
+    kind: str,
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    pos_weight: NDArray | None,
+    delta: float,
+    reduction: str,
+) -> NDArray: ...
+def pointwise_loss_backward(
+    kind: str,
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    pos_weight: NDArray | None,
+    delta: float,
+    reduction: str,
+    grad_output: NDArray,
+    wrt_target: bool,
 ) -> NDArray: ...

@@ -5,6 +5,36 @@ Spatial functions take `layout="NCHW"` (default) or `"NHWC"`. Arguments that do 
 `ShapeError` or `DTypeError` naming the function, what it got and what it expects.
 """
 
-from .activation import gelu, leaky_relu, relu, relu6, sigmoid, tanh
+from .activation import (
+    gelu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    softmax,
+    tanh,
+)
+from .loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+)
 
-__all__ = ["gelu", "leaky_relu", "relu", "relu6", "sigmoid", "tanh"]
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "gelu",
+    "huber_loss",
+    "l1_loss",
+    "leaky_relu",
+    "log_softmax",
+    "mse_loss",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
