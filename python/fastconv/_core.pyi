@@ -62,3 +62,41 @@ def pointwise_loss_backward(
     grad_output: NDArray,
     wrt_target: bool,
 ) -> NDArray: ...
+
+# optimizer: each updates its arrays in place
+def sgd_step(
+    param: NDArray,
+    grad: NDArray,
+    momentum_buffer: NDArray | None,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first_step: bool,
+) -> None: ...
+def adam_step(
+    param: NDArray,
+    grad: NDArray,
+    exp_avg: NDArray,
+    exp_avg_sq: NDArray,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> None: ...
+def rmsprop_step(
+    param: NDArray,
+    grad: NDArray,
+    square_avg: NDArray,
+    momentum_buffer: NDArray | None,
+    grad_avg: NDArray | None,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+) -> None: ...
