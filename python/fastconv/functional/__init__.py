@@ -15,6 +15,7 @@ from .activation import (
     softmax,
     tanh,
 )
+from .elementwise import add, mul
 from .loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -22,19 +23,28 @@ from .loss import (
     l1_loss,
     mse_loss,
 )
+from .shape import flatten, mean, permute, reshape, sum, transpose
 
 __all__ = [
+    "add",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "flatten",
     "gelu",
     "huber_loss",
     "l1_loss",
     "leaky_relu",
     "log_softmax",
+    "mean",
     "mse_loss",
+    "mul",
+    "permute",
     "relu",
     "relu6",
+    "reshape",
     "sigmoid",
     "softmax",
+    "sum",
     "tanh",
+    "transpose",
 ]
