@@ -8,9 +8,11 @@ Spatial functions take `layout="NCHW"` (default) or `"NHWC"`. Arguments that do 
 from .activation import (
     gelu,
     leaky_relu,
+    log_softmax,
     relu,
     relu6,
     sigmoid,
+    softmax,
     tanh,
 )
 from .conv import (
@@ -19,8 +21,20 @@ from .conv import (
     conv2d_weight,
     conv_transpose2d,
 )
+from .elementwise import (
+    add,
+    mul,
+    sum_to,
+)
 from .linear import (
     linear,
+)
+from .loss import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
 )
 from .norm import (
     batch_norm,
@@ -35,26 +49,50 @@ from .pool import (
     max_pool2d,
     sum_pool2d,
 )
+from .shape import (
+    flatten,
+    mean,
+    permute,
+    reshape,
+    sum,
+    transpose,
+)
 
 __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
+    "add",
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy_with_logits",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
     "conv_transpose2d",
+    "cross_entropy",
+    "flatten",
     "gelu",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "huber_loss",
+    "l1_loss",
     "leaky_relu",
     "linear",
     "local_response_norm",
+    "log_softmax",
     "max_pool2d",
+    "mean",
+    "mse_loss",
+    "mul",
+    "permute",
     "relu",
     "relu6",
+    "reshape",
     "sigmoid",
+    "softmax",
+    "sum",
     "sum_pool2d",
+    "sum_to",
     "tanh",
+    "transpose",
 ]

@@ -6,7 +6,7 @@ from .. import _core
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array, finish
-from ._args import number
+from ._args import axis, number
 
 
 def _apply(op: str, kind: str, input: ArrayLike, slope: float, save_input: bool) -> ArrayLike:
@@ -66,3 +66,35 @@ def gelu(input: ArrayLike, approximate: str = "none") -> ArrayLike:
     if approximate not in ("none", "tanh"):
         raise ShapeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return _apply("gelu", "gelu" if approximate == "none" else "gelu_tanh", input, 0.0, True)
+
+
+def _softmax(op: str, input: ArrayLike, dim: int, log: bool) -> ArrayLike:
+    array = as_array(op, "input", input)
+    order = MemoryOrder(array)
+    at = order.dim(axis(op, dim, array.ndim))
+    y = _core.softmax(order.enter(array), at, log)
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        return (order.leave(_core.softmax_backward(y, order.enter(g), at, log)),)
+
+    return finish(op, order.leave(y), (input,), backward)
+
+
+def softmax(input: ArrayLike, dim: int = -1) -> ArrayLike:
+    """e^x / sum(e^x) over dimension `dim`, shifted by the largest x so that nothing overflows.
+
+    Raises:
+        ShapeError: `dim` does not exist.
+        DTypeError: the input is not float32 or float64.
+    """
+    return _softmax("softmax", input, dim, False)
+
+
+def log_softmax(input: ArrayLike, dim: int = -1) -> ArrayLike:
+    """log(softmax(input, dim)), computed as x - max - log(sum(e^(x - max))).
+
+    Raises:
+        ShapeError: `dim` does not exist.
+        DTypeError: the input is not float32 or float64.
+    """
+    return _softmax("log_softmax", input, dim, True)

@@ -1,0 +1,22 @@
+// The implementations that reduce.cpp chooses among.
+#pragma once
+
+#include "cpu/isa.h"
+#include "ops/reduce/reduce.h"
+
+namespace fastconv {
+
+// An array seen as (outer, size, inner), to be summed over `size` in chunks of `chunk`: out is
+// (outer, ceil(size / chunk), inner) in double.
+struct ReduceStep {
+    int64_t outer = 1, size = 1, inner = 1, chunk = 1;
+};
+
+// Plain loops, the oracle and the float64 path: y (already 0, laid out as the reduced shape) gathers every x.
+template <class T>
+void reduce_reference(const Shape& shape, const ReduceDims& dims, const T* x, double* y);
+
+FC_ISA_DECLARE(void reduce_step_f32(const ReduceStep& step, const float* x, double* out))
+FC_ISA_DECLARE(void reduce_step_f64(const ReduceStep& step, const double* x, double* out))
+
+}  // namespace fastconv

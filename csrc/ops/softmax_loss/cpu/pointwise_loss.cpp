@@ -1,0 +1,115 @@
+// Losses of two arrays, element by element over the ISA's vectors; sums run over fixed blocks in double.
+#include "ops/softmax_loss/cpu/rows.h"
+#include "ops/softmax_loss/kernels.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+using Inputs = PointLossInputs<float>;
+
+constexpr int64_t kBlocksPerPiece = 8;
+
+// log(1 + e^-x) = max(-x, 0) + log1p(e), e = e^-|x| in (0, 1]. log1p(e) = 2 atanh(s), s = e / (2 + e) <= 1/3,
+// whose series needs 8 terms: the ninth is below 3^-16 / 17 of the first.
+inline vf softplus_negative(vf x) {
+    const vf e = exp(zero() - abs(x));
+    const vf s = e / (e + set1(2.0f)), z = s * s;
+    vf p = set1(2.0f / 15);
+    p = fma(p, z, set1(2.0f / 13));
+    p = fma(p, z, set1(2.0f / 11));
+    p = fma(p, z, set1(2.0f / 9));
+    p = fma(p, z, set1(2.0f / 7));
+    p = fma(p, z, set1(2.0f / 5));
+    p = fma(p, z, set1(2.0f / 3));
+    p = fma(p, z, set1(2.0f));
+    return fma(p, s, max(zero() - x, zero()));
+}
+
+template <class Lanes>
+inline vf factor(const float* p, int64_t i, Lanes t) {
+    return p ? load(p + i, t) : set1(1.0f);
+}
+
+template <class Lanes>
+inline vf loss_value(const Inputs& in, int64_t i, Lanes t) {
+    const vf x = load(in.x + i, t), target = load(in.t + i, t), one = set1(1.0f);
+    const vf d = x - target, size = abs(d), delta = set1(static_cast<float>(in.delta));
+    switch (in.kind) {
+        case PointLoss::mse:
+            return d * d;
+        case PointLoss::l1:
+            return size;
+        case PointLoss::huber: {
+            const vf far = delta * (size - set1(0.5f) * delta);
+            return select(less(delta, size), far, set1(0.5f) * d * d);
+        }
+        case PointLoss::bce:
+            break;
+    }
+    const vf positive = in.pos_weight ? fma(load(in.pos_weight + i, t) - one, target, one) : one;
+    return factor(in.weight, i, t) * fma(one - target, x, positive * softplus_negative(x));
+}
+
+template <class Lanes>
+inline vf loss_slope(const Inputs& in, bool wrt_target, int64_t i, Lanes t) {
+    const vf x = load(in.x + i, t), target = load(in.t + i, t), one = set1(1.0f);
+    const vf d = wrt_target ? target - x : x - target, delta = set1(static_cast<float>(in.delta));
+    switch (in.kind) {
+        case PointLoss::mse:
+            return d + d;
+        case PointLoss::l1:
+            return select(less(zero(), d), one, select(less(d, zero()), set1(-1.0f), zero()));
+        case PointLoss::huber:
+            return select(less(delta, d), delta, select(less(d, zero() - delta), zero() - delta, d));
+        case PointLoss::bce:
+            break;
+    }
+    const vf weight = factor(in.weight, i, t), positive = factor(in.pos_weight, i, t);
+    if (wrt_target) {
+        const vf rest = in.pos_weight ? (positive - one) * softplus_negative(x) : zero();
+        return weight * (rest - x);
+    }
+    return weight * ((one - target) - fma(positive - one, target, one) * sigmoid(zero() - x));
+}
+
+// The sum of n <= kLossBlock floats; eight double sums in turn, so that it vectorises.
+inline double block_sum(const float* v, int64_t n) {
+    double parts[8] = {};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int l = 0; l < 8; ++l) parts[l] += static_cast<double>(v[i + l]);
+    for (int l = 0; i < n; ++i, ++l) parts[l] += static_cast<double>(v[i]);
+    return ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
+}
+
+}  // namespace
+
+void pointwise_loss_f32(const Inputs& in, int64_t n, float* each, double* blocks) {
+    const int64_t count = (n + kLossBlock - 1) / kLossBlock;
+    parallel_for(count, kBlocksPerPiece, [&](int64_t begin, int64_t end, int) {
+        float values[kLossBlock];
+        for (int64_t b = begin; b < end; ++b) {
+            const int64_t start = b * kLossBlock, size = n - start < kLossBlock ? n - start : kLossBlock;
+            float* out = each ? each + start : values;
+            for_each_vector(size,
+                            [&](int64_t i, auto t) { store(out + i, loss_value(in, start + i, t), t); });
+            if (blocks) blocks[b] = block_sum(out, size);
+        }
+    });
+}
+
+void pointwise_loss_backward_f32(const Inputs& in, bool wrt_target, int64_t n, const LossGradient<float>& g,
+                                 float* dx) {
+    const int64_t count = (n + kLossBlock - 1) / kLossBlock;
+    const vf all = set1(g.each ? 0.0f : static_cast<float>(static_cast<double>(g.data[0]) * g.scale));
+    parallel_for(count, kBlocksPerPiece, [&](int64_t begin, int64_t end, int) {
+        const int64_t start = begin * kLossBlock, stop = end * kLossBlock < n ? end * kLossBlock : n;
+        for_each_vector(stop - start, [&](int64_t offset, auto t) {
+            const int64_t i = start + offset;
+            const vf scale = g.each ? load(g.data + i, t) : all;
+            store(dx + i, scale * loss_slope(in, wrt_target, i, t), t);
+        });
+    });
+}
+
+}  // namespace fastconv::FC_ISA_NS

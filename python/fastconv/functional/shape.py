@@ -1,0 +1,128 @@
+"""Functions that change or join shapes, and sums over dimensions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from .. import _core
+from .._arrays import ArrayLike, MemoryOrder, NDArray
+from ..errors import ShapeError
+from ..tensor import as_array, finish
+from ._args import axes, axis, flag, sizes
+
+
+def reshape(input: ArrayLike, shape: Sequence[int] | int) -> ArrayLike:
+    """The same elements in another shape; one size may be -1. A view where the memory allows.
+
+    Raises:
+        ShapeError: the number of elements does not fit.
+        DTypeError: sizes that are not integers.
+    """
+    x = as_array("reshape", "input", input)
+    wanted = sizes("reshape", "shape", shape)
+    unknown = wanted.count(-1)
+    known = math.prod(s for s in wanted if s != -1)
+    if (
+        unknown > 1
+        or min(wanted, default=0) < -1
+        or (known != x.size if not unknown else known == 0 or x.size % known != 0)
+    ):
+        raise ShapeError(f"reshape: {x.size} elements of shape {x.shape} do not fit {wanted}")
+    return _reshape("reshape", input, x, wanted)
+
+
+def _reshape(op: str, input: ArrayLike, x: NDArray, shape: tuple[int, ...]) -> ArrayLike:
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        return (g.reshape(x.shape),)
+
+    return finish(op, x.reshape(shape), (input,), backward)
+
+
+def flatten(input: ArrayLike, start_dim: int = 0, end_dim: int = -1) -> ArrayLike:
+    """Dimensions `start_dim` to `end_dim` (included) joined into one; a view where memory allows.
+
+    Raises:
+        ShapeError: a dimension does not exist, or `start_dim` comes after `end_dim`.
+    """
+    x = as_array("flatten", "input", input)
+    start, end = axis("flatten", start_dim, x.ndim), axis("flatten", end_dim, x.ndim)
+    if start > end:
+        raise ShapeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    joined = math.prod(x.shape[start : end + 1])
+    return _reshape("flatten", input, x, (*x.shape[:start], joined, *x.shape[end + 1 :]))
+
+
+def permute(input: ArrayLike, dims: Sequence[int]) -> ArrayLike:
+    """The dimensions in the order `dims`: a view.
+
+    Raises:
+        ShapeError: `dims` does not name every dimension once.
+    """
+    return _permute("permute", input, dims)
+
+
+def _permute(op: str, input: ArrayLike, dims: Any) -> ArrayLike:
+    x = as_array(op, "input", input)
+    wanted = sizes(op, "dims", dims)
+    if len(wanted) != x.ndim:
+        raise ShapeError(f"{op}: dims must name {x.ndim} dimensions, got {wanted}")
+    order = axes(op, wanted, x.ndim)
+    inverse = tuple(sorted(range(x.ndim), key=order.__getitem__))
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        return (g.transpose(inverse),)
+
+    return finish(op, x.transpose(order), (input,), backward)
+
+
+def transpose(input: ArrayLike, dim0: int, dim1: int) -> ArrayLike:
+    """Dimensions `dim0` and `dim1` exchanged: a view.
+
+    Raises:
+        ShapeError: a dimension does not exist.
+    """
+    ndim = as_array("transpose", "input", input).ndim
+    first, second = axis("transpose", dim0, ndim), axis("transpose", dim1, ndim)
+    dims = list(range(ndim))
+    if ndim:
+        dims[first], dims[second] = second, first
+    return _permute("transpose", input, dims)
+
+
+def sum(input: ArrayLike, dim: Any = None, keepdim: bool = False) -> ArrayLike:
+    """Sum over `dim`: an int, several, or None for all dimensions.
+
+    Accumulated in float64, in an order that depends on the shape alone. `keepdim` leaves the summed
+    dimensions with size 1.
+
+    Raises:
+        ShapeError: a dimension does not exist or is named twice.
+        DTypeError: the input is not float32 or float64.
+    """
+    return _reduce("sum", input, dim, keepdim)
+
+
+def mean(input: ArrayLike, dim: Any = None, keepdim: bool = False) -> ArrayLike:
+    """Mean over `dim`, as `sum`; NaN where there is nothing to average."""
+    return _reduce("mean", input, dim, keepdim)
+
+
+def _reduce(op: str, input: ArrayLike, dim: Any, keepdim: bool) -> ArrayLike:
+    x = as_array(op, "input", input)
+    dims = axes(op, dim, x.ndim)
+    keep = flag(op, "keepdim", keepdim)
+    kept = tuple(1 if d in dims else s for d, s in enumerate(x.shape))
+    order = MemoryOrder(x)
+    run, run_dims = order.enter(x), tuple(order.dim(d) for d in dims)
+    y = order.leave(_core.reduce(op, run, run_dims, True))
+    run_shape = run.shape
+    if not keep:
+        y = y.reshape(tuple(s for d, s in enumerate(x.shape) if d not in dims))
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        run_g = order.enter(g.reshape(kept))
+        return (order.leave(_core.reduce_backward(op, run_g, run_shape, run_dims)),)
+
+    return finish(op, y, (input,), backward)

@@ -1,0 +1,218 @@
+"""add and mul."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastconv as fc
+import fastconv.functional as F
+from tests.cases.elementwise import CASES, Case
+from tests.support import assert_close, check_gradients, check_same_bits_for_threads, randn, rng
+
+FUNCTIONS = {"add": np.add, "mul": np.multiply}
+
+
+def operands(case: Case, dtype: Any) -> tuple[Any, Any]:
+    generator = rng(str(case))
+    return tuple(np.asarray(randn(generator, *s), dtype) for s in (case.a, case.b))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_values(case: Case, function: str, dtype: Any) -> None:
+    a, b = operands(case, dtype)
+    result = getattr(F, function)(a, b)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, FUNCTIONS[function](a, b))
+    np.testing.assert_array_equal(getattr(F, function)(b, a), result)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if np.prod(c.a) < 300 and np.prod(c.b) < 300], ids=str
+)
+def test_gradients(case: Case, function: str) -> None:
+    check_gradients(getattr(F, function), operands(case, np.float64))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_matches_torch(case: Case, function: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(1)
+    a, b = operands(case, np.float32)
+    theirs = [torch.from_numpy(v.copy()).requires_grad_() for v in (a, b)]
+    ours = [fc.tensor(v, requires_grad=True) for v in (a, b)]
+    result = getattr(torch, function)(*theirs)
+    g = np.asarray(randn(rng("g", str(case)), *result.shape))
+    result.backward(torch.from_numpy(g))
+    y = getattr(F, function)(*ours)
+    y.backward(g)
+    np.testing.assert_array_equal(y.numpy(), result.detach().numpy())
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.grad is not None
+        assert_close(mine.grad, other.grad.numpy(), 3e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("number", [2.5, -3, 0.1, np.float32(1.5), np.float64(0.1), np.int64(4)])
+def test_numbers(number: Any, dtype: Any) -> None:
+    x = randn(rng("number"), 3, 5, dtype=dtype)
+    t = fc.tensor(x, requires_grad=True)
+    for result, expected in (
+        (F.add(x, number), x + dtype(number)),
+        (F.add(number, x), x + dtype(number)),
+        (F.mul(x, number), x * dtype(number)),
+        (F.mul(number, x), x * dtype(number)),
+        ((number * t + number).numpy(), x * dtype(number) + dtype(number)),
+    ):
+        assert result.dtype == dtype
+        np.testing.assert_array_equal(result, expected)
+    (number * t + number).backward(np.ones_like(x))
+    assert t.grad is not None
+    np.testing.assert_array_equal(t.grad.numpy(), np.full_like(x, number))
+
+
+def test_operators_of_tensor() -> None:
+    x, y = randn(rng("x"), 4, 3), randn(rng("y"), 4, 3)
+    a, b = fc.tensor(x), fc.tensor(y)
+    for result, expected in (
+        (a + b, x + y),
+        (a - b, x - y),
+        (a * y, x * y),
+        (x + b, x + y),
+        (1 - a, 1 - x),
+        (a - 1.5, x - np.float32(1.5)),
+        (-a, -x),
+        (a / 4, x / 4),
+    ):
+        assert isinstance(result, fc.Tensor) and result.dtype == np.float32
+        np.testing.assert_array_equal(result.numpy(), expected)
+
+
+def test_a_tensor_added_to_itself() -> None:
+    x = randn(rng("itself"), 3, 4)
+    t = fc.tensor(x, requires_grad=True)
+    (t + t * t).backward(np.ones_like(x))
+    assert t.grad is not None
+    np.testing.assert_allclose(t.grad.numpy(), 1 + 2 * x, rtol=1e-6)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_channels_last_views_stay_channels_last(function: str) -> None:
+    x, y = (randn(rng(k), 2, 5, 4, 3).transpose(0, 3, 1, 2) for k in "xy")
+    bias = randn(rng("bias"), 3, 1, 1)
+    for other in (y, bias, np.ascontiguousarray(y), 2.0):
+        a = fc.Tensor(x, requires_grad=True)
+        b = other if isinstance(other, float) else fc.Tensor(other, requires_grad=True)
+        result = getattr(F, function)(a, b)
+        plain = np.float32(other) if isinstance(other, float) else other
+        np.testing.assert_array_equal(result.numpy(), FUNCTIONS[function](x, plain))
+        assert result.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+        result.backward(y)
+        assert a.grad is not None
+        expected = y * plain if function == "mul" else y
+        np.testing.assert_array_equal(a.grad.numpy(), expected)
+        if isinstance(b, fc.Tensor):
+            assert b.grad is not None
+            full = y * x if function == "mul" else y
+            full = full.sum((0, 2, 3))[:, None, None] if other is bias else full
+            assert_close(b.grad, full)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize(
+    "case",
+    [Case((3, 70001), (3, 70001)), Case((64, 33, 57), (33, 1)), Case((9, 1), (1, 20011))],
+    ids=str,
+)
+def test_threads(case: Case, function: str) -> None:
+    a, b = operands(case, np.float32)
+
+    def run() -> Any:
+        x, y = (fc.tensor(v, requires_grad=True) for v in (a, b))
+        result = getattr(F, function)(x, y)
+        result.backward(result.numpy())
+        assert x.grad is not None and y.grad is not None
+        return result, x.grad, y.grad
+
+    check_same_bits_for_threads(run)
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(st.lists(st.integers(1, 6), max_size=6), st.data())
+def test_any_broadcast(shape: list[int], data: Any) -> None:
+    def operand(key: str) -> Any:
+        drop = data.draw(st.integers(0, len(shape)))
+        ones = data.draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)))
+        sizes = [1 if one else s for one, s in zip(ones, shape, strict=True)][drop:]
+        return np.asarray(randn(rng(key, sizes), *sizes), np.float32)
+
+    a, b = operand("a"), operand("b")
+    np.testing.assert_array_equal(F.add(a, b), a + b)
+    np.testing.assert_array_equal(F.mul(a, b), a * b)
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(
+    st.permutations(range(4)),
+    st.permutations(range(4)),
+    st.sampled_from([1, -1]),
+    st.sampled_from([1, 2]),
+)
+def test_any_memory_order(first: Any, second: Any, sign: int, step: int) -> None:
+    base = randn(rng("memory"), 4, 4, 4, 8)
+    a, b = base.transpose(first)[::sign], base.transpose(second)[..., ::step]
+    if step == 2 and b.shape != a.shape:
+        a = a[tuple(slice(s) for s in b.shape)]
+    b = b[tuple(slice(s) for s in a.shape)]
+    a = a[tuple(slice(s) for s in b.shape)]
+    np.testing.assert_array_equal(F.add(a, b), a + b)
+
+
+def test_special_values() -> None:
+    values = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0] * 9, np.float32)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(F.add(values, values[::-1]), values + values[::-1])
+        np.testing.assert_array_equal(F.mul(values, values[::-1]), values * values[::-1])
+        np.testing.assert_array_equal(F.mul(values, float("inf")), values * np.float32("inf"))
+
+
+X = np.zeros((4, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: F.add(X, X[:, :2]),
+            fc.ShapeError,
+            r"add: shapes \(4, 3\) and \(4, 2\) do not broadcast",
+        ),
+        (lambda: F.mul(X, X[:3]), fc.ShapeError, r"mul: shapes \(4, 3\) and \(3, 3\)"),
+        (lambda: F.mul(X.T, np.zeros(3, "f4")), fc.ShapeError, r"mul: shapes \(3, 4\) and \(3,\)"),
+        (lambda: F.add(X, np.zeros((0, 3), "f4")), fc.ShapeError, "add: shapes"),
+        (
+            lambda: F.add(X, X.astype(float)),
+            fc.DTypeError,
+            "add: other must be float32, got float64",
+        ),
+        (lambda: F.add(X.astype(int), X), fc.DTypeError, "add: input must be float32 or float64"),
+        (lambda: F.add(X, X.astype(int)), fc.DTypeError, "add: other must be float32, got int64"),
+        (lambda: F.mul(X.astype(int), 2), fc.DTypeError, "mul: input must be float32 or float64"),
+        (lambda: F.mul(X, None), fc.DTypeError, "mul: other must be an array"),
+        (lambda: F.mul(X, True), fc.DTypeError, "mul: other must be an array"),
+        (lambda: F.mul(X, "2"), fc.DTypeError, "mul: other must be an array"),
+        (lambda: F.mul(X, 2j), fc.DTypeError, "mul: other must be an array"),
+        (lambda: F.add(X, np.zeros((1,) * 9, "f4")), fc.ShapeError, "add: .*9 dimensions"),
+    ],
+)
+def test_bad_arguments(call: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        call()
