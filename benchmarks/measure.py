@@ -12,8 +12,8 @@ import numpy as np
 from .cases import Case
 from .engine import Engine, EngineError, EngineUnsupported
 
-# More is noise: the change of a limit between before and after, or (one thread) the part of the time
-# that other processes had the processor.
+# More is noise: the change of a limit between before and after, or (one thread) the part of the
+# time that other processes had the processor.
 DISTURBANCE = 0.10
 TOLERANCE = 1e-4  # of the largest value: how far two engines' results may differ
 OURS = "fastconv"
