@@ -12,7 +12,9 @@ import numpy as np
 from .cases import Case
 from .engine import Engine, EngineError, EngineUnsupported
 
-DRIFT = 0.10  # of a limit between before and after: more is noise
+# More is noise: the change of a limit between before and after, or (one thread) the part of the
+# time that other processes had the processor.
+DISTURBANCE = 0.10
 TOLERANCE = 1e-4  # of the largest value: how far two engines' results may differ
 OURS = "fastconv"
 
@@ -96,30 +98,41 @@ def _repeat_until_quiet(
     settings: Settings,
     record: dict[str, Any],
 ) -> None:
-    """Time the case until the limit that applies to it held still; keep the quietest attempt."""
+    """Time the case until nothing disturbed it; keep the quietest attempt."""
     quietest = float("inf")
     for attempt in range(1, settings.attempts + 1):
         before = engines.limits(case.footprint, settings.limit_seconds)
-        samples = _turns(engines, jobs, settings)
+        samples, health = _turns(engines, jobs, settings)
         after = engines.limits(case.footprint, settings.limit_seconds)
         bound = _bound(case.flops, case.bytes, before)
         drift = abs(before[bound] - after[bound]) / max(before[bound], after[bound])
+        shares = {name: statistics.median(h["cpu_share"]) for name, h in health.items()}
+        waited = 1 - min(shares.values()) if settings.threads == 1 else 0.0
+        disturbance = max(drift, waited)
         record["attempts"] = attempt
-        if drift < quietest:
-            quietest = drift
+        if disturbance < quietest:
+            quietest = disturbance
             limits = {k: {"before": before[k], "after": after[k]} for k in before}
             record |= {"samples": samples, "limits": limits, "bound": bound, "drift": drift}
-        if drift <= DRIFT:
+            record |= {"cpu_share": shares}
+            record["page_faults"] = {
+                n: statistics.median(h["page_faults"]) for n, h in health.items()
+            }
+        if disturbance <= DISTURBANCE:
             break
-    record["noisy"] = quietest > DRIFT
+    record["noisy"] = quietest > DISTURBANCE
 
 
 def _turns(
     engines: Engines, jobs: dict[str, list[dict[str, Any]]], settings: Settings
-) -> dict[str, dict[str, list[list[float]]]]:
-    """A B A B ...: samples[engine][variant][round], in seconds a call."""
+) -> tuple[dict[str, dict[str, list[list[float]]]], dict[str, dict[str, list[float]]]]:
+    """A B A B ...: samples[engine][variant][round], in seconds a call; and each engine's share of
+    the processor and page faults a call, turn by turn."""
     samples: dict[str, dict[str, list[list[float]]]] = {
         name: {job["variant"]: [] for job in described} for name, described in jobs.items()
+    }
+    health: dict[str, dict[str, list[float]]] = {
+        name: {"cpu_share": [], "page_faults": []} for name in jobs
     }
     for _ in range(settings.rounds):
         for name, described in jobs.items():
@@ -127,7 +140,9 @@ def _turns(
                 variant = job["variant"]
                 reply = engines.get(name).ask("time", variant=variant, seconds=settings.seconds)
                 samples[name][variant].append([float(f"{s:.5g}") for s in reply["samples"]])
-    return samples
+                for key, turns in health[name].items():
+                    turns.append(reply[key])
+    return samples, health
 
 
 def _bound(flops: float, traffic: float, limits: dict[str, float]) -> str:

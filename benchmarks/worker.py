@@ -68,8 +68,9 @@ class Worker:
         job.call()  # the other engine's turn has had the caches
         samples: list[float] = []
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        end = time.perf_counter() + seconds
-        now = 0.0
+        cpu, begin = time.process_time(), time.perf_counter()
+        end = begin + seconds
+        now = begin
         while now < end or len(samples) < MIN_SAMPLES:
             start = time.perf_counter()
             for _ in range(inner):
@@ -77,7 +78,11 @@ class Worker:
             now = time.perf_counter()
             samples.append((now - start) / inner)
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-        return {"samples": samples, "page_faults_per_call": faults / (len(samples) * inner)}
+        return {
+            "samples": samples,
+            "cpu_share": (time.process_time() - cpu) / (now - begin),
+            "page_faults": faults / (len(samples) * inner),
+        }
 
     def limits(self, footprint: int, seconds: float) -> dict[str, Any]:
         return dict(self.peer.limits(footprint, seconds))

@@ -45,6 +45,7 @@ def test_quick_run_of_one_case(
     assert record["ours_ms"] == pytest.approx(1e3 * float(np.median(times)))
     assert record["gflops"] == pytest.approx(record["flops"] / record["ours_ms"] * 1e-6)
     assert record["share"] > 0
+    assert 0 < record["cpu_share"]["fastconv"] < 1.5
     assert "lenet.conv2.fprop" in capsys.readouterr().out
     assert "lenet.conv2.fprop" in (tmp_path / "result.md").read_text()
 
@@ -213,3 +214,43 @@ def test_machine_description() -> None:
     described = machine.describe()
     assert described["cpu"] and described["memory_bytes"] > 0
     assert (256 << 20) <= machine.memory_footprint() <= (1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("shares", "peaks", "attempts", "kept", "noisy"),
+    [
+        ([1.0] * 3, [100.0] * 6, 1, 1, False),
+        ([0.5, 0.5, 0.97], [100.0] * 6, 3, 3, False),
+        ([0.5, 0.6, 0.4], [100.0] * 6, 3, 2, True),
+        ([1.0] * 3, [100.0, 80.0, 100.0, 95.0], 2, 2, False),
+        ([1.0] * 3, [100.0, 80.0, 100.0, 70.0, 100.0, 85.0], 3, 3, True),
+    ],
+)
+def test_a_disturbed_case_is_repeated(
+    shares: list[float], peaks: list[float], attempts: int, kept: int, noisy: bool
+) -> None:
+    """Engines that report what the test wants them to."""
+
+    class Scripted:
+        alive = True
+        turn = 0
+
+        def get(self, name: str) -> Scripted:
+            return self
+
+        def limits(self, footprint: int, seconds: float) -> dict[str, float]:
+            return {"fma": peaks.pop(0), "stream": 1e9}
+
+        def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+            self.turn += 1
+            time = 0.001 * self.turn
+            return {"samples": [time], "cpu_share": shares[self.turn - 1], "page_faults": 0.0}
+
+    case = cases.suite("ops")[0]
+    record: dict[str, Any] = {}
+    jobs = {"fastconv": [{"variant": "NCHW", "like": True}]}
+    settings = measure.Settings(rounds=1)
+    engines: Any = Scripted()
+    measure._repeat_until_quiet(case, engines, jobs, settings, record)
+    assert (record["attempts"], record["noisy"]) == (attempts, noisy)
+    assert record["samples"]["fastconv"]["NCHW"] == [[0.001 * kept]]
