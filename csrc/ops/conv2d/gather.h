@@ -70,6 +70,9 @@ struct GatherWgrad {
     // The reduction over image rows is cut into `splits` parts, a number that depends on shapes only; their
     // partial sums are added in order.
     int64_t splits;
+    // Copy x and dy into contiguous panels first. Then a slice of the work is `slice_runs` runs of taps, else one.
+    bool packed;
+    int64_t slice_runs;
     // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
     // wholes.
     bool planar;

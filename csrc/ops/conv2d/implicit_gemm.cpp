@@ -15,6 +15,11 @@ namespace {
 // Below this many input channels the filter is one loop over offsets in a padded copy: the microkernel's
 // start at each tap costs about as much as two dozen steps of its loop.
 constexpr int64_t kFewChannels = 32;
+// wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
+// power-of-two stride makes the lines of a column fight for one set of L1; few runs of taps share a panel, up to
+// this many columns.
+constexpr int64_t kPackRows = 24;
+constexpr int64_t kSliceColumns = 256;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
 
@@ -213,10 +218,12 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, 
     Reach rows, cols;
     for (int64_t a = 0; a < classes_h; ++a) rows.add(backward_taps(p.vertical, a));
     for (int64_t b = 0; b < classes_w; ++b) cols.add(backward_taps(p.horizontal, b));
+    const int64_t padded_h = rows.padded(p.p, rows_of(0), 1), padded_w = cols.padded(p.q, cols_of(0), 1);
+    const bool offsets =
+        p.group_k() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.p, p.q, padded_h, padded_w);
     Input input(dy, nchw, p.n, p.k, p.p, p.q);
     if (offsets)
-        input.pad(rows.before(), cols.before(), rows.padded(p.p, rows_of(0), 1),
-                  cols.padded(p.q, cols_of(0), 1));
+        input.pad(rows.before(), cols.before(), padded_h, padded_w);
     else
         input.reorder();
     GatherConv g{};
@@ -283,7 +290,12 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
     g.weight_taps = p.taps();
-    const int64_t units = p.groups * g.run_count * ((g.width + 95) / 96);
+    g.packed = p.group_k() >= kPackRows;
+    g.slice_runs = 1;
+    if (padded && g.packed)
+        g.slice_runs = std::clamp<int64_t>(kSliceColumns / (runs[0].count * g.depth), 1, g.run_count);
+    const int64_t slices = (g.run_count + g.slice_runs - 1) / g.slice_runs;
+    const int64_t units = p.groups * slices * ((g.width + 95) / 96);
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
     const int team = num_threads();
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);

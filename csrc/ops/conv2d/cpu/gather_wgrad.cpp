@@ -8,44 +8,62 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// partial[split][group][slice][width][columns]: a slice is a run of taps, whose columns are (tap, channel).
+// partial[split][group][slice][width][columns]: a slice is one or more runs of taps, whose columns are (tap,
+// channel); the last slice may have fewer.
 struct Cut {
-    int64_t slices, columns;
-    int64_t vectors, blocks;  // of the columns
-    int64_t parts;            // of the output channels
-    int64_t block;            // size of one (split, group) partial
+    int64_t run_columns;  // of one run of taps
+    int64_t slices;
+    int64_t taps;         // of the group's filter
+    int64_t parts;        // of the output channels
+    int64_t most_pixels;  // of a reduction block
+    int64_t block;        // size of one (split, group) partial
 
     explicit Cut(const GatherWgrad& g) {
-        slices = g.run_count;
-        columns = g.runs[0].count * g.depth;
-        vectors = ceil_div(columns, VL);
-        blocks = ceil_div(vectors, kMaxNV);
+        run_columns = g.runs[0].count * g.depth;
+        slices = ceil_div(g.run_count, g.slice_runs);
         parts = ceil_div(g.width, kWgradRows);
-        block = slices * g.width * columns;
+        most_pixels = g.planar ? kReductionBlock : most(kReductionBlock, g.cols);
+        block = g.width * g.run_count * run_columns;
     }
+    int64_t slice_columns(const GatherWgrad& g, int64_t slice) const {
+        return (least(g.run_count, (slice + 1) * g.slice_runs) - slice * g.slice_runs) * run_columns;
+    }
+    int64_t slice_start(const GatherWgrad& g, int64_t slice) const {
+        return slice * g.slice_runs * run_columns * g.width;
+    }
+};
+
+// One slice's result: `columns` wide, cut into blocks of about equally many vectors.
+struct Slice {
+    int64_t columns, vectors, blocks;
+    float* partial;
+    bool first;  // overwrite, or add to what is there
     int64_t first_column(int64_t b) const { return b * vectors / blocks * VL; }
 };
 
-// Adds one reduction block to the tiles of output channels [o0, o1).
-void accumulate_block(const Cut& cut, int64_t o0, int64_t o1, const float* dy, int64_t lda, const float* x,
-                      int64_t ldb, const Segment* segments, int64_t count, float* partial, bool first) {
-    for (int64_t b = 0; b < cut.blocks; ++b) {
-        const int64_t c0 = cut.first_column(b), c1 = least(cut.columns, cut.first_column(b + 1));
+// Adds one reduction block to the tiles of output channels [o0, o1): dy's column 0 is channel o0. `x_of(b)` gives
+// the base and row stride of the block's columns.
+template <class XOf>
+void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t lda, const Segment* segments,
+                int64_t count, const XOf& x_of) {
+    for (int64_t b = 0; b < s.blocks; ++b) {
+        const int64_t c0 = s.first_column(b), c1 = least(s.columns, s.first_column(b + 1));
         const int nv = static_cast<int>(ceil_div(c1 - c0, VL));
         const int64_t mr = rows_for(nv);
+        int64_t ldb = 0;
+        const float* x = x_of(c0, c1, ldb);
         for (int64_t o = o0; o < o1; o += mr) {
             const int64_t rows = least(mr, o1 - o);
             float* to[kMaxMR];
-            for (int64_t i = 0; i < rows; ++i) to[i] = partial + (o + i) * cut.columns + c0;
-            column_kernel(static_cast<int>(rows), nv)({dy + o, lda, x + c0, ldb, segments, count},
-                                                      {to, c1 - c0, nullptr, nullptr, !first});
+            for (int64_t i = 0; i < rows; ++i) to[i] = s.partial + (o + i) * s.columns + c0;
+            column_kernel(static_cast<int>(rows), nv)({dy + (o - o0), lda, x, ldb, segments, count},
+                                                      {to, c1 - c0, nullptr, nullptr, !s.first});
         }
     }
 }
 
 // The runs of pixels of output rows [row0, row1) that `tap` finds inside the input.
-int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1,
-                      Segment* segments) {
+int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1, Segment* segments) {
     // First and last column whose input pixel j * step + dw lies in [0, w).
     const int64_t j0 = tap.dw < 0 ? ceil_div(-tap.dw, g.step_w) : 0;
     const int64_t room = g.w - 1 - tap.dw;
@@ -68,66 +86,111 @@ int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int
     return count;
 }
 
-void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice, int64_t o0, int64_t o1,
-              int64_t row0, int64_t row1, float* partial) {
-    constexpr int64_t kMostRows = 256;
-    Segment segments[kMostRows];
-    int64_t step = kReductionBlock / g.cols;
-    step = step < 1 ? 1 : step;
-    step = step > kMostRows ? kMostRows : step;
-    const int64_t channels = g.groups * g.width;
-    for (int64_t row = row0; row < row1; row += step) {
-        const int64_t count = find_segments(g, g.runs[slice], row, least(row1, row + step), segments);
-        if (count == 0 && row != row0) continue;
-        accumulate_block(cut, o0, o1, g.dy + group * g.width, channels, g.x + group * g.depth,
-                         g.step_w * g.in_w, segments, count, partial, row == row0);
+// Copies `columns` values of each pixel of the segments (at `from`, `ld` apart) into rows `ldo` apart.
+void pack_rows(const float* from, int64_t ld, const Segment* segments, int64_t count, bool of_dy, int64_t columns,
+               float* to, int64_t ldo) {
+    for (int64_t s = 0; s < count; ++s) {
+        const float* row = from + (of_dy ? segments[s].a : segments[s].b);
+        for (int64_t k = 0; k < segments[s].depth; ++k, row += ld, to += ldo) copy_floats(to, row, columns);
     }
 }
 
-// Pixels [m0, m1) of channels [c0, c1) of an NCHW array of `channels` x `plane`, as rows of c1 - c0 values.
+void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice, int64_t o0, int64_t o1,
+              int64_t row0, int64_t row1, float* scratch, Slice s) {
+    constexpr int64_t kMostRows = kReductionBlock;
+    Segment segments[kMostRows];
+    const int64_t step = least(kMostRows, most(1, kReductionBlock / g.cols));
+    const int64_t channels = g.groups * g.width, ldb = g.step_w * g.in_w;
+    const float *x = g.x + group * g.depth, *dy = g.dy + group * g.width + o0;
+    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * most(s.columns, kMaxNR);
+    for (int64_t row = row0; row < row1; row += step) {
+        // A slice of several runs is in a padded input, where all of them find the same pixels.
+        const TapRun* run = g.runs + slice * g.slice_runs;
+        const int64_t end = least(row1, row + step);
+        int64_t count = find_segments(g, *run, row, end, segments);
+        if (count == 0 && row != row0) continue;
+        s.first = row == row0;
+        if (!g.packed) {
+            accumulate(s, o0, o1, dy, channels, segments, count, [&](int64_t c0, int64_t, int64_t& ld) {
+                ld = ldb;
+                return x + c0;
+            });
+            continue;
+        }
+        pack_rows(dy, channels, segments, count, true, o1 - o0, dy_panel, o1 - o0);
+        int64_t pixels = 0;
+        for (int64_t i = 0; i < count; ++i) pixels += segments[i].depth;
+        const Segment all{0, 0, pixels};
+        if (g.slice_runs == 1) {
+            accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
+                ld = kMaxNR;
+                pack_rows(x + c0, ldb, segments, count, false, c1 - c0, x_panel, ld);
+                return x_panel;
+            });
+            continue;
+        }
+        for (int64_t r = 0; r * cut.run_columns < s.columns; ++r) {
+            const int64_t shift = (run[r].dh - run->dh) * g.in_h + (run[r].dw - run->dw) * g.in_w;
+            pack_rows(x + shift, ldb, segments, count, false, cut.run_columns, x_panel + r * cut.run_columns,
+                      s.columns);
+        }
+        accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t, int64_t& ld) {
+            ld = s.columns;
+            return x_panel + c0;
+        });
+    }
+}
+
+// Pixels [m0, m1) of channels [c0, c1) of an NCHW array of `channels` x `plane`, as rows of `ld` values.
 void rows_of_pixels(const float* from, int64_t channels, int64_t plane, int64_t c0, int64_t c1, int64_t m0,
-                    int64_t m1, float* to) {
+                    int64_t m1, float* to, int64_t ld) {
     while (m0 < m1) {
         const int64_t n = m0 / plane, at = m0 % plane, count = least(m1 - m0, plane - at);
-        transpose_f32(from + (n * channels + c0) * plane + at, plane, to, c1 - c0, c1 - c0, count);
-        to += count * (c1 - c0);
+        transpose_f32(from + (n * channels + c0) * plane + at, plane, to, ld, c1 - c0, count);
+        to += count * ld;
         m0 += count;
     }
 }
 
 void run_planar(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t o0, int64_t o1, int64_t m0,
-                int64_t m1, float* scratch, float* partial) {
+                int64_t m1, float* scratch, Slice s) {
     const int64_t plane = g.rows * g.cols;
-    float *x = scratch, *dy = scratch + kReductionBlock * g.depth;
+    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * kMaxNR;
     for (int64_t m = m0; m < m1; m += kReductionBlock) {
         const int64_t end = least(m1, m + kReductionBlock);
-        rows_of_pixels(g.x, g.groups * g.depth, plane, group * g.depth, (group + 1) * g.depth, m, end, x);
-        rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end,
-                       dy);
+        rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end, dy_panel,
+                       o1 - o0);
         const Segment all{0, 0, end - m};
-        accumulate_block(cut, 0, o1 - o0, dy, o1 - o0, x, g.depth, &all, 1, partial + o0 * cut.columns,
-                         m == m0);
+        s.first = m == m0;
+        accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
+            ld = kMaxNR;
+            rows_of_pixels(g.x, g.groups * g.depth, plane, group * g.depth + c0, group * g.depth + c1, m, end, x_panel,
+                           ld);
+            return x_panel;
+        });
     }
 }
 
 // dweight[group, o, c, index] = the sum of the splits' partials, in order.
 void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* dweight, int team) {
     const int64_t stride = g.groups * cut.block;
+    const int64_t slice_taps = g.slice_runs * g.runs[0].count;
     parallel_for(
         g.groups * g.width, 16384 / (g.depth * g.weight_taps) + 1,
         [&](int64_t begin, int64_t end, int) {
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / g.width, o = item % g.width;
-                const float* from = partial + group * cut.block;
                 float* to = dweight + item * g.depth * g.weight_taps;
-                const int64_t run = g.runs[0].count;
-                for (int64_t t = 0; t < g.tap_count; ++t)
+                for (int64_t t = 0; t < g.tap_count; ++t) {
+                    const int64_t slice = t / slice_taps;
+                    const float* from = partial + group * cut.block + cut.slice_start(g, slice) +
+                                        o * cut.slice_columns(g, slice) + t % slice_taps * g.depth;
                     for (int64_t c = 0; c < g.depth; ++c) {
-                        const int64_t at = (t / run * g.width + o) * cut.columns + t % run * g.depth + c;
-                        float sum = from[at];
-                        for (int64_t s = 1; s < g.splits; ++s) sum += from[at + s * stride];
+                        float sum = from[c];
+                        for (int64_t split = 1; split < g.splits; ++split) sum += from[c + split * stride];
                         to[c * g.weight_taps + g.taps[t].index] = sum;
                     }
+                }
             }
         },
         team);
@@ -137,7 +200,8 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
 
 WgradSizes wgrad_sizes(const GatherWgrad& g) {
     const Cut cut(g);
-    const int64_t floats = g.planar ? kReductionBlock * (g.depth + kWgradRows) : 0;
+    const int64_t panel = most(kMaxNR, g.slice_runs * cut.run_columns);
+    const int64_t floats = g.packed || g.planar ? cut.most_pixels * (panel + kWgradRows) : 0;
     return {static_cast<size_t>(g.splits * g.groups * cut.block) * sizeof(float),
             (static_cast<size_t>(floats) * sizeof(float) + 63) / 64 * 64};
 }
@@ -147,7 +211,7 @@ void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweig
     const size_t mine = wgrad_sizes(g).scratch;
     const int64_t items = g.splits * g.groups * cut.slices * cut.parts;
     const int64_t units = g.planar ? g.n * g.rows * g.cols : g.n * g.rows;  // pixels, or rows of pixels
-    const int64_t work = g.n * g.rows * g.cols * g.width * cut.columns / (g.splits * cut.parts) + 1;
+    const int64_t work = g.n * g.rows * g.cols * cut.block / (g.splits * cut.parts * cut.slices) + 1;
     parallel_for(
         items, 100000 / work + 1,
         [&](int64_t begin, int64_t end, int worker) {
@@ -157,12 +221,14 @@ void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweig
                 const int64_t split = item / (cut.parts * cut.slices * g.groups);
                 const int64_t o0 = part * g.width / cut.parts, o1 = (part + 1) * g.width / cut.parts;
                 const int64_t u0 = split * units / g.splits, u1 = (split + 1) * units / g.splits;
-                float* to = partial + (split * g.groups + group) * cut.block + slice * g.width * cut.columns;
+                const int64_t columns = cut.slice_columns(g, slice), vectors = ceil_div(columns, VL);
+                const Slice s{columns, vectors, ceil_div(vectors, kMaxNV),
+                              partial + (split * g.groups + group) * cut.block + cut.slice_start(g, slice), true};
                 float* own = reinterpret_cast<float*>(scratch + static_cast<size_t>(worker) * mine);
                 if (g.planar)
-                    run_planar(g, cut, group, o0, o1, u0, u1, own, to);
+                    run_planar(g, cut, group, o0, o1, u0, u1, own, s);
                 else
-                    run_rows(g, cut, group, slice, o0, o1, u0, u1, to);
+                    run_rows(g, cut, group, slice, o0, o1, u0, u1, own, s);
             }
         },
         team);
