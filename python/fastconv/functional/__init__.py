@@ -15,6 +15,7 @@ from .activation import (
     softmax,
     tanh,
 )
+from .dropout import dropout
 from .elementwise import add, mul
 from .loss import (
     binary_cross_entropy_with_logits,
@@ -23,12 +24,15 @@ from .loss import (
     l1_loss,
     mse_loss,
 )
-from .shape import flatten, mean, permute, reshape, sum, transpose
+from .shape import cat, concat, flatten, mean, pad, permute, reshape, sum, transpose
 
 __all__ = [
     "add",
     "binary_cross_entropy_with_logits",
+    "cat",
+    "concat",
     "cross_entropy",
+    "dropout",
     "flatten",
     "gelu",
     "huber_loss",
@@ -38,6 +42,7 @@ __all__ = [
     "mean",
     "mse_loss",
     "mul",
+    "pad",
     "permute",
     "relu",
     "relu6",
