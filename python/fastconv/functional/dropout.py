@@ -10,11 +10,11 @@ from ._args import flag, number
 
 
 def dropout(input: ArrayLike, p: float = 0.5, training: bool = True) -> ArrayLike:
-    """Zero each element with probability `p` and divide the rest by 1 - p (Srivastava et al., 2014).
+    """Zero each element with probability `p`, divide the rest by 1 - p (Srivastava et al., 2014).
 
-    The mask comes from the library's generator (`fastconv.manual_seed`): one key a call,
-    expanded by a counter-based generator (Philox-4x32-10; Salmon et al., 2011), the same for any
-    number of threads and any processor. Without `training`, or with p = 0, the input itself comes back and
+    The mask comes from the library's generator (`fastconv.manual_seed`): one key a call, which a
+    counter-based generator (Philox-4x32-10; Salmon et al., 2011) expands alike for any number of
+    threads and any processor. Without `training`, or with p = 0, the input itself comes back and
     no key is drawn.
 
     Raises:
