@@ -109,3 +109,7 @@ class MemoryOrder:
     def dim(self, dim: int) -> int:
         """Where the caller's dimension `dim` (not negative) lies in memory order."""
         return dim if self.inverse is None else self.inverse[dim]
+
+    def permute(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        """Values given for the caller's dimensions, in memory order."""
+        return values if self.axes is None else tuple(values[d] for d in self.axes)

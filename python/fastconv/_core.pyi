@@ -1,5 +1,7 @@
 """Types of the native module. One section an op, in the order of CMakeLists.txt."""
 
+from collections.abc import Sequence
+
 from ._arrays import NDArray
 
 __version__: str
@@ -258,4 +260,25 @@ def elementwise_scalar(kind: str, input: NDArray, value: float) -> NDArray: ...
 def reduce(kind: str, input: NDArray, dim: tuple[int, ...], keepdim: bool) -> NDArray: ...
 def reduce_backward(
     kind: str, grad_output: NDArray, shape: tuple[int, ...], dim: tuple[int, ...]
+) -> NDArray: ...
+
+# dropout
+def dropout(input: NDArray, p: float, key: int) -> NDArray: ...
+
+# concat
+def concat(tensors: Sequence[NDArray], dim: int) -> NDArray: ...
+def concat_backward(
+    grad_output: NDArray, dim: int, sizes: Sequence[int], needs: Sequence[bool]
+) -> list[NDArray | None]: ...
+
+# pad
+def pad(
+    input: NDArray, before: tuple[int, ...], after: tuple[int, ...], mode: str, value: float
+) -> NDArray: ...
+def pad_backward(
+    grad_output: NDArray,
+    shape: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    mode: str,
 ) -> NDArray: ...

@@ -21,6 +21,9 @@ from .conv import (
     conv2d_weight,
     conv_transpose2d,
 )
+from .dropout import (
+    dropout,
+)
 from .elementwise import (
     add,
     mul,
@@ -50,8 +53,10 @@ from .pool import (
     sum_pool2d,
 )
 from .shape import (
+    concat,
     flatten,
     mean,
+    pad,
     permute,
     reshape,
     sum,
@@ -65,11 +70,13 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "concat",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
     "conv_transpose2d",
     "cross_entropy",
+    "dropout",
     "flatten",
     "gelu",
     "global_avg_pool2d",
@@ -84,6 +91,7 @@ __all__ = [
     "mean",
     "mse_loss",
     "mul",
+    "pad",
     "permute",
     "relu",
     "relu6",

@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import _core
 from .._arrays import ArrayLike, MemoryOrder, NDArray
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
-from ._args import axes, axis, flag, sizes
+from ._args import axes, axis, flag, number, sizes
 
 
 def reshape(input: ArrayLike, shape: Sequence[int] | int) -> ArrayLike:
@@ -126,3 +128,79 @@ def _reduce(op: str, input: ArrayLike, dim: Any, keepdim: bool) -> ArrayLike:
         return (order.leave(_core.reduce_backward(op, run_g, run_shape, run_dims)),)
 
     return finish(op, y, (input,), backward)
+
+
+def concat(tensors: Sequence[ArrayLike], dim: int = 0) -> ArrayLike:
+    """The arrays one after another along dimension `dim`. Any element type.
+
+    Arrays that are all channels-last views give a channels-last result.
+
+    Raises:
+        ShapeError: no arrays, or shapes that differ in another dimension.
+        DTypeError: element types that differ.
+    """
+    if not isinstance(tensors, (tuple, list)):
+        raise DTypeError(f"concat: tensors must be a sequence, got {type(tensors).__name__}")
+    if not tensors:
+        raise ShapeError("concat: needs at least one array")
+    arrays = [as_array("concat", f"tensors[{i}]", t) for i, t in enumerate(tensors)]
+    at = axis("concat", dim, arrays[0].ndim)
+    same_ndim = all(a.ndim == arrays[0].ndim for a in arrays)
+    order = MemoryOrder(arrays[0])
+    if not same_ndim or not all(order.enter(a).flags.c_contiguous for a in arrays):
+        order = MemoryOrder(_PLAIN)
+    run_at = order.dim(at)
+    y = _core.concat([order.enter(a) for a in arrays], run_at)
+    lengths = [a.shape[at] for a in arrays]
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        pieces = _core.concat_backward(order.enter(g), run_at, lengths, needs)
+        return tuple(None if p is None else order.leave(p) for p in pieces)
+
+    return finish("concat", order.leave(y), tuple(tensors), backward)
+
+
+_PLAIN = np.zeros(0)
+cat = concat
+
+
+def pad(
+    input: ArrayLike, pad: Sequence[int], mode: str = "constant", value: float = 0.0
+) -> ArrayLike:
+    """The input with a border.
+
+    Args:
+        input: any shape, float32 or float64.
+        pad: amounts (before, after) for the last dimension, then for the one before it, and so on;
+            negative amounts crop.
+        mode: "constant" fills with `value`, "reflect" mirrors without repeating the edge,
+            "replicate" repeats the edge, "circular" wraps around.
+        value: of "constant".
+
+    Raises:
+        ShapeError: an odd number of amounts, more than the dimensions have, amounts too large for
+            the mode, an unknown mode, a `value` for another mode than "constant".
+    """
+    x = as_array("pad", "input", input)
+    amounts = sizes("pad", "pad", pad)
+    if len(amounts) % 2 or len(amounts) > 2 * x.ndim:
+        raise ShapeError(
+            f"pad: needs a pair of amounts for each of at most {x.ndim} dimensions, got {amounts}"
+        )
+    if not isinstance(mode, str):
+        raise DTypeError(f"pad: mode must be a string, got {type(mode).__name__}")
+    fill = number("pad", "value", value)
+    if mode != "constant" and fill != 0:
+        raise ShapeError(f"pad: mode {mode!r} takes no value, got {fill}")
+    plain = (0,) * (x.ndim - len(amounts) // 2)
+    order = MemoryOrder(x)
+    before = order.permute(plain + amounts[0::2][::-1])
+    after = order.permute(plain + amounts[1::2][::-1])
+    run = order.enter(x)
+    y = _core.pad(run, before, after, mode, fill)
+    shape = run.shape
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        return (order.leave(_core.pad_backward(order.enter(g), shape, before, after, mode)),)
+
+    return finish("pad", order.leave(y), (input,), backward)
