@@ -127,6 +127,26 @@ void offset_tile(const OffsetTile& t, const TileOut& out) {
 }
 
 template <int MR, int NV>
+void shift_tile(const ShiftTile& t, const TileOut& out) {
+    const Tail last = tail(out.columns - (NV - 1) * VL);
+    vf acc[kSets<NV>][MR][NV];
+    for (auto& set : acc) clear<MR, NV>(set);
+    const float* a[MR];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) a[i] = t.a[i];
+    int64_t k = 0;
+    if constexpr (kSets<NV> == 2) {
+        for (; k + 2 <= t.depth; k += 2) {
+            step<MR, NV>([&](int i) { return a[i][k]; }, t.b + t.offsets[k], last, acc[0]);
+            step<MR, NV>([&](int i) { return a[i][k + 1]; }, t.b + t.offsets[k + 1], last, acc[1]);
+        }
+    }
+    for (; k < t.depth; ++k) step<MR, NV>([&](int i) { return a[i][k]; }, t.b + t.offsets[k], last, acc[0]);
+    join<MR, NV>(acc);
+    write<MR, NV>(out, last, acc[0]);
+}
+
+template <int MR, int NV>
 void column_tile(const ColumnTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
     vf acc[kSets<NV>][MR][NV];
@@ -181,6 +201,10 @@ struct PickOffset {
     static OffsetKernel kernel() { return &offset_tile<MR, NV>; }
 };
 template <int MR, int NV>
+struct PickShift {
+    static ShiftKernel kernel() { return &shift_tile<MR, NV>; }
+};
+template <int MR, int NV>
 struct PickColumn {
     static ColumnKernel kernel() { return &column_tile<MR, NV>; }
 };
@@ -205,6 +229,7 @@ inline Kernel of(int rows, int nv) {
 
 RowKernel row_kernel(int rows, int nv) { return of<PickRow, RowKernel>(rows, nv); }
 OffsetKernel offset_kernel(int rows, int nv) { return of<PickOffset, OffsetKernel>(rows, nv); }
+ShiftKernel shift_kernel(int rows, int nv) { return of<PickShift, ShiftKernel>(rows, nv); }
 ColumnKernel column_kernel(int rows, int nv) { return of<PickColumn, ColumnKernel>(rows, nv); }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -39,6 +39,15 @@ struct OffsetTile {
     int64_t ldb;
 };
 
+// C[i][j] = sum over k < depth of a[i][k] * b[offsets[k] + j]: lanes run along a row of an image plane, and
+// each step of the reduction is another plane or another shift of it.
+struct ShiftTile {
+    const float* const* a;
+    const float* b;
+    const int64_t* offsets;
+    int64_t depth;
+};
+
 // C[i][j] = sum over segments s, k < s.depth of a[s.a + k * lda + i] * b[s.b + k * ldb + j].
 // A is read down its columns (lda apart): the weight gradient's reduction over runs of pixels.
 struct Segment {
@@ -57,11 +66,13 @@ struct ColumnTile {
 
 using RowKernel = void (*)(const RowTile&, const TileOut&);
 using OffsetKernel = void (*)(const OffsetTile&, const TileOut&);
+using ShiftKernel = void (*)(const ShiftTile&, const TileOut&);
 using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
 
 // The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
 RowKernel row_kernel(int rows, int nv);
 OffsetKernel offset_kernel(int rows, int nv);
+ShiftKernel shift_kernel(int rows, int nv);
 ColumnKernel column_kernel(int rows, int nv);
 
 }  // namespace fastconv::FC_ISA_NS

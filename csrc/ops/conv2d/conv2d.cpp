@@ -108,6 +108,26 @@ const char* only_unit_stride_pointwise_nchw(const Conv2dProblem& p) {
     return p.vertical.stride == 1 && p.horizontal.stride == 1 ? nullptr : "stride is not 1";
 }
 
+// Lanes along `width` channels would be mostly empty, lanes along rows of `cols` pixels mostly full, and the
+// frame of zeros is not much larger than the image.
+const char* few_channels_nchw(const Conv2dProblem& p, int64_t width, int64_t cols) {
+    if (const char* reason = only_f32(p)) return reason;
+    if (p.layout != Layout::nchw) return "layout is not NCHW";
+    if (p.horizontal.stride != 1) return "stride along the row is not 1";
+    if (width > 8) return "more than 8 output channels per group";
+    if (cols < 10) return "rows of fewer than 10 pixels";
+    const bool framed = 2 * p.vertical.extent() <= p.h + 16 && 2 * p.horizontal.extent() <= p.w + 16 &&
+                        2 * p.vertical.pad_end <= p.h + 16 && 2 * p.horizontal.pad_end <= p.w + 16;
+    return framed ? nullptr : "padding or extent is large against the image";
+}
+
+const char* shift_fprop_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_k(), p.q); }
+
+const char* shift_dgrad_declines(const Conv2dProblem& p) {
+    if (p.vertical.stride != 1) return "stride is not 1";
+    return few_channels_nchw(p, p.group_c(), p.w);
+}
+
 // ---- candidates, best first
 // ----------------------------------------------------------------------------------
 
@@ -150,12 +170,14 @@ void reference_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void
 
 constexpr FpropCandidate kFprop[] = {
     {"depthwise", only_depthwise, depthwise_fprop},
+    {"shift", shift_fprop_declines, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, pointwise_nchw_fprop},
     {"implicit_gemm", only_f32, implicit_gemm_fprop},
     {"reference", takes_all, reference_fprop},
 };
 constexpr DgradCandidate kDgrad[] = {
     {"depthwise", only_depthwise, depthwise_dgrad},
+    {"shift", shift_dgrad_declines, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, pointwise_nchw_dgrad},
     {"implicit_gemm", only_f32, implicit_gemm_dgrad},
     {"reference", takes_all, reference_dgrad},

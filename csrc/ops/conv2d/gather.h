@@ -58,7 +58,7 @@ struct GatherWgrad {
     const float* x;
     int64_t n, h, w;
     int64_t in_n, in_h, in_w;
-    const float* dy;  // NHWC, groups * width channels
+    const float* dy;  // groups * width channels; NHWC, or NCHW with `dy_planar`
     int64_t groups, depth, width;
     const Tap* taps;
     int64_t tap_count;
@@ -70,9 +70,11 @@ struct GatherWgrad {
     // The reduction over image rows is cut into `splits` parts, a number that depends on shapes only; their
     // partial sums are added in order.
     int64_t splits;
-    // Copy x and dy into contiguous panels first. Then a slice of the work is `slice_runs` runs of taps, else one.
+    // Copy x and dy into contiguous panels first. Then a slice of the work is `slice_runs` runs of taps, else
+    // one.
     bool packed;
     int64_t slice_runs;
+    bool dy_planar;  // with one slice, dy is transposed piece by piece as it is copied
     // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
     // wholes.
     bool planar;
@@ -104,6 +106,21 @@ struct PointwiseNchw {
 };
 FC_ISA_DECLARE(size_t pointwise_scratch(const PointwiseNchw& g))
 FC_ISA_DECLARE(void pointwise_run(const PointwiseNchw& g, char* scratch, int team))
+
+// Convolutions of stride 1 along a row with few output channels, on NCHW arrays in a frame of zeros: lanes
+// along the pixels of an output row, where lanes along the channels would be mostly empty.
+//   out[n, o, i, j] = bias[o] + sum over k < depth of weight[o][k] * in[n, offsets[k] + i * row_step + j]
+struct ShiftConv {
+    const float* in;
+    const float* weight;  // groups x width x depth
+    const float* bias;    // or null
+    float* out;
+    const int64_t* offsets;  // depth values for each group
+    int64_t n, groups, width, depth;
+    int64_t in_n, row_step;  // elements
+    int64_t rows, cols;
+};
+FC_ISA_DECLARE(void shift_run(const ShiftConv& g))
 
 // Depthwise convolution of NHWC arrays; packed weights are [tap][channel].
 struct DepthwiseNhwc {

@@ -8,6 +8,7 @@
 #include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/taps.h"
 
 namespace fastconv {
 namespace {
@@ -16,50 +17,12 @@ namespace {
 // start at each tap costs about as much as two dozen steps of its loop.
 constexpr int64_t kFewChannels = 32;
 // wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
-// power-of-two stride makes the lines of a column fight for one set of L1; few runs of taps share a panel, up to
-// this many columns.
+// power-of-two stride makes the lines of a column fight for one set of L1; few runs of taps share a panel, up
+// to this many columns.
 constexpr int64_t kPackRows = 24;
 constexpr int64_t kSliceColumns = 256;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
-
-struct AxisTap {
-    int64_t offset, index;
-};
-
-// fprop: tap r reads input position o * stride - pad + r * dilation.
-std::vector<AxisTap> forward_taps(const WindowAxis& a) {
-    std::vector<AxisTap> taps;
-    for (int64_t r = 0; r < a.kernel; ++r) taps.push_back({r * a.dilation - a.pad_begin, r});
-    return taps;
-}
-
-// dgrad: input position i * stride + residue is reached by the taps r with (residue + pad - r * dilation)
-// divisible by the stride, from output position i + that quotient. In ascending order of the offset.
-std::vector<AxisTap> backward_taps(const WindowAxis& a, int64_t residue) {
-    std::vector<AxisTap> taps;
-    for (int64_t r = a.kernel - 1; r >= 0; --r) {
-        const int64_t distance = residue + a.pad_begin - r * a.dilation;
-        if (distance % a.stride == 0) taps.push_back({distance / a.stride, r});
-    }
-    return taps;
-}
-
-// The lowest and highest offset of any tap, over all residue classes.
-struct Reach {
-    int64_t low = INT64_MAX, high = INT64_MIN;
-    void add(const std::vector<AxisTap>& taps) {
-        for (const AxisTap& t : taps) {
-            low = std::min(low, t.offset);
-            high = std::max(high, t.offset);
-        }
-    }
-    // Rows or columns of zeros before the input, and its size with those behind, for `outputs` steps.
-    int64_t before() const { return std::max<int64_t>(0, -low); }
-    int64_t padded(int64_t input, int64_t outputs, int64_t step) const {
-        return before() + std::max(input, (outputs - 1) * step + high + 1);
-    }
-};
 
 std::vector<Tap> tap_list(const std::vector<AxisTap>& vertical, const std::vector<AxisTap>& horizontal,
                           int64_t s, int64_t shift_h = 0, int64_t shift_w = 0) {
@@ -267,15 +230,13 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
     const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
     const bool padded =
         p.group_c() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.h, p.w, padded_h, padded_w);
-    Input input(x, nchw, p.n, p.c, p.h, p.w), gradient(dy, nchw, p.n, p.k, p.p, p.q);
+    Input input(x, nchw, p.n, p.c, p.h, p.w);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
     if (padded)
         input.pad(rows.before(), cols.before(), padded_h, padded_w);
     else if (!g.planar)
         input.reorder();
-    if (!g.planar) gradient.reorder();
-    g.dy = gradient.describe(g);
     g.x = input.describe(g);
     const std::vector<Tap> taps =
         tap_list(vertical, horizontal, p.s, padded ? rows.before() : 0, padded ? cols.before() : 0);
@@ -295,6 +256,10 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
     if (padded && g.packed)
         g.slice_runs = std::clamp<int64_t>(kSliceColumns / (runs[0].count * g.depth), 1, g.run_count);
     const int64_t slices = (g.run_count + g.slice_runs - 1) / g.slice_runs;
+    g.dy_planar = nchw && g.packed && slices == 1;
+    Workspace reordered;
+    g.dy = static_cast<const float*>(dy);
+    if (!g.planar && !g.dy_planar) g.dy = channels_last(g.dy, nchw, p.n, p.k, p.pixels_out(), reordered);
     const int64_t units = p.groups * slices * ((g.width + 95) / 96);
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
     const int team = num_threads();

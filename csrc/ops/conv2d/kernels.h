@@ -25,6 +25,11 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
 void pointwise_nchw_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void pointwise_nchw_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 
+// shift.cpp: few output channels on NCHW arrays, stride 1 along the row (dgrad: stride 1), lanes along the
+// pixels.
+void shift_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+
 // depthwise.cpp: one filter a channel.
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);

@@ -20,8 +20,6 @@ py::array run(py::object input, py::object probability, uint64_t key) {
 
 }  // namespace
 
-void bind_dropout(py::module_& m) {
-    m.def("dropout", &run, py::arg("input"), py::arg("p"), py::arg("key"));
-}
+void bind_dropout(py::module_& m) { m.def("dropout", &run, py::arg("input"), py::arg("p"), py::arg("key")); }
 
 }  // namespace fastconv::bindings

@@ -10,9 +10,7 @@
 namespace fastconv {
 namespace {
 
-bool empty(const LrnParams& p) {
-    return p.outer == 0 || p.channels == 0 || p.inner == 0;
-}
+bool empty(const LrnParams& p) { return p.outer == 0 || p.channels == 0 || p.inner == 0; }
 
 Workspace scratch_for(const LrnParams& p, int team) {
     const int64_t rows = checked_mul("local_response_norm", team, p.channels);

@@ -4,9 +4,7 @@
 namespace fastconv::bindings {
 namespace {
 
-const char* softmax_name(bool log) {
-    return log ? "log_softmax" : "softmax";
-}
+const char* softmax_name(bool log) { return log ? "log_softmax" : "softmax"; }
 
 py::array softmax(py::object input, py::object dim, bool log) {
     const char* op = softmax_name(log);

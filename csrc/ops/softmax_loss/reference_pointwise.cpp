@@ -8,9 +8,7 @@ namespace fastconv {
 namespace {
 
 // log(1 + e^-x) without overflow.
-double softplus_negative(double x) {
-    return std::max(-x, 0.0) + std::log1p(std::exp(-std::abs(x)));
-}
+double softplus_negative(double x) { return std::max(-x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
 template <class T>
 double value(const PointLossInputs<T>& in, int64_t i) {

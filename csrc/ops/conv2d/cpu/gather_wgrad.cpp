@@ -41,8 +41,8 @@ struct Slice {
     int64_t first_column(int64_t b) const { return b * vectors / blocks * VL; }
 };
 
-// Adds one reduction block to the tiles of output channels [o0, o1): dy's column 0 is channel o0. `x_of(b)` gives
-// the base and row stride of the block's columns.
+// Adds one reduction block to the tiles of output channels [o0, o1): dy's column 0 is channel o0. `x_of(b)`
+// gives the base and row stride of the block's columns.
 template <class XOf>
 void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t lda, const Segment* segments,
                 int64_t count, const XOf& x_of) {
@@ -63,7 +63,8 @@ void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t
 }
 
 // The runs of pixels of output rows [row0, row1) that `tap` finds inside the input.
-int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1, Segment* segments) {
+int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1,
+                      Segment* segments) {
     // First and last column whose input pixel j * step + dw lies in [0, w).
     const int64_t j0 = tap.dw < 0 ? ceil_div(-tap.dw, g.step_w) : 0;
     const int64_t room = g.w - 1 - tap.dw;
@@ -87,11 +88,22 @@ int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int
 }
 
 // Copies `columns` values of each pixel of the segments (at `from`, `ld` apart) into rows `ldo` apart.
-void pack_rows(const float* from, int64_t ld, const Segment* segments, int64_t count, bool of_dy, int64_t columns,
-               float* to, int64_t ldo) {
+void pack_rows(const float* from, int64_t ld, const Segment* segments, int64_t count, bool of_dy,
+               int64_t columns, float* to, int64_t ldo) {
     for (int64_t s = 0; s < count; ++s) {
         const float* row = from + (of_dy ? segments[s].a : segments[s].b);
         for (int64_t k = 0; k < segments[s].depth; ++k, row += ld, to += ldo) copy_floats(to, row, columns);
+    }
+}
+
+// Pixels [m0, m1) of channels [c0, c1) of an NCHW array of `channels` x `plane`, as rows of `ld` values.
+void rows_of_pixels(const float* from, int64_t channels, int64_t plane, int64_t c0, int64_t c1, int64_t m0,
+                    int64_t m1, float* to, int64_t ld) {
+    while (m0 < m1) {
+        const int64_t n = m0 / plane, at = m0 % plane, count = least(m1 - m0, plane - at);
+        transpose_f32(from + (n * channels + c0) * plane + at, plane, to, ld, c1 - c0, count);
+        to += count * ld;
+        m0 += count;
     }
 }
 
@@ -117,9 +129,15 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
             });
             continue;
         }
-        pack_rows(dy, channels, segments, count, true, o1 - o0, dy_panel, o1 - o0);
         int64_t pixels = 0;
-        for (int64_t i = 0; i < count; ++i) pixels += segments[i].depth;
+        for (int64_t i = 0; i < count; ++i) {
+            if (g.dy_planar)
+                rows_of_pixels(g.dy, channels, g.rows * g.cols, group * g.width + o0, group * g.width + o1,
+                               segments[i].a / channels, segments[i].a / channels + segments[i].depth,
+                               dy_panel + pixels * (o1 - o0), o1 - o0);
+            pixels += segments[i].depth;
+        }
+        if (!g.dy_planar) pack_rows(dy, channels, segments, count, true, o1 - o0, dy_panel, o1 - o0);
         const Segment all{0, 0, pixels};
         if (g.slice_runs == 1) {
             accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
@@ -141,31 +159,20 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
     }
 }
 
-// Pixels [m0, m1) of channels [c0, c1) of an NCHW array of `channels` x `plane`, as rows of `ld` values.
-void rows_of_pixels(const float* from, int64_t channels, int64_t plane, int64_t c0, int64_t c1, int64_t m0,
-                    int64_t m1, float* to, int64_t ld) {
-    while (m0 < m1) {
-        const int64_t n = m0 / plane, at = m0 % plane, count = least(m1 - m0, plane - at);
-        transpose_f32(from + (n * channels + c0) * plane + at, plane, to, ld, c1 - c0, count);
-        to += count * ld;
-        m0 += count;
-    }
-}
-
 void run_planar(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t o0, int64_t o1, int64_t m0,
                 int64_t m1, float* scratch, Slice s) {
     const int64_t plane = g.rows * g.cols;
     float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * kMaxNR;
     for (int64_t m = m0; m < m1; m += kReductionBlock) {
         const int64_t end = least(m1, m + kReductionBlock);
-        rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end, dy_panel,
-                       o1 - o0);
+        rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end,
+                       dy_panel, o1 - o0);
         const Segment all{0, 0, end - m};
         s.first = m == m0;
         accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
             ld = kMaxNR;
-            rows_of_pixels(g.x, g.groups * g.depth, plane, group * g.depth + c0, group * g.depth + c1, m, end, x_panel,
-                           ld);
+            rows_of_pixels(g.x, g.groups * g.depth, plane, group * g.depth + c0, group * g.depth + c1, m, end,
+                           x_panel, ld);
             return x_panel;
         });
     }
@@ -223,7 +230,8 @@ void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweig
                 const int64_t u0 = split * units / g.splits, u1 = (split + 1) * units / g.splits;
                 const int64_t columns = cut.slice_columns(g, slice), vectors = ceil_div(columns, VL);
                 const Slice s{columns, vectors, ceil_div(vectors, kMaxNV),
-                              partial + (split * g.groups + group) * cut.block + cut.slice_start(g, slice), true};
+                              partial + (split * g.groups + group) * cut.block + cut.slice_start(g, slice),
+                              true};
                 float* own = reinterpret_cast<float*>(scratch + static_cast<size_t>(worker) * mine);
                 if (g.planar)
                     run_planar(g, cut, group, o0, o1, u0, u1, own, s);

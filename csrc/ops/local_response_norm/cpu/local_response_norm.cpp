@@ -24,12 +24,8 @@ inline void power_row(const float* s, float beta, float* out, int64_t n) {
     for (int64_t i = 0; i < n; ++i) out[i] = powf(s[i], beta);
 }
 
-inline int64_t at_least_0(int64_t v) {
-    return v < 0 ? 0 : v;
-}
-inline int64_t at_most(int64_t v, int64_t limit) {
-    return v < limit ? v : limit;
-}
+inline int64_t at_least_0(int64_t v) { return v < 0 ? 0 : v; }
+inline int64_t at_most(int64_t v, int64_t limit) { return v < limit ? v : limit; }
 
 // Windows along a row of channels: out[c] = sum of in[j], c - before <= j <= c + after.
 inline void window_sums(const float* __restrict in, int64_t channels, int64_t before, int64_t after,

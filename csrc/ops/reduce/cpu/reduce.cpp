@@ -60,11 +60,7 @@ void run(const ReduceStep& step, const T* x, double* out) {
 
 }  // namespace
 
-void reduce_step_f32(const ReduceStep& step, const float* x, double* out) {
-    run(step, x, out);
-}
-void reduce_step_f64(const ReduceStep& step, const double* x, double* out) {
-    run(step, x, out);
-}
+void reduce_step_f32(const ReduceStep& step, const float* x, double* out) { run(step, x, out); }
+void reduce_step_f64(const ReduceStep& step, const double* x, double* out) { run(step, x, out); }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -16,12 +16,8 @@ const float kInfinity = __builtin_inff();
 
 // All lanes, where a Tail says some.
 struct Full {};
-inline vf load(const float* p, Full) {
-    return load(p);
-}
-inline void store(float* p, vf v, Full) {
-    store(p, v);
-}
+inline vf load(const float* p, Full) { return load(p); }
+inline void store(float* p, vf v, Full) { store(p, v); }
 
 // f(i, lanes) for every vector of n elements; lanes is Full, or the last one's Tail.
 template <class F>
@@ -31,9 +27,7 @@ inline void for_each_vector(int64_t n, const F& f) {
     if (i < n) f(i, tail(n - i));
 }
 
-inline int64_t row_grain(int64_t elements) {
-    return elements >= kGrain ? 1 : kGrain / (elements + 1);
-}
+inline int64_t row_grain(int64_t elements) { return elements >= kGrain ? 1 : kGrain / (elements + 1); }
 
 // The first n lanes of p, `fill` in the others.
 inline vf load_or(const float* p, int64_t n, float fill) {
