@@ -1,0 +1,76 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import DTypeError, ShapeError
+from ..nn import Module
+
+__all__ = ["Network", "create", "info", "list_networks", "register"]
+
+B = TypeVar("B", bound=Callable[..., Module])
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is known about a network before it is built.
+
+    Attributes:
+        name: the name that `create` takes.
+        builder: function that builds it with fresh parameters.
+        input_shape: (C, H, W) of the images it is made for by default.
+        source: the paper it comes from.
+    """
+
+    name: str
+    builder: Callable[..., Module]
+    input_shape: tuple[int, int, int]
+    source: str
+
+
+_networks: dict[str, Network] = {}
+
+
+def register(input_shape: tuple[int, int, int], source: str) -> Callable[[B], B]:
+    """Decorator that lists a builder under its function name."""
+
+    def add(builder: B) -> B:
+        name = builder.__name__
+        if name in _networks:
+            raise ShapeError(f"register: there is already a network named {name!r}")
+        _networks[name] = Network(name, builder, input_shape, source)
+        return builder
+
+    return add
+
+
+def list_networks() -> list[str]:
+    """The names that `create` takes, sorted."""
+    return sorted(_networks)
+
+
+def info(name: str) -> Network:
+    """What is known about the network `name`.
+
+    Raises:
+        ShapeError: there is no such network; the message lists those that are.
+    """
+    if not isinstance(name, str):
+        raise DTypeError(f"models: a name must be a string, got {type(name).__name__}")
+    if name not in _networks:
+        raise ShapeError(
+            f"models: there is no network named {name!r}; there are {', '.join(list_networks())}"
+        )
+    return _networks[name]
+
+
+def create(name: str, **options: Any) -> Module:
+    """Build the network `name` with fresh parameters; `options` are its builder's arguments.
+
+    Raises:
+        ShapeError: there is no such network.
+    """
+    return info(name).builder(**options)

@@ -1,0 +1,75 @@
+"""Layers, losses and what they are made of, named and defaulted as in `torch.nn`.
+
+Spatial layers take `layout="NCHW"` (default) or `"NHWC"`. State-dict keys are PyTorch's.
+"""
+
+from . import init
+from ._summary import summary
+from .activation import (
+    GELU,
+    Dropout,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from .containers import ModuleList, Sequential
+from .conv import Conv2d, ConvTranspose2d
+from .linear import Concat, ConstantPad2d, Flatten, Identity, Linear, ZeroPad2d
+from .loss import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
+from .module import Module
+from .normalization import BatchNorm1d, BatchNorm2d, LocalResponseNorm
+from .parameter import Parameter
+from .pooling import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool2d,
+    SumPool2d,
+)
+
+__all__ = [
+    "GELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Concat",
+    "ConstantPad2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
+    "HuberLoss",
+    "Identity",
+    "L1Loss",
+    "LeakyReLU",
+    "Linear",
+    "LocalResponseNorm",
+    "LogSoftmax",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "ModuleList",
+    "Parameter",
+    "ReLU",
+    "ReLU6",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "SumPool2d",
+    "Tanh",
+    "ZeroPad2d",
+    "init",
+    "summary",
+]

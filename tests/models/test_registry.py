@@ -1,0 +1,45 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import fastconv as fc
+import pytest
+from fastconv import models, nn
+from fastconv.models import registry
+
+
+def test_names_and_creation() -> None:
+    assert "lenet5" in fc.models.list() and fc.models.list() == sorted(fc.models.list())
+    net = fc.models.create("lenet5", num_classes=3)
+    assert isinstance(net, nn.Module) and net.fc3.weight.shape == (3, 84)
+    entry = models.info("lenet5")
+    assert entry.input_shape == (1, 28, 28) and "1998" in entry.source
+    assert entry.builder is models.lenet5
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(fc.ShapeError, match=r"no network named 'lenet6'; there are .*lenet5"):
+        fc.models.create("lenet6")
+    with pytest.raises(fc.DTypeError, match="must be a string, got int"):
+        fc.models.create(5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="colour"):
+        fc.models.create("lenet5", colour="red")
+
+
+def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_networks", dict(registry._networks))
+
+    @models.register(input_shape=(3, 8, 8), source="here")
+    def tiny(width: int = 2) -> nn.Module:
+        return nn.Linear(width, width)
+
+    assert "tiny" in models.list() and models.create("tiny", width=4).in_features == 4
+    with pytest.raises(fc.ShapeError, match="already a network named 'tiny'"):
+        models.register(input_shape=(3, 8, 8), source="again")(tiny)
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_every_network_gives_logits_for_its_input_shape(name: str) -> None:
+    entry = models.info(name)
+    table = models.create(name, num_classes=5).summary((1, *entry.input_shape))
+    assert table.layers[-1].output_shape == (1, 5)
