@@ -76,7 +76,12 @@ def check_same_bits_for_threads(function: Callable[[], Any]) -> None:
         for threads in (1, 2, 4):
             fc.set_num_threads(threads)
             out = function()
-            results.append([np.asarray(o).tobytes() for o in (out if isinstance(out, (tuple, list)) else [out])])
+            results.append(
+                [
+                    np.asarray(o).tobytes()
+                    for o in (out if isinstance(out, (tuple, list)) else [out])
+                ]
+            )
     finally:
         fc.set_num_threads(before)
     assert results[0] == results[1] == results[2], "results depend on the number of threads"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import _core
 from ._core import __version__, empty_cache, get_num_threads, memory_stats, set_num_threads
 from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
 from .random import manual_seed

@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import DTypeError, ShapeError
 
-NDArray: TypeAlias = np.ndarray[Any, Any]
+NDArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 # A NumPy array, a fastconv Tensor, or any DLPack producer (torch, jax, cupy ...).
 ArrayLike: TypeAlias = Any
 

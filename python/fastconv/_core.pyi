@@ -1,6 +1,7 @@
 """Types of the native module. One section an op, in the order of CMakeLists.txt."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from ._arrays import NDArray
 
@@ -101,6 +102,7 @@ def linear_backward(
     needs_weight: bool,
     needs_bias: bool,
 ) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
+
 # pool2d
 class Pool2d:
     def __init__(
@@ -128,6 +130,7 @@ class Pool2d:
     def forward(self, input: NDArray, with_index: bool) -> tuple[NDArray, NDArray | None]: ...
     def backward(self, grad_output: NDArray, index: NDArray | None) -> NDArray: ...
     def positions(self, index: NDArray) -> NDArray: ...
+
 # machine
 def fma_peak(seconds: float, threads: int = 1) -> float: ...
 def stream_bandwidth(bytes: int, seconds: float, threads: int = 1) -> float: ...
@@ -169,6 +172,8 @@ def local_response_norm_backward(
     beta: float,
     k: float,
     layout: str,
+) -> NDArray: ...
+
 # softmax_loss
 def softmax(input: NDArray, dim: int, log: bool) -> NDArray: ...
 def softmax_backward(output: NDArray, grad_output: NDArray, dim: int, log: bool) -> NDArray: ...

@@ -101,7 +101,9 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         array = data if isinstance(data, np.ndarray) else np.asarray(data)
         if requires_grad and array.dtype.kind != "f":
-            raise DTypeError(f"tensor: only floating arrays can require gradients, got {array.dtype}")
+            raise DTypeError(
+                f"tensor: only floating arrays can require gradients, got {array.dtype}"
+            )
         self._array: NDArray = array
         self.requires_grad = bool(requires_grad)
         self.grad: Tensor | None = None
@@ -154,7 +156,7 @@ class Tensor:
         return self._array.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self._array.__dlpack_device__()  # type: ignore[return-value]
+        return self._array.__dlpack_device__()
 
     def __len__(self) -> int:
         return len(self._array)
@@ -218,9 +220,9 @@ class Tensor:
         return _functional().add(-self, other)  # type: ignore[no-any-return]
 
     def __truediv__(self, other: float) -> Tensor:
-        if not isinstance(other, (int, float)):
+        if not isinstance(other, (int, float, np.integer, np.floating)):
             raise DTypeError(f"a tensor can be divided by a number, got {type(other).__name__}")
-        return _functional().mul(self, 1.0 / other)  # type: ignore[no-any-return]
+        return _functional().mul(self, 1.0 / float(other))  # type: ignore[no-any-return]
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over `dim` (an int, several, or None for all); see `functional.sum`."""
@@ -246,7 +248,9 @@ def _functional() -> Any:
     return functional
 
 
-def tensor(data: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = None) -> Tensor:
+def tensor(
+    data: Any, requires_grad: bool = False, device: str = "cpu", dtype: Any = None
+) -> Tensor:
     """A new Tensor with a copy of `data` (array, nested list or number).
 
     Floating Python numbers and lists become float32; arrays keep their element type unless `dtype` says
@@ -297,7 +301,9 @@ def finish(op: str, result: NDArray, inputs: tuple[Any, ...], backward: Backward
         if isinstance(value, Tensor):
             has_tensor = True
             records = records or value.requires_grad
-        elif other is None and value is not None and not isinstance(value, (np.ndarray, float, int)):
+        elif (
+            other is None and value is not None and not isinstance(value, (np.ndarray, float, int))
+        ):
             other = value
     if not has_tensor:
         return result if other is None else to_kind_of(other, result)
@@ -325,7 +331,9 @@ def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
             if source is None or g is None or not source.requires_grad:
                 continue
             if source._node is None:
-                _add_to_leaf(source, g, fresh=g is not gradient and not isinstance(g.base, np.ndarray))
+                _add_to_leaf(
+                    source, g, fresh=g is not gradient and not isinstance(g.base, np.ndarray)
+                )
                 continue
             number = source._node.number
             if number not in pending:
@@ -341,6 +349,6 @@ def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
 def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:
     """Accumulate into `leaf.grad`, which never shares memory with another gradient."""
     if leaf.grad is None:
-        leaf.grad = Tensor(g if fresh else g.copy())
+        leaf.grad = Tensor(g if fresh else g.copy(order="K"))
     else:
         np.add(leaf.grad._array, g, out=leaf.grad._array)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastconv.data import class_names, load_dataset
 from fastconv.data.bundled import BUNDLED_PATH, load_bundled
 from fastconv.errors import FormatError, ShapeError

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from fastconv.data import ArrayDataset, Standardize
 from fastconv.errors import DTypeError, ShapeError
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastconv.data import load_idx
 from fastconv.data.idx import _GzipSource
 from fastconv.errors import FormatError
-
 from tests.data.helpers import CODES, idx_bytes, idx_header
 
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastconv.data import load_image
 from fastconv.errors import FormatError
 

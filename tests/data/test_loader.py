@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+
 from fastconv.data import ArrayDataset, Loader, epoch_order
 from fastconv.errors import DTypeError, ShapeError
 

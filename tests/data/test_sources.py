@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from fastconv.data import cache_folder, load_dataset
 from fastconv.data.catalogue import DATASETS
 from fastconv.errors import FormatError
-
 from tests.data.helpers import FILES, idx_bytes, small_split, write_split
 
 NAMES = ["fashion-mnist", "mnist"]

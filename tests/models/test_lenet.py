@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastconv as fc
-import fastconv.functional as F
 import numpy as np
 import pytest
-from fastconv import optim
 
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import optim
 from tests.support import assert_close, check_same_bits_for_threads, randn, rng
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fastconv as fc
 import pytest
+
+import fastconv as fc
 from fastconv import models, nn
 from fastconv.models import registry
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import fastconv as fc
 import numpy as np
 import pytest
+
+import fastconv as fc
 from fastconv import nn
 from fastconv.nn import init
 

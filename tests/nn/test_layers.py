@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import fastconv as fc
-import fastconv.functional as F
 import numpy as np
 import pytest
-from fastconv import nn
 
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import nn
 from tests.support import assert_close, randn, rng
 
 X = (2, 4, 9, 8)

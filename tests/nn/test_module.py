@@ -6,9 +6,10 @@ import copy
 from collections import OrderedDict
 from typing import Any
 
-import fastconv as fc
 import numpy as np
 import pytest
+
+import fastconv as fc
 from fastconv import nn
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import fastconv as fc
 import numpy as np
 import pytest
+
+import fastconv as fc
 from fastconv import nn
 
 

@@ -40,10 +40,12 @@ def arrays(case: Conv2dCase, dtype: Any = np.float32) -> tuple[Any, Any, Any]:
     return randn(g, *case.x, dtype=dtype), randn(g, *case.weight, dtype=dtype), bias
 
 
-def definition(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+def definition(
+    x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
     """The sum over filter taps of shifted, strided input slices, in float64 NumPy: independent of our C++."""
     (k, cg, r, s) = w.shape
-    n, c, h, wd = x.shape
+    n = x.shape[0]
     (sh, sw) = stride if isinstance(stride, tuple) else (stride, stride)
     (dh, dw) = dilation if isinstance(dilation, tuple) else (dilation, dilation)
     if padding == "same":
@@ -113,7 +115,9 @@ def test_every_candidate(case: Conv2dCase, direction: str, layout: str) -> None:
             got = from_layout(_core.conv2d(xl, w, b, *geometry, algorithm=name), layout)
             expected = y
         elif direction == "dgrad":
-            got = from_layout(_core.conv2d_input(xl.shape, w, gl, *geometry, algorithm=name), layout)
+            got = from_layout(
+                _core.conv2d_input(xl.shape, w, gl, *geometry, algorithm=name), layout
+            )
             expected = F.conv2d_input(x.shape, wide[1], wide[2], *case.geometry)
         else:
             got = _core.conv2d_weight(xl, w.shape, gl, *geometry, algorithm=name)
@@ -171,14 +175,16 @@ def test_gradients(case: Conv2dCase) -> None:
     inputs = [g.standard_normal(case.x), g.standard_normal(case.weight)]
     if case.bias:
         inputs.append(g.standard_normal(case.k))
-    check_gradients(
-        lambda x, w, b=None: F.conv2d(x, w, b, *case.geometry), inputs
-    )
+    check_gradients(lambda x, w, b=None: F.conv2d(x, w, b, *case.geometry), inputs)
 
 
 def test_gradients_nhwc() -> None:
     g = rng("nhwc")
-    inputs = [g.standard_normal((2, 5, 6, 3)), g.standard_normal((4, 3, 3, 3)), g.standard_normal(4)]
+    inputs = [
+        g.standard_normal((2, 5, 6, 3)),
+        g.standard_normal((4, 3, 3, 3)),
+        g.standard_normal(4),
+    ]
     check_gradients(lambda x, w, b: F.conv2d(x, w, b, 2, 1, layout="NHWC"), inputs)
 
 
@@ -233,13 +239,33 @@ def test_transposed_float32(case: ConvTranspose2dCase, layout: str) -> None:
 def test_transposed_gradients(case: ConvTranspose2dCase) -> None:
     g = rng(case.name, "grad")
     small = ConvTranspose2dCase(
-        case.name, (1, case.groups * 2, *case.x[2:]), case.groups * 2, case.kernel, case.stride,
-        case.padding, case.output_padding, case.groups, case.dilation,
+        case.name,
+        (1, case.groups * 2, *case.x[2:]),
+        case.groups * 2,
+        case.kernel,
+        case.stride,
+        case.padding,
+        case.output_padding,
+        case.groups,
+        case.dilation,
     )
     if small.groups > 4:
-        small = ConvTranspose2dCase(small.name, (1, 4, 4, 4), 4, case.kernel, case.stride,
-                                    case.padding, case.output_padding, 4, case.dilation)
-    inputs = [g.standard_normal(small.x), g.standard_normal(small.weight), g.standard_normal(small.k)]
+        small = ConvTranspose2dCase(
+            small.name,
+            (1, 4, 4, 4),
+            4,
+            case.kernel,
+            case.stride,
+            case.padding,
+            case.output_padding,
+            4,
+            case.dilation,
+        )
+    inputs = [
+        g.standard_normal(small.x),
+        g.standard_normal(small.weight),
+        g.standard_normal(small.k),
+    ]
     check_gradients(lambda x, w, b: F.conv_transpose2d(x, w, b, *small.geometry), inputs)
 
 
@@ -272,10 +298,16 @@ def geometries(draw: Any) -> dict[str, Any]:
     r, s = draw(st.integers(1, 5)), draw(st.integers(1, 5))
     dilation = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
     padding = (draw(st.integers(0, 4)), draw(st.integers(0, 4)))
-    least = [max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, (r, s), padding, strict=True)]
+    least = [
+        max(1, d * (k - 1) + 1 - 2 * p) for d, k, p in zip(dilation, (r, s), padding, strict=True)
+    ]
     return {
-        "x": (draw(st.integers(1, 3)), groups * cg, least[0] + draw(st.integers(0, 9)),
-              least[1] + draw(st.integers(0, 9))),
+        "x": (
+            draw(st.integers(1, 3)),
+            groups * cg,
+            least[0] + draw(st.integers(0, 9)),
+            least[1] + draw(st.integers(0, 9)),
+        ),
         "w": (groups * kg, cg, r, s),
         "geometry": ((draw(st.integers(1, 4)), draw(st.integers(1, 4))), padding, dilation, groups),
     }
@@ -291,9 +323,15 @@ def test_random_geometry(case: dict[str, Any], layout: str, seed: int) -> None:
     assert_close(from_layout(y, layout), expected, 4e-6)
     dy = randn(g, *expected.shape)
     wide = [a.astype(np.float64) for a in (x, w, dy)]
-    dx = F.conv2d_input(to_layout(x, layout).shape, w, to_layout(dy, layout), *case["geometry"], layout=layout)
-    dw = F.conv2d_weight(to_layout(x, layout), w.shape, to_layout(dy, layout), *case["geometry"], layout=layout)
-    assert_close(from_layout(dx, layout), F.conv2d_input(x.shape, wide[1], wide[2], *case["geometry"]), 4e-6)
+    dx = F.conv2d_input(
+        to_layout(x, layout).shape, w, to_layout(dy, layout), *case["geometry"], layout=layout
+    )
+    dw = F.conv2d_weight(
+        to_layout(x, layout), w.shape, to_layout(dy, layout), *case["geometry"], layout=layout
+    )
+    assert_close(
+        from_layout(dx, layout), F.conv2d_input(x.shape, wide[1], wide[2], *case["geometry"]), 4e-6
+    )
     assert_close(dw, F.conv2d_weight(wide[0], w.shape, wide[2], *case["geometry"]), 4e-6)
 
 
@@ -306,7 +344,9 @@ def test_channels_last_views_stay_channels_last() -> None:
     view = nhwc.transpose(0, 3, 1, 2)
     y = F.conv2d(view, w, padding=1)
     assert y.shape == (2, 6, 9, 8) and y.transpose(0, 2, 3, 1).flags.c_contiguous
-    np.testing.assert_array_equal(y, F.conv2d(nhwc, w, padding=1, layout="NHWC").transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(
+        y, F.conv2d(nhwc, w, padding=1, layout="NHWC").transpose(0, 3, 1, 2)
+    )
     t = fc.tensor(view)
     t = fc.Tensor(view, requires_grad=True)
     out = F.conv2d(t, w, padding=1)
@@ -330,7 +370,10 @@ def test_unusual_arrays_give_the_right_answer(change: Any) -> None:
     x, w = randn(g, 2, 5, 6, 7), randn(g, 4, 5, 3, 3)
     np.testing.assert_array_equal(
         F.conv2d(change(x), change(w)),
-        F.conv2d(np.ascontiguousarray(change(x)).astype("f4"), np.ascontiguousarray(change(w)).astype("f4")),
+        F.conv2d(
+            np.ascontiguousarray(change(x)).astype("f4"),
+            np.ascontiguousarray(change(w)).astype("f4"),
+        ),
     )
 
 
@@ -412,8 +455,16 @@ BIG = 2**62
         (lambda: F.conv2d_weight(X, (6, 8, 3, 3), X), fc.ShapeError, "grad_output must have shape"),
         (lambda: F.conv2d_weight(X, (6, 8, 3), X), fc.ShapeError, "4 dimensions"),
         (lambda: F.conv_transpose2d(X, W), fc.ShapeError, "weight expects 6 input channels"),
-        (lambda: F.conv_transpose2d(X[:, :6], W, output_padding=1), fc.ShapeError, "output_padding"),
-        (lambda: F.conv_transpose2d(X[:, :6], W, padding=99), fc.ShapeError, "output height would be"),
+        (
+            lambda: F.conv_transpose2d(X[:, :6], W, output_padding=1),
+            fc.ShapeError,
+            "output_padding",
+        ),
+        (
+            lambda: F.conv_transpose2d(X[:, :6], W, padding=99),
+            fc.ShapeError,
+            "output height would be",
+        ),
         (lambda: F.conv_transpose2d(X[:, :6], W, padding="same"), fc.ShapeError, "padding"),
     ],
 )

@@ -95,7 +95,11 @@ X, W = np.zeros((2, 8), np.float32), np.zeros((5, 8), np.float32)
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: F.linear(X, W[:, :7]), fc.ShapeError, "expects 7 input features but the input has 8"),
+        (
+            lambda: F.linear(X, W[:, :7]),
+            fc.ShapeError,
+            "expects 7 input features but the input has 8",
+        ),
         (lambda: F.linear(X, W[0]), fc.ShapeError, "weight must have 2 dimensions"),
         (lambda: F.linear(X, W, X), fc.ShapeError, r"bias must have shape \(5,\)"),
         (lambda: F.linear(X, W[:0]), fc.ShapeError, "no empty dimension"),

@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import fastconv as fc
 import numpy as np
 import pytest
-from fastconv import nn, optim
 
+import fastconv as fc
+from fastconv import nn, optim
 from tests.support import assert_close, check_same_bits_for_threads, randn, rng
 
 SHAPES = [(4, 3, 3, 3), (5,), (), (7, 11), (0, 3)]

@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import fastconv as fc
 import numpy as np
 import pytest
+
+import fastconv as fc
 from fastconv import nn, optim
 from fastconv.optim import schedules
 

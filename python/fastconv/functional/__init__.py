@@ -53,6 +53,7 @@ from .pool import (
     sum_pool2d,
 )
 from .shape import (
+    cat,
     concat,
     flatten,
     mean,
@@ -70,6 +71,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
+    "cat",
     "concat",
     "conv2d",
     "conv2d_input",

@@ -90,7 +90,9 @@ def conv2d_input(
     g = as_array("conv2d_input", "grad_output", grad_output)
     order = Spatial("conv2d_input", g, layout)
     size = order.size(tuple(input_size)) if isinstance(input_size, (tuple, list)) else input_size
-    dx = _core.conv2d_input(size, w, order.enter(g), stride, padding, dilation, groups, order.layout)
+    dx = _core.conv2d_input(
+        size, w, order.enter(g), stride, padding, dilation, groups, order.layout
+    )
     return finish("conv2d_input", order.leave(dx), (weight, grad_output), None)
 
 
