@@ -45,6 +45,34 @@ void dot_rows(const LinearProblem& p, const float* x, const float* w, const floa
     }
 }
 
+// out = a b + bias for a (rows x depth) and out (rows x blocks.width) contiguous. b_of(block) is the first
+// row of a block of b's columns, ld_of(block) the distance between its rows.
+template <class BOf, class LdOf>
+void multiply(int64_t rows, int64_t depth, const float* a, const Blocks& blocks, const BOf& b_of,
+              const LdOf& ld_of, const float* bias, float* out) {
+    const int64_t items = ceil_div(rows, kRowBlock), work = kRowBlock * depth * kMaxNR;
+    parallel_for(items * blocks.count, 100000 / work + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t item = begin; item < end; ++item) {
+            const int64_t block = item % blocks.count, r0 = item / blocks.count * kRowBlock;
+            const int64_t r1 = least(rows, r0 + kRowBlock), column = blocks.first(block);
+            const int nv = blocks.nv(block);
+            const int64_t mr = rows_for(nv);
+            for (int64_t r = r0; r < r1; r += mr) {
+                const int64_t count = least(mr, r1 - r);
+                const float* from[kMaxMR];
+                float* to[kMaxMR];
+                for (int64_t i = 0; i < count; ++i) {
+                    from[i] = a + (r + i) * depth;
+                    to[i] = out + (r + i) * blocks.width + column;
+                }
+                row_kernel(static_cast<int>(count), nv)(
+                    {from, mr, 1, depth, b_of(block), ld_of(block)},
+                    {to, blocks.columns(block), bias ? bias + column : nullptr, nullptr, false});
+            }
+        }
+    });
+}
+
 }  // namespace
 
 int64_t linear_packed_floats(const LinearProblem& p) {
@@ -66,54 +94,16 @@ void linear_forward_run(const LinearProblem& p, const float* x, const float* w, 
             transpose_f32(w + blocks.first(b) * p.in, p.in, packed + blocks.first(b) * p.in,
                           blocks.nv(b) * VL, blocks.columns(b), p.in);
     });
-    const int64_t items = ceil_div(p.rows, kRowBlock);
-    parallel_for(items * blocks.count, 100000 / (kRowBlock * p.in * kMaxNR) + 1,
-                 [&](int64_t begin, int64_t end, int) {
-                     for (int64_t item = begin; item < end; ++item) {
-                         const int64_t b = item % blocks.count, r0 = item / blocks.count * kRowBlock;
-                         const int64_t r1 = least(p.rows, r0 + kRowBlock);
-                         const int nv = blocks.nv(b);
-                         const int64_t column = blocks.first(b), mr = rows_for(nv);
-                         for (int64_t r = r0; r < r1; r += mr) {
-                             const int64_t count = least(mr, r1 - r);
-                             const float* from[kMaxMR];
-                             float* to[kMaxMR];
-                             for (int64_t i = 0; i < count; ++i) {
-                                 from[i] = x + (r + i) * p.in;
-                                 to[i] = y + (r + i) * p.out + column;
-                             }
-                             row_kernel(static_cast<int>(count), nv)(
-                                 {from, mr, 1, p.in, packed + column * p.in, nv * VL},
-                                 {to, blocks.columns(b), bias ? bias + column : nullptr, nullptr, false});
-                         }
-                     }
-                 });
+    multiply(
+        p.rows, p.in, x, blocks, [&](int64_t block) { return packed + blocks.first(block) * p.in; },
+        [&](int64_t block) { return blocks.nv(block) * VL; }, bias, y);
 }
 
 void linear_input_grad_run(const LinearProblem& p, const float* w, const float* dy, float* dx) {
     const Blocks blocks(p.in);
-    const int64_t items = ceil_div(p.rows, kRowBlock);
-    parallel_for(items * blocks.count, 100000 / (kRowBlock * p.out * kMaxNR) + 1,
-                 [&](int64_t begin, int64_t end, int) {
-                     for (int64_t item = begin; item < end; ++item) {
-                         const int64_t b = item % blocks.count, r0 = item / blocks.count * kRowBlock;
-                         const int64_t r1 = least(p.rows, r0 + kRowBlock);
-                         const int nv = blocks.nv(b);
-                         const int64_t column = blocks.first(b), mr = rows_for(nv);
-                         for (int64_t r = r0; r < r1; r += mr) {
-                             const int64_t count = least(mr, r1 - r);
-                             const float* from[kMaxMR];
-                             float* to[kMaxMR];
-                             for (int64_t i = 0; i < count; ++i) {
-                                 from[i] = dy + (r + i) * p.out;
-                                 to[i] = dx + (r + i) * p.in + column;
-                             }
-                             row_kernel(static_cast<int>(count), nv)(
-                                 {from, mr, 1, p.out, w + column, p.in},
-                                 {to, blocks.columns(b), nullptr, nullptr, false});
-                         }
-                     }
-                 });
+    multiply(
+        p.rows, p.out, dy, blocks, [&](int64_t block) { return w + blocks.first(block); },
+        [&](int64_t) { return p.in; }, nullptr, dx);
 }
 
 int64_t linear_splits(const LinearProblem& p) {
