@@ -1,0 +1,131 @@
+"""What several commands share: checked option values, networks by name, networks from
+checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _core, models
+from ..data import ArrayDataset
+from ..data.catalogue import DATASETS
+from ..errors import FastconvError, FormatError, ShapeError
+from ..train import Checkpoint, load_checkpoint
+
+__all__ = [
+    "add_data",
+    "add_threads",
+    "build_model",
+    "checkpoint_net",
+    "fingerprint",
+    "percent",
+    "real",
+    "set_threads",
+    "whole",
+]
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """Parser of an integer of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected an integer, got {text[:40]!r}") from None
+        if not least <= number < 2**63:
+            raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, got {text}")
+        return number
+
+    return parse
+
+
+def real(above: float | None = None, below: float = math.inf) -> Callable[[str], float]:
+    """Parser of a number above `above` (if None, of at least 0) and below `below`."""
+    least = "of at least 0" if above is None else f"above {above:g}"
+    wanted = f"a number {least}" + ("" if below == math.inf else f" and below {below:g}")
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        large_enough = number >= 0 if above is None else number > above
+        if not (large_enough and number < below):
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text[:40]!r}")
+        return number
+
+    return parse
+
+
+def add_data(parser: argparse.ArgumentParser, default: str) -> None:
+    """The options --data and --data-dir."""
+    parser.add_argument("--data", choices=list(DATASETS), help=f"data set (default: {default})")
+    parser.add_argument(
+        "--data-dir", metavar="D", type=Path, help="folder with the IDX files of the data set"
+    )
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """The option --threads."""
+    parser.add_argument(
+        "--threads", metavar="T", type=whole(1), help="threads (default: one per core)"
+    )
+
+
+def set_threads(options: argparse.Namespace) -> None:
+    if options.threads is not None:
+        _core.set_num_threads(options.threads)
+
+
+def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:
+    """The network `name` of `fastconv.models` for images (C, H, W) of that many classes.
+
+    Raises:
+        ShapeError: there is no such network, or it is made for other images.
+    """
+    expected = models.info(name).input_shape
+    if expected != tuple(image_shape):
+        raise ShapeError(
+            f"{name} takes images {expected} (C, H, W), the data has {tuple(image_shape)}"
+        )
+    return models.create(name, num_classes=classes)
+
+
+def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:
+    """A checkpoint of `fastconv train` and its network, with the weights.
+
+    Raises:
+        FormatError: it is damaged, or was not written by that command.
+        OSError: it is missing or cannot be read.
+    """
+    checkpoint = load_checkpoint(path)
+    config = checkpoint.config
+    try:
+        net = build_model(config["model"], len(config["classes"]), config["image_shape"])
+        net.load_state_dict(checkpoint.model)
+    except KeyError as missing:
+        raise FormatError(
+            f"{path}: not written by `fastconv train`: no {missing} in it"
+        ) from missing
+    except FastconvError as error:
+        raise FormatError(f"{path}: {error}") from error
+    return net.eval(), checkpoint
+
+
+def fingerprint(data: ArrayDataset) -> str:
+    """SHA-256 of a data set's images and labels."""
+    digest = hashlib.sha256(str((data.images.shape, data.images.dtype.str)).encode())
+    digest.update(np.ascontiguousarray(data.images).data)
+    digest.update(np.ascontiguousarray(data.labels).data)
+    return digest.hexdigest()
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"

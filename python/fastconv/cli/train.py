@@ -1,0 +1,214 @@
+"""Train a network and keep its checkpoints, history and curves.
+
+Ctrl-C finishes the step under way and leaves last.safetensors, from which --resume continues as if
+nothing had happened: settings come from the checkpoint, and the result is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .. import manual_seed, models, optim
+from ..data import Loader, load_dataset
+from ..errors import FastconvError, FormatError
+from ..functional import cross_entropy
+from ..train import Trainer, load_checkpoint
+from .common import (
+    add_data,
+    add_threads,
+    build_model,
+    fingerprint,
+    percent,
+    real,
+    set_threads,
+    whole,
+)
+
+__all__ = ["Settings", "add_arguments", "run"]
+
+# What is not given on the command line, by optimiser. The rate is the highest of the cycle.
+_OPTIMIZERS: dict[str, dict[str, float]] = {
+    "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4},
+    "adam": {"lr": 2e-3, "weight_decay": 0.0},
+    "adamw": {"lr": 2e-3, "weight_decay": 0.01},
+    "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
+}
+_BATCH_SIZE = 64
+# A sixth of the images leaves ten epochs short of steps: smaller batches and a higher rate gain 0.7
+# points of accuracy with LeNet-5 (mean of five seeds). With all 60,000 images they gain nothing.
+_FEW_IMAGES = {"bundled": {"batch_size": 32, "lr": 0.08}}
+_MOMENTUM_SWING = 0.05
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run follows from; kept in its checkpoints. Field names are those of the options."""
+
+    model: str
+    data: str = "bundled"
+    epochs: int = 10
+    batch_size: int = _BATCH_SIZE
+    optimizer: str = "sgd"
+    lr: float | None = None
+    momentum: float | None = None
+    weight_decay: float | None = None
+    seed: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this command."""
+    defaults = Settings("")
+    sgd = _OPTIMIZERS["sgd"]
+    few = {name: f"; bundled: {value:g}" for name, value in _FEW_IMAGES["bundled"].items()}
+    parser.add_argument(
+        "model", metavar="MODEL", choices=models.list(), help=", ".join(models.list())
+    )
+    add_data(parser, defaults.data)
+    for name, metavar, kind, text in (
+        ("epochs", "N", whole(1), f"passes over the training images (default: {defaults.epochs})"),
+        (
+            "batch-size",
+            "B",
+            whole(1),
+            f"images per step (default: {_BATCH_SIZE}{few['batch_size']})",
+        ),
+        (
+            "lr",
+            "X",
+            real(0.0),
+            f"highest learning rate of the one-cycle schedule (sgd: {sgd['lr']:g}{few['lr']})",
+        ),
+        ("momentum", "X", real(below=1.0), f"of sgd and rmsprop (sgd: {sgd['momentum']:g})"),
+        ("weight-decay", "X", real(), f"(sgd: {sgd['weight_decay']:g})"),
+        ("seed", "S", whole(0), f"of weights and order of images (default: {defaults.seed})"),
+    ):
+        parser.add_argument(f"--{name}", metavar=metavar, type=kind, help=text)
+    parser.add_argument("--optimizer", choices=list(_OPTIMIZERS), help="(default: sgd)")
+    add_threads(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="folder for the files (default: runs/MODEL)"
+    )
+    parser.add_argument("--resume", metavar="F", type=Path, help="continue from this checkpoint")
+    parser.add_argument("--quiet", action="store_true", help="print the result only")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; the exit code."""
+    set_threads(options)
+    checkpoint = None if options.resume is None else load_checkpoint(options.resume)
+    settings = (
+        _settings(options) if checkpoint is None else _saved_settings(options, checkpoint.config)
+    )
+    out = options.out or (
+        options.resume.parent if options.resume else Path("runs") / settings.model
+    )
+    train, test = (
+        load_dataset(settings.data, split, data_dir=options.data_dir) for split in ("train", "test")
+    )
+    digest = fingerprint(train)
+    if checkpoint is not None and checkpoint.config.get("sha256") != digest:
+        raise FastconvError(f"{options.resume} was written with other training images than these")
+    config = {
+        **asdict(settings),
+        "sha256": digest,
+        "classes": list(train.classes),
+        "image_shape": list(train.image_shape),
+        "mean": list(train.mean),
+        "std": list(train.std),
+    }
+
+    manual_seed(settings.seed)
+    net = build_model(settings.model, len(train.classes), train.image_shape)
+    batches = Loader(train, settings.batch_size, shuffle=True, seed=settings.seed)
+    optimizer, schedule = _optimizer(settings, net, settings.epochs * len(batches))
+    trainer = Trainer(
+        net,
+        cross_entropy,
+        optimizer,
+        schedule=schedule,
+        out_dir=out,
+        config=config,
+        seed=settings.seed,
+    )
+    if checkpoint is not None:
+        trainer.restore(checkpoint, str(options.resume))
+    validation = Loader(test, _EVALUATION_BATCH)
+    if not options.quiet:
+        print(
+            f"{settings.model} on {settings.data}: {len(train):,} training and "
+            f"{len(test):,} test images, {settings.epochs} epochs from {trainer.epoch} on, "
+            f"files in {out}",
+            flush=True,
+        )
+    try:
+        trainer.fit(batches, validation, epochs=settings.epochs, progress=not options.quiet)
+    except KeyboardInterrupt:
+        last = out / "last.safetensors"
+        if last.exists():
+            print(f"continue with: fastconv train {settings.model} --resume {last}")
+        raise
+    result = trainer.evaluate(validation)
+    print(f"test accuracy {percent(result['accuracy'])}, loss {result['loss']:.4f}")
+    print(f"files: {', '.join(str(out / name) for name in _files(out))}")
+    return 0
+
+
+def _files(out: Path) -> list[str]:
+    names = ("best.safetensors", "last.safetensors", "history.json", "curves.png")
+    return [name for name in names if (out / name).exists()]
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    given = {f.name: getattr(options, f.name) for f in fields(Settings)}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    defaults: dict[str, Any] = dict(_OPTIMIZERS[settings.optimizer])
+    if settings.momentum is not None and "momentum" not in defaults:
+        raise FastconvError(f"--momentum does not go with --optimizer {settings.optimizer}")
+    few = _FEW_IMAGES.get(settings.data, {})
+    defaults["batch_size"] = few.get("batch_size", _BATCH_SIZE)
+    if settings.optimizer == "sgd":
+        defaults["lr"] = few.get("lr", defaults["lr"])
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Settings(**{**defaults, **chosen})
+
+
+def _saved_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
+    """The settings in a checkpoint, which options may repeat but not change."""
+    try:
+        settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
+    except KeyError as missing:
+        raise FormatError(
+            f"{options.resume}: not written by `fastconv train`: no {missing} in it"
+        ) from missing
+    for name, saved in asdict(settings).items():
+        given = getattr(options, name)
+        if given is not None and given != saved:
+            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            raise FastconvError(
+                f"{option} is {given}, but {options.resume} continues a run with {saved}"
+            )
+    return settings
+
+
+def _optimizer(settings: Settings, net: Any, steps: int) -> tuple[Any, Any]:
+    """The optimiser and its one-cycle schedule over `steps` steps."""
+    kind = {"sgd": optim.SGD, "adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
+    chosen = {name: getattr(settings, name) for name in ("lr", "momentum", "weight_decay")}
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    optimizer: Any = kind[settings.optimizer](net.parameters(), **given)
+    # As the learning rate goes up and down, SGD's momentum goes down and up around what is given.
+    momentum = given.get("momentum", 0.0)
+    swing = min(_MOMENTUM_SWING, momentum, (1.0 - momentum) / 2)
+    schedule = optim.OneCycleLR(
+        optimizer,
+        max_lr=given["lr"],
+        total_steps=steps,
+        cycle_momentum=momentum > 0.0,
+        base_momentum=momentum - swing,
+        max_momentum=momentum + swing,
+    )
+    return optimizer, schedule

@@ -1,0 +1,68 @@
+"""What a Trainer takes as data, and how an epoch of it is gone through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ..data import ArrayDataset, Loader
+from ..errors import DTypeError
+
+__all__ = ["EVALUATION_BATCH", "Data", "as_loader", "batches_of", "describe", "length"]
+
+# A Loader, a data set to make one of, or batches (images, labels) that can be iterated again.
+Data = Loader | ArrayDataset | Iterable[tuple[Any, Any]]
+
+EVALUATION_BATCH = 256
+
+
+def as_loader(
+    data: Data, batch_size: int = EVALUATION_BATCH, *, shuffle: bool = False, seed: int = 0
+) -> Loader | Iterable[tuple[Any, Any]]:
+    """`data` as something to iterate over, epoch after epoch.
+
+    Raises:
+        DTypeError: it is neither, or can be iterated only once.
+    """
+    if isinstance(data, ArrayDataset):
+        return Loader(data, batch_size, shuffle=shuffle, seed=seed)
+    if not isinstance(data, Iterable) or isinstance(data, Iterator):
+        raise DTypeError(
+            "Trainer: expected a Loader, a data set or a list of batches, "
+            f"got {type(data).__name__}"
+        )
+    return data
+
+
+def batches_of(
+    loader: Loader | Iterable[tuple[Any, Any]], epoch: int, start: int
+) -> Iterator[tuple[Any, Any]]:
+    """The batches of an epoch from the one numbered `start` on."""
+    if isinstance(loader, Loader):
+        loader.set_epoch(epoch, start)
+        start = 0
+    batches = iter(loader)
+    try:
+        for number, batch in enumerate(batches):
+            if number >= start:
+                yield batch
+    finally:
+        close = getattr(batches, "close", None)
+        if close is not None:
+            close()
+
+
+def describe(loader: Loader) -> dict[str, Any]:
+    """What the order and the number of a loader's batches follow from."""
+    return {
+        "seed": loader.seed,
+        "images": len(loader.dataset),
+        "batch_size": loader.batch_size,
+        "shuffle": loader.shuffle,
+        "drop_last": loader.drop_last,
+    }
+
+
+def length(data: Any) -> int:
+    """Batches in an epoch; 0 where that is not known."""
+    return len(data) if hasattr(data, "__len__") else 0

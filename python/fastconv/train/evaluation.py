@@ -1,0 +1,127 @@
+"""A network in evaluation mode: its figures of merit, and its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .._arrays import NDArray
+from ..data import ArrayDataset, Loader
+from ..errors import ShapeError
+from ..tensor import Tensor, as_array, no_grad
+from .batches import EVALUATION_BATCH, Data, as_loader
+from .metrics import Metric, Running, count_correct, softmax
+
+__all__ = ["correct_of", "evaluate", "network_input", "predict"]
+
+
+def evaluate(
+    net: Any,
+    loss: Callable[[Any, Any], Any],
+    data: Data,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    dtype: Any = "float32",
+    stopping: Callable[[], bool] = bool,
+) -> dict[str, Any]:
+    """Mean loss and accuracy of a network in evaluation mode.
+
+    Args:
+        net: a `nn.Module`; its mode is afterwards what it was.
+        loss: maps (output, labels) of a batch to its mean loss, a one-element Tensor.
+        data: a Loader, a data set, or batches (images, labels).
+        metrics: more figures: name -> function of (outputs, labels) of a batch, its mean.
+        dtype: what the images are converted to.
+        stopping: asked after each batch whether to leave out the rest.
+
+    Returns:
+        `loss` and `accuracy` (0 to 1; absent where the output is not one score per class),
+        `images`, and the `metrics`.
+
+    Raises:
+        ShapeError: there is no image.
+    """
+    sums, totals = Running(), dict.fromkeys(metrics or {}, 0.0)
+    with _evaluation_mode(net):
+        for x, labels in as_loader(data):
+            output = net(network_input(x, dtype))
+            value = float(loss(output, labels).item())
+            sums.add(value, correct_of(output, labels), len(labels))
+            for name, metric in (metrics or {}).items():
+                mean = metric(np.asarray(output), np.asarray(labels))
+                totals[name] += float(mean) * len(labels)
+            if stopping():
+                break
+    if not sums.images:
+        raise ShapeError("evaluate: data has no images")
+    result: dict[str, Any] = {"loss": sums.loss, "images": sums.images}
+    if sums.accuracy is not None:
+        result["accuracy"] = sums.accuracy
+    return {**result, **{name: total / sums.images for name, total in totals.items()}}
+
+
+def predict(
+    net: Any,
+    data: Any,
+    *,
+    batch_size: int = EVALUATION_BATCH,
+    probabilities: bool = False,
+    dtype: Any = "float32",
+) -> NDArray:
+    """The output of a network in evaluation mode.
+
+    Args:
+        net: a `nn.Module`; its mode is afterwards what it was.
+        data: an array (N, C, H, W) of network input, or a Loader, data set or list of batches,
+            whose labels are left aside.
+        batch_size: images at a time, for an array.
+        probabilities: softmax over the last dimension of the output.
+        dtype: what the images are converted to.
+
+    Returns:
+        Outputs of all images, in order: (N, classes) for a classifier.
+
+    Raises:
+        ShapeError: there is no image, or an array has fewer than two dimensions.
+    """
+    if batch_size < 1:
+        raise ShapeError(f"predict: batch_size must be at least 1, got {batch_size}")
+    if isinstance(data, (Loader, ArrayDataset, list, tuple)):
+        batches: Iterable[Any] = (x for x, _ in as_loader(data))
+    else:
+        array = as_array("predict", "data", data)
+        if array.ndim < 2:
+            raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")
+        batches = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
+    with _evaluation_mode(net):
+        outputs = [np.asarray(net(network_input(x, dtype))) for x in batches]
+    if not outputs:
+        raise ShapeError("predict: data has no images")
+    output = np.concatenate(outputs)
+    return softmax(output) if probabilities else output
+
+
+def network_input(x: Any, dtype: Any) -> Tensor:
+    """A batch as a Tensor of the network's element type; not copied where it has that."""
+    return Tensor(as_array("Trainer", "x", x).astype(dtype, copy=False))
+
+
+def correct_of(output: Any, labels: Any) -> int | None:
+    """`count_correct` of a network's output; None where it has several."""
+    if not isinstance(output, Tensor):
+        return None
+    return count_correct(output.numpy(), np.asarray(labels))
+
+
+@contextmanager
+def _evaluation_mode(net: Any) -> Iterator[None]:
+    training = net.training
+    net.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        net.train(training)

@@ -1,0 +1,447 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from .._arrays import NDArray
+from ..data import Loader
+from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
+from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
+from .callbacks import Callback
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .evaluation import correct_of, evaluate, network_input, predict
+from .history import plot_history, write_history
+from .interrupts import deferred_interrupt
+from .metrics import Metric, Running
+from .progress import progress as make_progress
+
+__all__ = ["Trainer"]
+
+_DTYPES = ("float32", "float64")
+
+
+class Trainer:
+    """Trains a network: step by step, or whole runs with reports and checkpoints.
+
+    Args:
+        net: a `nn.Module`.
+        loss: maps (output of the network, labels) to the mean loss of the batch, a one-element
+            Tensor, as `functional.cross_entropy` does.
+        optimizer: one of `fastconv.optim` over the network's parameters.
+        schedule: a learning-rate schedule of `fastconv.optim`; it steps after every batch.
+        metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
+            batch, that gives the batch's mean.
+        dtype: "float32" or "float64", of the network's parameters; inputs are converted to it.
+        batch_size, seed: of the loader that `fit` makes when it is given a data set.
+        out_dir: where `fit` keeps `last.safetensors` (after each epoch and on Ctrl-C),
+            `best.safetensors` (highest validation accuracy, or lowest loss where there is none),
+            `history.json` and `curves.png`. Without one nothing is written.
+        callbacks: told what happens during `fit`.
+        config: settings of the caller's, plain JSON values, kept in checkpoints.
+
+    Attributes:
+        global_step: optimiser steps done in all.
+        epoch: complete epochs. batch: batches done of the epoch under way.
+        epochs, batches, images_per_epoch: the target of the `fit` under way, and what an epoch has.
+        history: one dictionary per complete epoch: `epoch` (from 1), `learning_rate`, `train_loss`,
+            `train_accuracy`, `val_loss`, `val_accuracy` (0 to 1), `seconds`, `images_per_second`.
+        running: sums over the epoch under way.
+
+    Raises:
+        DTypeError, ShapeError: an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        loss: Callable[[Any, Any], Any],
+        optimizer: Any,
+        *,
+        schedule: Any = None,
+        metrics: Mapping[str, Metric] | None = None,
+        dtype: str = "float32",
+        batch_size: int = 64,
+        seed: int = 0,
+        out_dir: PathLike | None = None,
+        callbacks: Sequence[Callback] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise DTypeError(f"Trainer: dtype must be 'float32' or 'float64', got {dtype!r}")
+        for what, value, method in (
+            ("net", net, "state_dict"),
+            ("optimizer", optimizer, "zero_grad"),
+            ("schedule", schedule, "step"),
+        ):
+            if not callable(getattr(value, method, None)) and (
+                what != "schedule" or value is not None
+            ):
+                raise DTypeError(f"Trainer: {what} is a {type(value).__name__} without {method}()")
+        if not callable(loss):
+            raise DTypeError(f"Trainer: loss is a {type(loss).__name__}, expected a function")
+        for name, parameter in net.named_parameters():
+            if parameter.dtype != np.dtype(dtype):
+                raise DTypeError(
+                    f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {dtype}"
+                )
+        self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
+        self.metrics = dict(metrics or {})
+        self.dtype = np.dtype(dtype)
+        self.batch_size, self.seed = batch_size, seed
+        self.out_dir = None if out_dir is None else Path(out_dir)
+        self.callbacks: list[Callback] = list(callbacks)
+        self.config: dict[str, Any] = dict(config or {})
+
+        self.global_step = 0
+        self.epoch = self.batch = 0
+        self.epochs = self.batches = self.images_per_epoch = 0
+        self.history: list[dict[str, Any]] = []
+        self.running = Running()
+        self._best: float | None = None
+        self._data: dict[str, Any] = {}
+        self._resumed = False  # a checkpoint was loaded and no fit has run since
+        self._whole = True  # no step is half done
+        self._stopping = self._interrupted = False
+
+    # One step.
+
+    def step(self, x: Any, labels: Any) -> float:
+        """Train on one batch: forward, backward, optimiser, schedule.
+
+        Args:
+            x: images (N, C, H, W), or whatever the network takes.
+            labels: what the loss takes.
+
+        Returns:
+            The mean loss of the batch, before the step.
+
+        Raises:
+            FastconvError: the loss is NaN or infinite; the weights are then as they were.
+        """
+        return self._step(x, labels)[0]
+
+    def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
+        self.net.train()
+        self.optimizer.zero_grad()
+        output = self.net(network_input(x, self.dtype))
+        loss = self.loss(output, labels)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise FastconvError(
+                f"Trainer: the loss is {value} at step {self.global_step} (epoch {self.epoch + 1}, "
+                f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
+                "values that are not finite"
+            )
+        loss.backward()
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        self.global_step += 1
+        return value, correct_of(output, labels)
+
+    # Whole runs.
+
+    def fit(
+        self, train: Data, val: Data | None = None, epochs: int = 1, *, progress: bool = True
+    ) -> list[dict[str, Any]]:
+        """Train until `epochs` epochs are complete in all, those before `load` included.
+
+        The order of epoch e is that of a `Loader`: a function of its seed and e. After `load`, a
+        Loader takes over the seed of the run that wrote the checkpoint, and batches that were done
+        are not done again, so that the run ends with the very weights of one that was never
+        interrupted.
+
+        Ctrl-C lets the step under way finish, writes `last.safetensors` if there is an `out_dir`,
+        and raises KeyboardInterrupt; a second Ctrl-C does not wait.
+
+        Args:
+            train: a Loader, a data set (shuffled batches are made of it), or an iterable of batches
+                (images, labels) that gives the same ones for each epoch.
+            val: likewise, for an evaluation after each epoch.
+            epochs: how many in all.
+            progress: report on the terminal: a bar through tqdm if it is installed, plain lines
+                otherwise.
+
+        Returns:
+            `history`.
+
+        Raises:
+            FastconvError: the loss or a weight is no longer finite (files of good epochs are left
+                alone), or the training data is not what the checkpoint was written with.
+            ImportError: there is an `out_dir` and safetensors is not installed.
+            OSError: a file cannot be written.
+        """
+        if not isinstance(epochs, int) or epochs < 1:
+            raise ShapeError(
+                f"Trainer.fit: epochs must be an integer of at least 1, got {epochs!r}"
+            )
+        loader = as_loader(train, self.batch_size, shuffle=True, seed=self.seed)
+        self.epochs = epochs
+        self.batches = len(loader) if isinstance(loader, Loader) else length(loader)
+        self._adopt(loader)
+        if self.out_dir is not None:
+            require_safetensors("Trainer.fit")
+            self.out_dir.mkdir(parents=True, exist_ok=True)
+            remove_stale_temporaries(self.out_dir)
+        observers = [*self.callbacks, *([make_progress()] if progress else [])]
+        self._stopping = self._interrupted = False
+        self._whole = True
+        with deferred_interrupt(self._interrupt):
+            self._run(loader, val, epochs, observers)
+        self._plot(say=progress)
+        return self.history
+
+    def stop(self) -> None:
+        """End `fit` after the step under way, with a checkpoint; for callbacks."""
+        self._stopping = True
+
+    def _interrupt(self) -> None:
+        self._stopping = self._interrupted = True
+
+    def _run(
+        self, loader: Any, val: Data | None, epochs: int, observers: Sequence[Callback]
+    ) -> None:
+        for observer in observers:
+            observer.on_fit_start(self)
+        try:
+            while self.epoch < epochs and not self._stopping:
+                record = self._run_epoch(loader, val, observers)
+                if record is not None:
+                    for observer in observers:
+                        observer.on_epoch_end(self, record)
+            if self._interrupted:
+                raise KeyboardInterrupt
+            if self._stopping:
+                self._write_last()
+        except KeyboardInterrupt:
+            if self._whole and self._not_finite() is None:
+                self._write_last()
+            raise
+        finally:
+            for observer in observers:
+                observer.on_fit_end(self)
+
+    def _run_epoch(
+        self, loader: Any, val: Data | None, observers: Sequence[Callback]
+    ) -> dict[str, Any] | None:
+        """The rest of an epoch and its validation; None when stopped before the end of that."""
+        for observer in observers:
+            observer.on_epoch_start(self)
+        began, before = time.perf_counter(), self.running.seconds
+        for x, labels in batches_of(loader, self.epoch, self.batch):
+            self._whole = False
+            loss, correct = self._step(x, labels)
+            self.running.add(loss, correct, len(labels))
+            self.running.seconds = before + time.perf_counter() - began
+            self.batch += 1
+            self._whole = True
+            for observer in observers:
+                observer.on_step_end(self, loss)
+            if self._stopping:
+                return None
+        result = None if val is None else self._evaluate(val, watch=True)
+        if self._stopping:
+            return None
+        if not self.running.images:
+            raise ShapeError("Trainer: the training data has no images")
+        self._check_finite(result)
+        self._whole = False
+        record = self._record(result)
+        self.history.append(record)
+        self.epoch, self.batch, self.running = self.epoch + 1, 0, Running()
+        better = result is not None and self._is_best(result)
+        self._whole = True
+        if self.out_dir is not None:
+            if better:
+                self.save(self.out_dir / "best.safetensors")
+            self._write_last()
+            write_history(self.history, self.out_dir / "history.json")
+        return record
+
+    def _record(self, result: dict[str, Any] | None) -> dict[str, Any]:
+        sums = self.running
+        record: dict[str, Any] = {"epoch": self.epoch + 1, "train_loss": sums.loss}
+        groups = getattr(self.optimizer, "param_groups", None)
+        if groups:
+            record["learning_rate"] = float(groups[0]["lr"])
+        if sums.accuracy is not None:
+            record["train_accuracy"] = sums.accuracy
+        for name, value in (result or {}).items():
+            if name != "images":
+                record[f"val_{name}"] = value
+        record["seconds"] = sums.seconds
+        record["images_per_second"] = sums.images / max(sums.seconds, 1e-9)
+        return record
+
+    def _is_best(self, result: Mapping[str, float]) -> bool:
+        score = result.get("accuracy", -result["loss"])
+        if self._best is not None and score <= self._best:
+            return False
+        self._best = score
+        return True
+
+    def _check_finite(self, result: Mapping[str, float] | None) -> None:
+        if result is not None and not math.isfinite(result["loss"]):
+            raise FastconvError(
+                f"Trainer: the validation loss is {result['loss']} after epoch {self.epoch + 1}"
+            )
+        name = self._not_finite()
+        if name is not None:
+            raise FastconvError(
+                f"Trainer: {name!r} is no longer finite after epoch {self.epoch + 1}, "
+                f"step {self.global_step}"
+            )
+
+    def _not_finite(self) -> str | None:
+        """The name of an array of the network with NaN or infinity, if there is one."""
+        for name, value in self.net.state_dict().items():
+            array = np.asarray(value)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                return str(name)
+        return None
+
+    def _write_last(self) -> None:
+        if self.out_dir is not None:
+            self.save(self.out_dir / "last.safetensors")
+
+    def _plot(self, say: bool) -> None:
+        if self.out_dir is None or not self.history:
+            return
+        try:
+            plot_history(self.history, self.out_dir / "curves.png")
+        except ImportError as error:
+            if say:
+                print(f"no curves.png: {error}", file=sys.stderr)
+
+    # Data.
+
+    def _adopt(self, loader: Any) -> None:
+        """Take note of the training data, or make it continue what a checkpoint says."""
+        if not isinstance(loader, Loader):
+            self.images_per_epoch = self._data.get("images", 0)
+            return
+        if self._resumed and self._data:
+            loader.seed = self._data["seed"]
+            if self.batch and self._data != describe(loader):
+                raise FastconvError(
+                    f"Trainer: the checkpoint lies within an epoch of {self._data}, "
+                    f"the loader has {describe(loader)}"
+                )
+        self._data = describe(loader)
+        self._resumed = False
+        self.images_per_epoch = len(loader.dataset)
+        if loader.drop_last:
+            self.images_per_epoch = len(loader) * loader.batch_size
+
+    # Evaluation.
+
+    def evaluate(self, data: Data) -> dict[str, Any]:
+        """Mean loss, accuracy and `metrics` in evaluation mode; see `fastconv.train.evaluate`."""
+        return self._evaluate(data, watch=False)
+
+    def _evaluate(self, data: Data, watch: bool) -> dict[str, Any]:
+        return evaluate(
+            self.net,
+            self.loss,
+            data,
+            metrics=self.metrics,
+            dtype=self.dtype,
+            stopping=lambda: watch and self._stopping,
+        )
+
+    def predict(
+        self, data: Any, *, batch_size: int = EVALUATION_BATCH, probabilities: bool = False
+    ) -> NDArray:
+        """The network's output in evaluation mode; see `fastconv.train.predict`."""
+        return predict(
+            self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
+        )
+
+    # Checkpoints.
+
+    def save(self, path: PathLike) -> None:
+        """Write the whole state of the run: weights, optimiser, schedule, place in the epoch,
+        random state.
+
+        Raises:
+            ImportError: safetensors is not installed.
+            OSError: the file cannot be written; an older one is then left as it was.
+        """
+        net, optimizer, schedule, generator = self._states()
+        checkpoint = Checkpoint(
+            model=net,
+            optimizer=optimizer,
+            schedule=schedule,
+            epoch=self.epoch,
+            batch=self.batch,
+            global_step=self.global_step,
+            random_state=generator,
+            running=asdict(self.running),
+            data=self._data,
+            history=self.history,
+            best=self._best,
+            config=self.config,
+        )
+        save_checkpoint(checkpoint, path)
+
+    def load(self, path: PathLike) -> None:
+        """Continue from a checkpoint; the global random state of `fastconv` is set to the saved
+        one.
+
+        Raises:
+            FormatError: the file is damaged, or does not fit the network, optimiser or schedule;
+                the trainer is then as it was.
+            OSError: the file is missing or cannot be read.
+        """
+        self.restore(load_checkpoint(path), str(path))
+
+    def restore(self, checkpoint: Checkpoint, name: str = "checkpoint") -> None:
+        """`load` for a checkpoint that has been read; `name` is what an error calls it."""
+        if (checkpoint.schedule is None) != (self.schedule is None):
+            there = "no schedule" if checkpoint.schedule is None else "a schedule"
+            raise FormatError(f"Trainer: {name} was written with {there}, the trainer differs")
+        before = copy.deepcopy(self._states())
+        try:
+            self._set_states(
+                checkpoint.model,
+                checkpoint.optimizer,
+                checkpoint.schedule,
+                checkpoint.random_state,
+            )
+            running = Running(**checkpoint.running)
+        except (FastconvError, KeyError, TypeError, ValueError) as error:
+            self._set_states(*before)
+            raise FormatError(f"Trainer: {name} does not fit: {error}") from error
+        self.running = running
+        self.epoch, self.batch = checkpoint.epoch, checkpoint.batch
+        self.global_step = checkpoint.global_step
+        self.history = [dict(record) for record in checkpoint.history]
+        self.config = dict(checkpoint.config)
+        self._best = checkpoint.best
+        self._data = dict(checkpoint.data)
+        self._resumed = True
+
+    def _states(self) -> tuple[Any, Any, Any, Any]:
+        """Of the network, the optimiser, the schedule and the generator."""
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        net = {name: np.asarray(value) for name, value in self.net.state_dict().items()}
+        return net, self.optimizer.state_dict(), schedule, random.get_state()
+
+    def _set_states(self, net: Any, optimizer: Any, schedule: Any, generator: Any) -> None:
+        self.net.load_state_dict(net)
+        self.optimizer.load_state_dict(optimizer)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(schedule)
+        random.set_state(generator)
