@@ -18,6 +18,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 from fastconv.data import epoch_order, load_dataset
 from fastconv.data.bundled import BUNDLED_SHA256
 

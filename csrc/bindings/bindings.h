@@ -64,6 +64,8 @@ class ArrayOut {
 
 // An integer argument; DTypeError naming `op` and `what` for anything else (bool and float included).
 int64_t to_int(const char* op, const char* what, py::handle value);
+// A Python or NumPy bool; DTypeError for another type.
+bool to_bool(const char* op, const char* what, py::handle value);
 // A finite number; DTypeError for another type.
 double to_double(const char* op, const char* what, py::handle value);
 // An int, or a sequence of two ints (height, width).

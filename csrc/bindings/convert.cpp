@@ -103,12 +103,24 @@ int64_t to_int(const char* op, const char* what, py::handle value) {
     if (PyBool_Check(value.ptr()) || !PyIndex_Check(value.ptr()))
         throw DTypeError(message(op, ": ", what, " must be an integer, got ", type_name(value)));
     const py::object index = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-    if (!index) throw py::error_already_set();
+    if (!index) {
+        PyErr_Clear();
+        throw DTypeError(message(op, ": ", what, " must be an integer, got ", type_name(value)));
+    }
     int overflow = 0;
     const long long result = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
     if (overflow)
         throw ShapeError(message(op, ": ", what, " is out of range: ", py::str(value).cast<std::string>()));
     return result;
+}
+
+bool to_bool(const char* op, const char* what, py::handle value) {
+    if (PyBool_Check(value.ptr())) return value.ptr() == Py_True;
+    static PyObject* const numpy_bool =
+        py::object(py::module_::import("numpy").attr("bool_")).release().ptr();
+    if (PyObject_TypeCheck(value.ptr(), reinterpret_cast<PyTypeObject*>(numpy_bool)))
+        return PyObject_IsTrue(value.ptr()) == 1;
+    throw DTypeError(message(op, ": ", what, " must be True or False, got ", type_name(value)));
 }
 
 double to_double(const char* op, const char* what, py::handle value) {

@@ -5,7 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._core import __version__, empty_cache, get_num_threads, memory_stats, set_num_threads
+from ._runtime import (  # first: loads the native module
+    __version__,
+    empty_cache,
+    get_num_threads,
+    memory_stats,
+    set_num_threads,
+)
 from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
 from .random import manual_seed
 from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad, tensor

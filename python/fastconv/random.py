@@ -6,9 +6,12 @@ counter-based generator in the kernel, so that results do not depend on the numb
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
+
+from .errors import DTypeError, ShapeError
 
 _generator: np.random.Generator | None = None
 
@@ -22,8 +25,21 @@ def generator() -> np.random.Generator:
 
 
 def manual_seed(seed: int) -> None:
-    """Restart the global generator from `seed` (a non-negative integer)."""
+    """Restart the global generator from `seed`, a non-negative integer.
+
+    Raises:
+        DTypeError: not an integer.
+        ShapeError: negative.
+    """
     global _generator
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise DTypeError(
+            f"manual_seed: seed must be an integer, got {type(seed).__name__}"
+        ) from None
+    if seed < 0:
+        raise ShapeError(f"manual_seed: seed must not be negative, got {seed}")
     _generator = np.random.Generator(np.random.Philox(seed))
 
 

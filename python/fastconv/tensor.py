@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from typing import Any
 
 import numpy as np
@@ -37,22 +38,27 @@ def is_grad_enabled() -> bool:
     return _grad_mode.enabled
 
 
-@contextmanager
-def _set_grad(enabled: bool) -> Iterator[None]:
-    before = _grad_mode.enabled
-    _grad_mode.enabled = enabled
-    try:
-        yield
-    finally:
-        _grad_mode.enabled = before
+class _set_grad(ContextDecorator):
+    """Recording switched on or off inside a `with` block or a decorated function; can be used again."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_grad_mode.enabled)
+        _grad_mode.enabled = self._enabled
+
+    def __exit__(self, *error: object) -> None:
+        _grad_mode.enabled = self._before.pop()
 
 
-def no_grad() -> Any:
+def no_grad() -> _set_grad:
     """Context manager (or decorator, written `@fc.no_grad()`) inside which nothing is recorded."""
     return _set_grad(False)
 
 
-def enable_grad() -> Any:
+def enable_grad() -> _set_grad:
     """Context manager that records again inside `no_grad`."""
     return _set_grad(True)
 
@@ -99,7 +105,9 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        array = data if isinstance(data, np.ndarray) else np.asarray(data)
+        array = data if isinstance(data, np.ndarray) else _numbers("Tensor", data)
+        if array.dtype.kind not in "fiub":
+            raise DTypeError(f"Tensor: data must be numbers, got {array.dtype}")
         if requires_grad and array.dtype.kind != "f":
             raise DTypeError(
                 f"tensor: only floating arrays can require gradients, got {array.dtype}"
@@ -146,9 +154,41 @@ class Tensor:
         return Tensor(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
-        if dtype is None and not copy:
+        same = dtype is None or np.dtype(dtype) == self.dtype
+        if same and not copy:
             return self._array
+        if copy is False:
+            raise ValueError(f"a tensor of {self.dtype} cannot become {dtype} without a copy")
         return np.array(self._array, dtype=dtype, copy=True)
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise FastconvError(
+                "deepcopy: only leaves can be copied, not results that take part in differentiation; "
+                "use detach()"
+            )
+        grad = None if self.grad is None else self.grad._array.copy(order="K")
+        copied = _rebuild(type(self), self._array.copy(order="K"), self.requires_grad, grad)
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce__(self) -> Any:
+        if self._node is not None:
+            raise FastconvError(
+                "pickle: only leaves can be pickled, not results that take part in differentiation; "
+                "use detach()"
+            )
+        grad = None if self.grad is None else self.grad._array
+        return _rebuild, (type(self), self._array, self.requires_grad, grad)
 
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
@@ -189,7 +229,9 @@ class Tensor:
                 )
             seed: NDArray = np.ones(self.shape, self.dtype)
         else:
-            seed = np.asarray(gradient._array if isinstance(gradient, Tensor) else gradient)
+            seed = (
+                gradient._array if isinstance(gradient, Tensor) else _numbers("backward", gradient)
+            )
             if seed.shape != self.shape:
                 raise ShapeError(
                     f"backward: the gradient must have shape {self.shape}, got {seed.shape}"
@@ -219,10 +261,18 @@ class Tensor:
     def __rsub__(self, other: Any) -> Tensor:
         return _functional().add(-self, other)  # type: ignore[no-any-return]
 
-    def __truediv__(self, other: float) -> Tensor:
-        if not isinstance(other, (int, float, np.integer, np.floating)):
+    def __truediv__(self, other: Any) -> Tensor:
+        if isinstance(other, (bool, np.bool_)) or not isinstance(
+            other, (int, float, np.integer, np.floating)
+        ):
             raise DTypeError(f"a tensor can be divided by a number, got {type(other).__name__}")
-        return _functional().mul(self, 1.0 / float(other))  # type: ignore[no-any-return]
+        try:
+            divisor = float(other)
+        except OverflowError as error:
+            raise ShapeError("a tensor can be divided by a number that fits a float") from error
+        # As in NumPy, dividing by zero gives infinity or NaN.
+        inverse = math.copysign(math.inf, divisor) if divisor == 0 else 1.0 / divisor
+        return _functional().mul(self, inverse)  # type: ignore[no-any-return]
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over `dim` (an int, several, or None for all); see `functional.sum`."""
@@ -240,6 +290,14 @@ class Tensor:
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Dimensions `start_dim` to `end_dim` joined into one; see `functional.flatten`."""
         return _functional().flatten(self, start_dim, end_dim)  # type: ignore[no-any-return]
+
+
+def _rebuild(kind: Any, array: NDArray, requires_grad: bool, grad: NDArray | None) -> Tensor:
+    """A leaf of class `kind`, for copies and pickles."""
+    made: Tensor = object.__new__(kind)
+    made._array, made.requires_grad, made._node = array, requires_grad, None
+    made.grad = None if grad is None else Tensor(grad)
+    return made
 
 
 def _functional() -> Any:
@@ -260,20 +318,37 @@ def tensor(
         DeviceError: `device` is not "cpu".
         DTypeError: an element type that no operation takes.
     """
-    if device != "cpu":
+    if not isinstance(device, str) or device != "cpu":
         raise DeviceError(f"tensor: device must be 'cpu', got {device!r}")
     if isinstance(data, Tensor):
         data = data.numpy()
     elif hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
         data = from_dlpack("tensor", "data", data)
     is_array = isinstance(data, (np.ndarray, np.generic))
-    array = np.array(data, dtype=dtype, order="C")
-    if not is_array and dtype is None and array.dtype == np.float64:
-        array = array.astype(np.float32)
+    array = _numbers("tensor", data)
+    if dtype is not None:
+        try:
+            wanted = np.dtype(dtype)
+        except TypeError as error:
+            raise DTypeError(f"tensor: dtype {dtype!r} is not an element type") from error
+        if wanted.kind not in "fiub":
+            raise DTypeError(f"tensor: data must be numbers, got {wanted}")
+    elif not is_array and array.dtype == np.float64:
+        wanted = np.dtype(np.float32)
+    else:
+        wanted = array.dtype
+    return Tensor(np.array(array, dtype=wanted.newbyteorder("="), order="C"), requires_grad)
+
+
+def _numbers(op: str, data: Any) -> NDArray:
+    """`data` as an array of real numbers, not necessarily a new one."""
+    try:
+        array = np.asarray(data)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"{op}: data must be numbers in a regular array: {error}") from error
     if array.dtype.kind not in "fiub":
-        raise DTypeError(f"tensor: data must be numbers, got {array.dtype}")
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Tensor(array, requires_grad)
+        raise DTypeError(f"{op}: data must be real numbers, got {array.dtype}")
+    return array
 
 
 def as_array(op: str, what: str, value: Any) -> NDArray:
@@ -340,9 +415,10 @@ def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
                 pending[number] = g
                 heapq.heappush(heap, (-number, source._node))
             elif number in owned:
-                pending[number] += g
+                np.add(pending[number], g, out=pending[number])
             else:
-                pending[number] = pending[number] + g
+                # Into an array of its own: NumPy's operators turn 0-d arrays into scalars.
+                pending[number] = np.add(pending[number], g, out=np.empty_like(g))
                 owned.add(number)
 
 

@@ -5,7 +5,7 @@ namespace fastconv::bindings {
 namespace {
 
 py::array forward(const std::string& kind, py::object input, double slope) {
-    const char* op = kind.c_str();
+    const char* op = kind == "gelu_tanh" ? "gelu" : kind.c_str();
     const Activation activation = activation_from_name(kind);
     const ArrayIn x(op, "input", input);
     require_float(op, "input", x.dtype());
@@ -18,7 +18,7 @@ py::array forward(const std::string& kind, py::object input, double slope) {
 }
 
 py::array backward(const std::string& kind, py::object saved_array, py::object grad_output, double slope) {
-    const char* op = kind.c_str();
+    const char* op = kind == "gelu_tanh" ? "gelu" : kind.c_str();
     const Activation activation = activation_from_name(kind);
     const ArrayIn saved(op, "saved", saved_array), dy(op, "grad_output", grad_output);
     require_float(op, "saved", saved.dtype());

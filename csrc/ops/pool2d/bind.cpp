@@ -14,13 +14,6 @@ struct Plan {
     Pool2d pool;
 };
 
-bool to_bool(const char* op, const char* what, py::handle value) {
-    if (!PyBool_Check(value.ptr()))
-        throw DTypeError(
-            message(op, ": ", what, " must be True or False, got ", py::repr(value).cast<std::string>()));
-    return value.ptr() == Py_True;
-}
-
 PoolKind to_kind(const char* op, const std::string& kind) {
     if (kind == "max") return PoolKind::max;
     if (kind == "mean") return PoolKind::mean;

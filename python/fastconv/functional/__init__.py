@@ -27,7 +27,6 @@ from .dropout import (
 from .elementwise import (
     add,
     mul,
-    sum_to,
 )
 from .linear import (
     linear,
@@ -102,7 +101,6 @@ __all__ = [
     "softmax",
     "sum",
     "sum_pool2d",
-    "sum_to",
     "tanh",
     "transpose",
 ]

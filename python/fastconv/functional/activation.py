@@ -63,7 +63,7 @@ def gelu(input: ArrayLike, approximate: str = "none") -> ArrayLike:
     Raises:
         ShapeError: another `approximate`.
     """
-    if approximate not in ("none", "tanh"):
+    if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ShapeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return _apply("gelu", "gelu" if approximate == "none" else "gelu_tanh", input, 0.0, True)
 

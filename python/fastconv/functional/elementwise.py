@@ -8,7 +8,7 @@ from .. import _core
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array, finish
-from ._args import is_number
+from ._args import is_number, number
 
 
 def add(input: ArrayLike, other: ArrayLike) -> ArrayLike:
@@ -33,9 +33,9 @@ def _binary(op: str, input: ArrayLike, other: ArrayLike) -> ArrayLike:
     if is_number(input) and is_number(other):
         return float(input) + float(other) if op == "add" else float(input) * float(other)
     if is_number(other):
-        return _with_number(op, "input", input, float(other))
+        return _with_number(op, "input", input, number(op, "other", other))
     if is_number(input):
-        return _with_number(op, "other", other, float(input))
+        return _with_number(op, "other", other, number(op, "input", input))
 
     a, b = as_array(op, "input", input), as_array(op, "other", other)
     # The operand that has the result's shape says in which memory order to run.
@@ -65,15 +65,15 @@ def _binary(op: str, input: ArrayLike, other: ArrayLike) -> ArrayLike:
     return finish(op, order.leave(result), (input, other), backward)
 
 
-def _with_number(op: str, what: str, value: ArrayLike, number: float) -> ArrayLike:
+def _with_number(op: str, what: str, value: ArrayLike, operand: float) -> ArrayLike:
     x = as_array(op, what, value)
     order = MemoryOrder(x)
-    result = _core.elementwise_scalar(op, order.enter(x), number)
+    result = _core.elementwise_scalar(op, order.enter(x), operand)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         if op == "add":
             return (g,)
-        return (order.leave(_core.elementwise_scalar("mul", order.enter(g), number)),)
+        return (order.leave(_core.elementwise_scalar("mul", order.enter(g), operand)),)
 
     return finish(op, order.leave(result), (value,), backward)
 

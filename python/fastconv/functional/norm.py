@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import _core
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import as_array, finish
+from ._args import flag
 
 
 def batch_norm(
@@ -40,7 +41,7 @@ def batch_norm(
     x = as_array(op, "input", input)
     spatial = Spatial(op, x, layout)
     x = spatial.enter(x)
-    training = bool(training)
+    training = flag(op, "training", training)
 
     def optional(what: str, value: ArrayLike | None) -> NDArray | None:
         return None if value is None else as_array(op, what, value)

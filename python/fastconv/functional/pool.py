@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from .. import _core
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import Tensor, as_array, finish, is_grad_enabled
+from ._args import flag
 
 # An integer for both directions, or (height, width).
 IntOrPair: TypeAlias = int | tuple[int, int]
@@ -204,13 +205,14 @@ def _run(
     return_indices: bool,
 ) -> Any:
     differentiates = isinstance(input, Tensor) and input.requires_grad and is_grad_enabled()
-    y, index = plan.forward(x, bool(return_indices or differentiates))
+    wants_index = flag(op, "return_indices", return_indices)
+    y, index = plan.forward(x, wants_index or differentiates)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         return (spatial.leave(plan.backward(spatial.enter(g), index)),)
 
     result = finish(op, spatial.leave(y), (input,), backward)
-    if not return_indices:
+    if not wants_index:
         return result
     assert index is not None
     return result, finish(op, spatial.leave(plan.positions(index)), (input,), None)

@@ -14,6 +14,9 @@ from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
 from ._args import axes, axis, flag, number, sizes
 
+# Of NumPy's arrays.
+MAX_DIMS = 32
+
 
 def reshape(input: ArrayLike, shape: Sequence[int] | int) -> ArrayLike:
     """The same elements in another shape; one size may be -1. A view where the memory allows.
@@ -24,6 +27,8 @@ def reshape(input: ArrayLike, shape: Sequence[int] | int) -> ArrayLike:
     """
     x = as_array("reshape", "input", input)
     wanted = sizes("reshape", "shape", shape)
+    if len(wanted) > MAX_DIMS or max(wanted, default=0) > 2**62:
+        raise ShapeError(f"reshape: at most {MAX_DIMS} sizes below 2^62 are possible, got {wanted}")
     unknown = wanted.count(-1)
     known = math.prod(s for s in wanted if s != -1)
     if (

@@ -1,0 +1,607 @@
+"""A table over every public function of `fastconv.functional`: bad arguments of every kind are refused with
+an error that names the function, or handled right; nothing crashes, hangs or takes the machine's memory.
+
+The table runs in a process of its own (this file as a script) whose address space is limited, with a
+watchdog on each call: a crash or a hang then fails tests instead of ending them.
+"""
+
+import faulthandler
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+import fastconv.functional as F
+
+HEADROOM = 1 << 30  # bytes of address space that a call may take
+HANG_SECONDS = 30
+
+
+def f32(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+def positive(n):
+    return np.abs(f32(n)) + np.float32(0.5)
+
+
+# Kinds of argument.
+ARRAY = "floating array"
+OPTIONAL = "floating array or None"
+ANY = "array of any type"
+LABELS = "integer array"
+INT = "integer"
+PAIR = "integer or pair"
+OPTIONAL_PAIR = "integer, pair or None"
+PADDING = "integer, pair, 'same' or 'valid'"
+FLOAT = "number"
+BOOL = "bool"
+CHOICE = "one of some strings"
+SIZES = "sequence of integers"
+DIMS = "dimension, several or None"
+SEQUENCE = "sequence of arrays"
+
+
+@dataclass
+class Entry:
+    """A function's arguments: name -> (kind, how to make a good value)."""
+
+    arguments: dict
+    # What else error messages may call it: F.cat is F.concat.
+    known_as: str = ""
+    # Operators that take a number where an array goes.
+    numbers_for_arrays: bool = False
+    # Arguments whose NaN and infinity meet padding or means, which only some algorithms multiply by.
+    finite: tuple = ()
+    # No array kinds and no checks: a helper of other operations.
+
+
+def array(*shape):
+    return ARRAY, lambda: f32(*shape)
+
+
+def value(kind, v):
+    return kind, lambda: v
+
+
+LAYOUT = value(CHOICE, "NCHW")
+IMAGE = array(2, 4, 6, 6)
+REDUCTION = value(CHOICE, "mean")
+
+
+def _elementwise(**more):
+    return Entry({"input": array(2, 5), **more})
+
+
+def _convolution(**arguments):
+    return Entry(
+        {
+            **arguments,
+            "stride": value(PAIR, 1),
+            "padding": value(PADDING, 1),
+            "dilation": value(PAIR, 1),
+            "groups": value(INT, 2),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    )
+
+
+def _window_pool(**more):
+    return Entry(
+        {
+            "input": IMAGE,
+            "kernel_size": value(PAIR, 2),
+            "stride": value(OPTIONAL_PAIR, 2),
+            "padding": value(PAIR, 1),
+            **more,
+            "ceil_mode": value(BOOL, False),
+            "layout": LAYOUT,
+        }
+    )
+
+
+def _loss(**more):
+    return Entry({"input": array(3, 4), "target": array(3, 4), "reduction": REDUCTION, **more})
+
+
+TABLE = {
+    "relu": _elementwise(),
+    "relu6": _elementwise(),
+    "sigmoid": _elementwise(),
+    "tanh": _elementwise(),
+    "leaky_relu": _elementwise(negative_slope=value(FLOAT, 0.1)),
+    "gelu": _elementwise(approximate=value(CHOICE, "tanh")),
+    "softmax": _elementwise(dim=value(INT, 1)),
+    "log_softmax": _elementwise(dim=value(INT, 0)),
+    "dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
+    "sum": _elementwise(dim=value(DIMS, 1), keepdim=value(BOOL, False)),
+    "mean": _elementwise(dim=value(DIMS, (0, 1)), keepdim=value(BOOL, True)),
+    "add": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "mul": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "linear": Entry(
+        {"input": array(3, 5), "weight": array(4, 5), "bias": (OPTIONAL, lambda: f32(4))}
+    ),
+    "conv2d": _convolution(input=IMAGE, weight=array(6, 2, 3, 3), bias=(OPTIONAL, lambda: f32(6))),
+    "conv2d_input": _convolution(
+        input_size=value(SIZES, (2, 4, 6, 6)),
+        weight=array(6, 2, 3, 3),
+        grad_output=array(2, 6, 6, 6),
+    ),
+    "conv2d_weight": _convolution(
+        input=IMAGE, weight_size=value(SIZES, (6, 2, 3, 3)), grad_output=array(2, 6, 6, 6)
+    ),
+    "conv_transpose2d": Entry(
+        {
+            "input": IMAGE,
+            "weight": array(4, 3, 3, 3),
+            "bias": (OPTIONAL, lambda: f32(6)),
+            "stride": value(PAIR, 2),
+            "padding": value(PAIR, 1),
+            "output_padding": value(PAIR, 1),
+            "groups": value(INT, 2),
+            "dilation": value(PAIR, 1),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    ),
+    "max_pool2d": _window_pool(dilation=value(PAIR, 1)),
+    "avg_pool2d": _window_pool(
+        count_include_pad=value(BOOL, True), divisor_override=value("integer or None", 3)
+    ),
+    "sum_pool2d": _window_pool(),
+    "adaptive_avg_pool2d": Entry(
+        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, 3), "layout": LAYOUT}
+    ),
+    "adaptive_max_pool2d": Entry(
+        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, (2, 3)), "layout": LAYOUT}
+    ),
+    "global_avg_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
+    "global_max_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
+    "batch_norm": Entry(
+        {
+            "input": IMAGE,
+            "running_mean": (OPTIONAL, lambda: f32(4)),
+            "running_var": (OPTIONAL, lambda: positive(4)),
+            "weight": (OPTIONAL, lambda: f32(4)),
+            "bias": (OPTIONAL, lambda: f32(4)),
+            "training": value(BOOL, True),
+            "momentum": value(FLOAT, 0.1),
+            "eps": value(FLOAT, 1e-5),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    ),
+    "local_response_norm": Entry(
+        {
+            "input": IMAGE,
+            "size": value(INT, 3),
+            "alpha": value(FLOAT, 0.1),
+            "beta": value(FLOAT, 0.75),
+            "k": value(FLOAT, 1.0),
+            "layout": LAYOUT,
+        }
+    ),
+    "cross_entropy": Entry(
+        {
+            "input": array(3, 4),
+            "target": (LABELS, lambda: np.array([0, 3, 1])),
+            "weight": (OPTIONAL, lambda: positive(4)),
+            "ignore_index": value(INT, -100),
+            "reduction": REDUCTION,
+            "label_smoothing": value(FLOAT, 0.1),
+        }
+    ),
+    "mse_loss": _loss(),
+    "l1_loss": _loss(),
+    "huber_loss": _loss(delta=value(FLOAT, 0.5)),
+    "binary_cross_entropy_with_logits": _loss(
+        weight=(OPTIONAL, lambda: f32(3, 4)), pos_weight=(OPTIONAL, lambda: positive(4))
+    ),
+    "reshape": Entry({"input": (ANY, lambda: f32(2, 6)), "shape": value(SIZES, (3, -1))}),
+    "flatten": Entry(
+        {"input": (ANY, lambda: f32(2, 3, 2)), "start_dim": value(INT, 1), "end_dim": value(INT, 2)}
+    ),
+    "permute": Entry({"input": (ANY, lambda: f32(2, 3, 4)), "dims": value(SIZES, (2, 0, 1))}),
+    "transpose": Entry(
+        {"input": (ANY, lambda: f32(2, 3, 4)), "dim0": value(INT, 0), "dim1": value(INT, -1)}
+    ),
+    "concat": Entry({"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 1)}),
+    "cat": Entry(
+        {"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 0)},
+        known_as="concat",
+    ),
+    "pad": Entry(
+        {
+            "input": array(3, 4),
+            "pad": value(SIZES, (1, 2, 0, 1)),
+            "mode": value(CHOICE, "constant"),
+            "value": value(FLOAT, 0.5),
+        }
+    ),
+}
+
+_ARRAYS = (ARRAY, OPTIONAL, ANY, LABELS)
+
+# Never an array.
+NOT_ARRAYS = {
+    "None": None,
+    "list": [1.0, 2.0],
+    "nested list": [[1.0, 2.0], [3.0, 4.0]],
+    "string": "text",
+    "bytes": b"text",
+    "dict": {"a": 1},
+    "type": np.ndarray,
+    "object": object(),
+}
+# Arrays of element types that no floating argument takes.
+OTHER_TYPES = {
+    "object array": lambda shape: np.full(shape, None, object),
+    "string array": lambda shape: np.full(shape, "a"),
+    "complex array": lambda shape: np.ones(shape, np.complex64),
+    "bool array": lambda shape: np.ones(shape, bool),
+    "int64 array": lambda shape: np.ones(shape, np.int64),
+    "int32 array": lambda shape: np.ones(shape, np.int32),
+    "uint8 array": lambda shape: np.ones(shape, np.uint8),
+    "int16 array": lambda shape: np.ones(shape, np.int16),
+    "float16 array": lambda shape: np.ones(shape, np.float16),
+    "long double array": lambda shape: np.ones(shape, np.longdouble),
+    "datetime array": lambda shape: np.zeros(shape, "M8[s]"),
+    "structured array": lambda shape: np.zeros(shape, [("a", "f4"), ("b", "i4")]),
+}
+# Floating arrays that may fit or not: refused, or the same result as in float64.
+SHAPES = {
+    "0-d": lambda a: np.array(1.5, a.dtype),
+    "empty": lambda a: np.zeros((0,), a.dtype),
+    "no batch": lambda a: a[:0],
+    "last size 0": lambda a: a[..., :0],
+    "every size 0": lambda a: np.zeros((0,) * a.ndim, a.dtype),
+    "one dimension more": lambda a: a[np.newaxis],
+    "one dimension less": lambda a: a[0],
+    "one size off": lambda a: np.repeat(a, 2, -1)[..., : a.shape[-1] + 1],
+    "one element": lambda a: np.ones((1,) * a.ndim, a.dtype),
+    "9-d": lambda a: np.ones((1, 2) + (1,) * 7, a.dtype),
+    "40-d": lambda a: np.ones((1,) * 40, a.dtype),
+    "NaN": lambda a: np.full_like(a, np.nan),
+    "infinite": lambda a: np.full_like(a, np.inf),
+    "some NaN": lambda a: np.where(np.arange(a.size).reshape(a.shape) % 3 == 0, np.nan, a).astype(
+        a.dtype
+    ),
+    # Terabytes to look at, four bytes in memory.
+    "vast": lambda a: np.broadcast_to(
+        np.ones((), a.dtype), (1 << 20,) * min(a.ndim, 2) + (4,) * max(0, a.ndim - 2)
+    ),
+    "vast empty": lambda a: np.broadcast_to(
+        np.ones((), a.dtype), (1 << 40, 0) + (1,) * max(0, a.ndim - 2)
+    ),
+}
+# The good array in another memory: the same result to the bit.
+MEMORY = {
+    "read-only": lambda a: _read_only(a),
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "reversed": lambda a: np.ascontiguousarray(a[::-1])[::-1],
+    "strided": lambda a: np.repeat(a, 2, -1)[..., ::2],
+    "misaligned": lambda a: (
+        np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape)
+    ),
+}
+
+NO_NUMBERS = {
+    "None": None,
+    "string": "1",
+    "bool": True,
+    "complex": 1j,
+    "list of string": ["1"],
+    "dict": {},
+    "object": object(),
+    "type": int,
+}
+NO_INTEGERS = {
+    **NO_NUMBERS,
+    "fraction": 1.5,
+    "integral float": 2.0,
+    "np.float32": np.float32(1),
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "fractions": (1.5, 2.0),
+    "float array": np.ones(2, np.float32),
+    "bools": (True, True),
+    "Nones": [None, None],
+    "nested": ((1, 1), (1, 1)),
+}
+INTEGERS = [0, -1, 2, 3, 7, 100, -100, 2**15, 2**31 - 1, 2**31, -(2**31), 2**32, 2**62, 2**63 - 1]
+INTEGERS += [-(2**63), 2**63, 2**64, 10**30, -(10**30)]
+FLOATS = [0.0, -0.0, -1.0, 1, 2, 1.5, np.float64(0.25), np.float32(0.5), np.int64(2), 1e-30, 1e-300]
+FLOATS += [1e30, -1e30, 1e300, float("nan"), float("inf"), -float("inf"), 10**400, -(10**400)]
+
+
+def _read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+REFUSED, RIGHT, SAME = "refused", "refused or right", "as for the good array"
+
+
+def mutations(name, entry):
+    """(what, argument, value for it, what must come of it) for every bad or odd value."""
+    for argument, (kind, make) in entry.arguments.items():
+        good = make()
+        if kind in _ARRAYS:
+            for what, bad in NOT_ARRAYS.items():
+                if not (bad is None and kind == OPTIONAL):
+                    yield what, argument, bad, REFUSED
+            if not entry.numbers_for_arrays:
+                yield "number", argument, 1.0, REFUSED
+                yield "np.float32", argument, np.float32(1.0), REFUSED
+            for what, of in OTHER_TYPES.items():
+                if kind == LABELS and "int" in what:
+                    continue
+                yield what, argument, of(good.shape), RIGHT if kind == ANY else REFUSED
+            if kind == LABELS:
+                yield "float labels", argument, good.astype(np.float32), REFUSED
+                for odd in (-1, 4, 2**40, -(2**63), -100):
+                    yield f"label {odd}", argument, np.array([0, odd, 1]), RIGHT
+                yield "label 2**64-1", argument, np.array([0, 2**64 - 1, 1], np.uint64), REFUSED
+                yield "int32 labels", argument, good.astype(np.int32), SAME
+                yield "uint8 labels", argument, good.astype(np.uint8), SAME
+            else:
+                others = sum(k in (ARRAY, OPTIONAL) for k, _ in entry.arguments.values())
+                mixed = REFUSED if others > 1 and kind != ANY else RIGHT
+                yield "float64", argument, good.astype(np.float64), mixed
+            for what, of in SHAPES.items():
+                not_finite = "NaN" in what or what == "infinite"
+                if not_finite and (kind == LABELS or argument in entry.finite):
+                    continue
+                yield what, argument, of(good), RIGHT
+            for what, of in MEMORY.items():
+                in_place = argument.startswith("running_")
+                yield what, argument, of(good), RIGHT if in_place else SAME
+        elif kind == SEQUENCE:
+            for what, bad in {
+                **NOT_ARRAYS,
+                "array": f32(2, 3),
+                "empty": [],
+                "pair": [[1], [2]],
+            }.items():
+                if what != "dict":
+                    yield what, argument, bad, REFUSED
+            for what, of in OTHER_TYPES.items():
+                yield what, argument, [good[0], of((2, 3))], REFUSED
+            for what, of in SHAPES.items():
+                yield what, argument, [good[0], of(good[1])], RIGHT
+                yield f"{what} alone", argument, [of(good[1])], RIGHT
+                yield f"{what} twice", argument, [of(good[1])] * 2, RIGHT
+            for what, of in MEMORY.items():
+                yield what, argument, [good[0], of(good[1])], SAME
+            yield "float64", argument, [good[0], good[1].astype(np.float64)], REFUSED
+        elif kind == FLOAT:
+            for what, bad in NO_NUMBERS.items():
+                yield what, argument, bad, REFUSED
+            for number in FLOATS:
+                yield f"{type(number).__name__} {str(number)[:12]}", argument, number, RIGHT
+        elif kind == BOOL:
+            for bad in (None, "no", 0, 1, 1.0, [], [True], object()):
+                yield repr(bad)[:12], argument, bad, REFUSED
+            yield "the other", argument, not make(), RIGHT
+        elif kind == CHOICE:
+            for bad in (
+                None,
+                0,
+                1.0,
+                True,
+                "",
+                good + " ",
+                good.swapcase(),
+                b"NCHW",
+                [good],
+                object(),
+            ):
+                yield repr(bad)[:12], argument, bad, REFUSED
+            yield "long string", argument, "x" * 100_000, REFUSED
+            yield "surrogate", argument, "\udc80", REFUSED
+            yield "null", argument, good + "\0", REFUSED
+        else:
+            for what, bad in NO_INTEGERS.items():
+                if bad is None and "None" in kind:
+                    continue
+                if what == "Nones" and argument == "output_size":
+                    continue
+                yield what, argument, bad, REFUSED
+            for n in INTEGERS:
+                yield f"{n:.3g}" if abs(n) > 1e6 else str(n), argument, n, RIGHT
+                yield f"np.int64 {n}"[:14], argument, np.int64(n) if abs(n) < 2**62 else n, RIGHT
+                if kind in (PAIR, OPTIONAL_PAIR, PADDING):
+                    yield f"(1, {n:.3g})", argument, (1, n), RIGHT
+                    yield f"[{n:.3g}, 1]", argument, [n, 1], RIGHT
+                if kind == SIZES:
+                    yield f"last {n:.3g}", argument, (*good[:-1], n), RIGHT
+                    yield f"first {n:.3g}", argument, [n, *good[1:]], RIGHT
+            wrong = (1, 2, 3) if kind in (PAIR, OPTIONAL_PAIR, PADDING) else None
+            if wrong:
+                yield "three", argument, wrong, REFUSED
+                yield "none at all", argument, (), REFUSED
+                yield "one", argument, [1], REFUSED
+            if kind == SIZES:
+                yield "no sizes", argument, (), RIGHT
+                yield "nine sizes", argument, (1,) * 9, RIGHT
+                yield "string", argument, "123", REFUSED
+            if kind == PADDING:
+                yield "'same'", argument, "same", RIGHT
+                yield "'valid'", argument, "valid", RIGHT
+                yield "'full'", argument, "full", REFUSED
+
+
+def _float64(value):
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        if value.strides and 0 in value.strides and value.size > 1000:
+            return np.broadcast_to(np.ones((), np.float64), value.shape)
+        return value.astype(np.float64)
+    return [_float64(v) for v in value] if isinstance(value, list) else value
+
+
+def _call(name, arguments):
+    fc.manual_seed(7)
+    with np.errstate(all="ignore"):
+        return getattr(F, name)(**arguments)
+
+
+def _good(entry):
+    return {argument: make() for argument, (_, make) in entry.arguments.items()}
+
+
+def _differs(got, expected):
+    """What is wrong with a float32 result, given the float64 one; None if nothing is."""
+    if type(got) is not np.ndarray and not isinstance(got, float):
+        return f"returned a {type(got).__name__}"
+    got, expected = np.asarray(got), np.asarray(expected)
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, in float64 {expected.shape}"
+    if got.size > 1 << 24 or got.dtype.kind not in "f":
+        return None
+    with np.errstate(all="ignore"):
+        expected = expected.astype(np.float32).astype(np.float64)
+        near = np.isclose(got.astype(np.float64), expected, rtol=2e-4, atol=2e-5, equal_nan=True)
+    if near.all():
+        return None
+    at = np.unravel_index(np.argmin(near), near.shape)
+    return f"{got[at]} where float64 gives {expected[at]}"
+
+
+def check(name, entry, what, argument, bad, outcome):
+    """What is wrong with how the function takes the value; None if nothing is."""
+    arguments = {**_good(entry), argument: bad}
+    try:
+        got = _call(name, arguments)
+    except fc.FastconvError as error:
+        if outcome == SAME:
+            return f"refused: {error}"
+        named = (f"{name}:", f"{entry.known_as or name}:")
+        return None if str(error).startswith(named) else f"does not name {name}: {error}"
+    except MemoryError:
+        return None if outcome == RIGHT else "MemoryError"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    if outcome == REFUSED:
+        return f"accepted, gave {str(got)[:80]!r}"
+    if outcome == SAME:
+        expected = _call(name, _good(entry))
+        return None if np.array_equal(got, expected) else "differs from the good array's result"
+    if name in ("reshape", "flatten", "permute", "transpose"):
+        return _differs_from_numpy(name, arguments, got)
+    fresh = {**_good(entry), argument: bad}
+    try:
+        wide = _call(name, {k: _float64(v) for k, v in fresh.items()})
+    except MemoryError:
+        return None
+    except BaseException as error:
+        return f"accepted in float32, in float64 {type(error).__name__}: {error}"
+    return _differs(got, wide)
+
+
+def _differs_from_numpy(name, arguments, got):
+    x = arguments["input"]
+    if name == "reshape":
+        shape = arguments["shape"]
+        expected = x.reshape(shape if isinstance(shape, (tuple, list)) else (shape,))
+    elif name == "permute":
+        dims = arguments["dims"]
+        expected = x.transpose(dims if isinstance(dims, (tuple, list)) else (dims,))
+    elif name == "transpose":
+        expected = np.swapaxes(x, arguments["dim0"], arguments["dim1"]) if x.ndim else x
+    else:
+        first, last = (arguments[k] % max(x.ndim, 1) for k in ("start_dim", "end_dim"))
+        joined = int(np.prod(x.shape[first : last + 1], dtype=object))
+        expected = x.reshape(*x.shape[:first], joined, *x.shape[last + 1 :])
+    if got.shape != expected.shape or got.dtype != expected.dtype:
+        return f"{got.dtype} of shape {got.shape}, NumPy {expected.dtype} of {expected.shape}"
+    if got.size > 1 << 20:
+        return None
+    same = np.array_equal(got, expected, equal_nan=got.dtype.kind == "f")
+    return None if same else "differs from NumPy"
+
+
+def main():
+    """Run the whole table under limits; print a line of JSON for each function."""
+    fc.set_num_threads(2)
+    for name, entry in TABLE.items():  # threads, pools and lazy modules come before the limit
+        _call(name, _good(entry))
+    with open("/proc/self/statm") as statm:
+        taken = int(statm.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + HEADROOM, resource.RLIM_INFINITY))
+    for name in TABLE:
+        entry = TABLE[name]
+        failures, count = [], 0
+        for what, argument, bad, outcome in mutations(name, entry):
+            os.write(2, f"{name}({argument}={what})\n".encode())  # the last line tells of a crash
+            faulthandler.dump_traceback_later(HANG_SECONDS, exit=True)
+            wrong = check(name, entry, what, argument, bad, outcome)
+            faulthandler.cancel_dump_traceback_later()
+            count += 1
+            if wrong:
+                failures.append(f"{argument}={what}: {wrong[:200]}")
+        fc.empty_cache()
+        print(json.dumps({"name": name, "count": count, "failures": failures}), flush=True)
+
+
+@pytest.fixture(scope="module")
+def results():
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    last = "\n".join(done.stderr.splitlines()[-30:])
+    assert done.returncode == 0, f"exit code {done.returncode} after\n{last}"
+    return {entry["name"]: entry for entry in found}
+
+
+def test_the_table_names_every_public_function():
+    assert sorted(TABLE) == sorted(F.__all__)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_table_s_good_arguments_are_good(name):
+    assert _call(name, _good(TABLE[name])) is not None
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_bad_arguments_are_refused_or_handled(name, results):
+    assert results[name]["count"] > 30
+    assert results[name]["failures"] == []
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_wrong_calls_raise_type_error(name):
+    function, good = getattr(F, name), _good(TABLE[name])
+    with pytest.raises(TypeError):
+        function()
+    with pytest.raises(TypeError):
+        function(**good, no_such_argument=1)
+    with pytest.raises(TypeError):
+        function(*[1] * 30)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_tensors_are_refused_like_arrays(name):
+    entry = TABLE[name]
+    for argument, (kind, make) in entry.arguments.items():
+        if kind in (ARRAY, OPTIONAL):
+            bad = fc.tensor(np.ones(make().shape, np.int64))
+            with pytest.raises(fc.DTypeError, match=f"^{entry.known_as or name}:"):
+                _call(name, {**_good(entry), argument: bad})
+
+
+if __name__ == "__main__":
+    main()
