@@ -50,6 +50,15 @@ inline float sum(vf a) {
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
 
+// Sums of neighbours: lane i is the sum of elements 2i and 2i + 1 of a followed by b.
+inline vf add_pairs(vf a, vf b) {
+    const __m256 mixed = _mm256_hadd_ps(a, b);  // within each half: pairs of a, then pairs of b
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+}
+// Every lane twice: the lower and the upper half of the result.
+inline vf double_low(vf a) { return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)); }
+inline vf double_high(vf a) { return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)); }
+
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
     __m256 r[8], t[8];

@@ -60,6 +60,12 @@ inline vi to_int(vf a) { return __builtin_convertvector(a, vi); }
 inline vf pow2(vi e) { return (vf)((e + 127) << 23); }
 inline float sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 
+// Sums of neighbours: lane i is the sum of elements 2i and 2i + 1 of a followed by b.
+inline vf add_pairs(vf a, vf b) { return vf{a[0] + a[1], a[2] + a[3], b[0] + b[1], b[2] + b[3]}; }
+// Every lane twice: the lower and the upper half of the result.
+inline vf double_low(vf a) { return vf{a[0], a[0], a[1], a[1]}; }
+inline vf double_high(vf a) { return vf{a[2], a[2], a[3], a[3]}; }
+
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
     for (int i = 0; i < VL; ++i)

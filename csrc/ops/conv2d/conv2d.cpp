@@ -110,11 +110,11 @@ const char* only_unit_stride_pointwise_nchw(const Conv2dProblem& p) {
 
 // Lanes along `width` channels would be mostly empty, lanes along rows of `cols` pixels mostly full, and the
 // frame of zeros is not much larger than the image.
-const char* few_channels_nchw(const Conv2dProblem& p, int64_t width, int64_t cols) {
+const char* few_channels_nchw(const Conv2dProblem& p, int64_t width, int64_t cols, int64_t most = 8) {
     if (const char* reason = only_f32(p)) return reason;
     if (p.layout != Layout::nchw) return "layout is not NCHW";
     if (p.horizontal.stride != 1) return "stride along the row is not 1";
-    if (width > 8) return "more than 8 output channels per group";
+    if (width > most) return "too many channels per group";
     if (cols < 10) return "rows of fewer than 10 pixels";
     const bool framed = 2 * p.vertical.extent() <= p.h + 16 && 2 * p.horizontal.extent() <= p.w + 16 &&
                         2 * p.vertical.pad_end <= p.h + 16 && 2 * p.horizontal.pad_end <= p.w + 16;
@@ -127,6 +127,8 @@ const char* shift_dgrad_declines(const Conv2dProblem& p) {
     if (p.vertical.stride != 1) return "stride is not 1";
     return few_channels_nchw(p, p.group_c(), p.w);
 }
+
+const char* shift_wgrad_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_c(), p.q, 4); }
 
 // ---- candidates, best first
 // ----------------------------------------------------------------------------------
@@ -184,6 +186,7 @@ constexpr DgradCandidate kDgrad[] = {
 };
 constexpr WgradCandidate kWgrad[] = {
     {"depthwise", only_depthwise, depthwise_wgrad},
+    {"shift", shift_wgrad_declines, shift_wgrad},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad},
     {"reference", takes_all, reference_wgrad},
 };

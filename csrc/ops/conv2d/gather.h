@@ -122,6 +122,19 @@ struct ShiftConv {
 };
 FC_ISA_DECLARE(void shift_run(const ShiftConv& g))
 
+// wgrad of few input channels, stride 1 along a row, on NCHW arrays (x in a frame of zeros).
+struct ShiftWgrad {
+    const float* x;
+    const float* dy;
+    int64_t n, groups, depth, width, r, s;
+    int64_t rows, cols;           // of dy's planes
+    int64_t x_plane, x_row;       // elements between planes, and between the rows that output rows start at
+    int64_t tap_row, tap_column;  // elements between filter rows and between filter columns
+    int64_t splits;               // parts of the images, as above
+};
+FC_ISA_DECLARE(int64_t shift_wgrad_partial(const ShiftWgrad& g))
+FC_ISA_DECLARE(void shift_wgrad_run(const ShiftWgrad& g, float* partial, float* dweight))
+
 // Depthwise convolution of NHWC arrays; packed weights are [tap][channel].
 struct DepthwiseNhwc {
     int64_t n, c, h, w, p, q, r, s;

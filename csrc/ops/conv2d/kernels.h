@@ -29,6 +29,7 @@ void pointwise_nchw_dgrad(const Conv2dProblem& p, const void* w, const void* dy,
 // pixels.
 void shift_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
 
 // depthwise.cpp: one filter a channel.
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);

@@ -1,4 +1,4 @@
-// Brings fprop and dgrad of few output channels on NCHW arrays into the form of ShiftConv.
+// Brings convolutions of few channels on NCHW arrays into the forms of ShiftConv and ShiftWgrad.
 #include "core/checks.h"
 #include "core/memory.h"
 #include "cpu/layout/transpose.h"
@@ -99,6 +99,26 @@ void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const vo
     g.row_step = in.w;
     g.rows = p.h, g.cols = p.w;
     FC_ISA_PICK(shift_run)(g);
+}
+
+void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
+    Reach rows, cols;
+    rows.add(forward_taps(p.vertical));
+    cols.add(forward_taps(p.horizontal));
+    const Framed in(x, p.n * p.c, p.h, p.w, rows, cols, p.p, p.q, p.vertical.stride);
+    ShiftWgrad g{};
+    // The first tap's place: an input that starts inside (no padding) is not shifted.
+    g.x = in.data() + (rows.low + rows.before()) * in.w + cols.low + cols.before();
+    g.dy = static_cast<const float*>(dy);
+    g.n = p.n, g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k(), g.r = p.r, g.s = p.s;
+    g.rows = p.p, g.cols = p.q;
+    g.x_plane = in.h * in.w;
+    g.x_row = p.vertical.stride * in.w;
+    g.tap_row = p.vertical.dilation * in.w;
+    g.tap_column = p.horizontal.dilation;
+    g.splits = std::min<int64_t>(p.n, 16);
+    const Workspace partial(static_cast<size_t>(FC_ISA_PICK(shift_wgrad_partial)(g)) * sizeof(float));
+    FC_ISA_PICK(shift_wgrad_run)(g, partial.as<float>(), static_cast<float*>(dw));
 }
 
 }  // namespace fastconv

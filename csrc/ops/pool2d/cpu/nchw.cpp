@@ -193,6 +193,62 @@ inline void for_planes(const PoolPlan& plan, int team, const Body& body) {
         team);
 }
 
+// Whether the windows are 2x2 tiles side by side, all inside the plane and of one divisor: the commonest
+// pooling.
+bool halves(const PoolAxis& a) {
+    if (a.taps != 2 || a.step != 1 || 2 * a.out > a.in) return false;
+    for (int64_t o = 0; o < a.out; ++o)
+        if (a.start[o] != 2 * o || a.first[o] != 0 || a.last[o] != 2 || a.size[o] != a.size[0]) return false;
+    return true;
+}
+bool halves(const PoolPlan& plan) {
+    return plan.h.out > 0 && plan.w.out > 0 && halves(plan.h) && halves(plan.w);
+}
+
+void mean_halves(const PoolPlan& plan, const float* x, float* y, int team) {
+    const PoolAxis &h = plan.h, &w = plan.w;
+    const vf share = set1(1.0f / static_cast<float>(h.size[0] * w.size[0]));
+    for_planes(plan, team, [&](int64_t i, int) {
+        for (int64_t p = 0; p < h.out; ++p) {
+            const float* row = x + (i * h.in + 2 * p) * w.in;
+            float* out = y + (i * h.out + p) * w.out;
+            for (int64_t q = 0; q < w.out; q += VL) {
+                const int64_t left = w.out - q;
+                const float* from = row + 2 * q;
+                const Tail a = tail(2 * left), b = tail(2 * left - VL);
+                const vf low = load(from, a) + load(from + w.in, a);
+                vf high = zero();
+                if (2 * left > VL) high = load(from + VL, b) + load(from + VL + w.in, b);
+                store(out + q, add_pairs(low, high) * share, tail(left));
+            }
+        }
+    });
+}
+
+void mean_halves_backward(const PoolPlan& plan, const float* dy, float* dx, int team) {
+    const PoolAxis &h = plan.h, &w = plan.w;
+    const vf share = set1(1.0f / static_cast<float>(h.size[0] * w.size[0]));
+    for_planes(plan, team, [&](int64_t i, int) {
+        float* plane = dx + i * h.in * w.in;
+        for (int64_t p = 0; p < h.out; ++p) {
+            const float* g = dy + (i * h.out + p) * w.out;
+            float* row = plane + 2 * p * w.in;
+            for (int64_t q = 0; q < w.out; q += VL) {
+                const int64_t left = w.out - q;
+                const vf v = load(g + q, tail(left)) * share;
+                for (int64_t r = 0; r < 2; ++r) {
+                    float* to = row + r * w.in + 2 * q;
+                    store(to, double_low(v), tail(2 * left));
+                    if (2 * left > VL) store(to + VL, double_high(v), tail(2 * left - VL));
+                }
+            }
+            for (int64_t r = 0; r < 2; ++r)
+                for (int64_t j = 2 * w.out; j < w.in; ++j) row[r * w.in + j] = 0;
+        }
+        for (int64_t k = 2 * h.out * w.in; k < h.in * w.in; ++k) plane[k] = 0;
+    });
+}
+
 template <class Index>
 void max_forward(const PoolPlan& plan, const PoolStage& stage, const float* x, float* y, Index* index) {
     const PoolAxis &h = plan.h, &w = plan.w;
@@ -218,6 +274,7 @@ void max_forward(const PoolPlan& plan, const PoolStage& stage, const float* x, f
 }
 
 void mean_forward(const PoolPlan& plan, const PoolStage& stage, const float* x, float* y) {
+    if (halves(plan)) return mean_halves(plan, x, y, stage.team);
     const PoolAxis &h = plan.h, &w = plan.w;
     for_planes(plan, stage.team, [&](int64_t i, int worker) {
         const float* plane = x + i * h.in * w.in;
@@ -252,6 +309,7 @@ void max_backward(const PoolPlan& plan, const float* dy, const Index* index, flo
 
 // An average spreads evenly: first along the row, into `spread`, then to every row of the window.
 void mean_backward(const PoolPlan& plan, const float* dy, float* dx, float* scratch, int team) {
+    if (halves(plan)) return mean_halves_backward(plan, dy, dx, team);
     const PoolAxis &h = plan.h, &w = plan.w;
     for_planes(plan, team, [&](int64_t i, int worker) {
         float* plane = dx + i * h.in * w.in;
