@@ -27,11 +27,9 @@ void fill_axes(const char* op, Conv2dProblem& problem, const Conv2dParams& param
             if (a.stride != 1)
                 throw ShapeError(message(op, ": padding='same' needs stride 1, got ", params.stride[0], ", ",
                                          params.stride[1]));
-            if (a.kernel >= 1 && a.dilation >= 1) {
-                const int64_t total = same_padding_total(a.kernel, a.dilation);
-                a.pad_begin = total / 2;
-                a.pad_end = total - a.pad_begin;
-            }
+            const int64_t total = same_padding_total(a.kernel, a.dilation);
+            a.pad_begin = total / 2;
+            a.pad_end = total - a.pad_begin;
         } else if (params.padding_mode == Conv2dParams::Padding::explicit_) {
             a.pad_begin = a.pad_end = params.padding[i];
         }
