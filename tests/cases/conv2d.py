@@ -74,6 +74,11 @@ CASES = [
     C("valid", (1, 16, 8, 8), 6, (3, 3), padding="valid"),
     C("dilation_beyond_input", (1, 3, 5, 6), 4, (3, 3), padding=40, dilation=40),
     C("batch_17", (17, 16, 5, 5), 16, (3, 3), padding=1),
+    C("stride_beyond_image", (2, 3, 7, 9), 6, (2, 2), stride=(40, 50), padding=1),
+    C("only_padding", (1, 3, 3, 3), 4, (1, 1), stride=5, padding=1),
+    C("long_row", (1, 2, 2, 1300), 26, (1, 3), padding=(0, 1)),
+    C("long_row_stride2", (1, 33, 1, 1101), 5, (1, 2), stride=(1, 2), bias=False),
+    C("long_row_dilated", (1, 33, 1, 1101), 30, (1, 2), padding=(0, 600), dilation=(1, 1100)),
 ]
 
 
