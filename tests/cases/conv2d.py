@@ -116,5 +116,6 @@ TRANSPOSED = [
     T("depthwise", (1, 20, 5, 5), 20, (3, 3), stride=2, padding=1, groups=20),
     T("dilation", (1, 6, 5, 5), 6, (3, 3), stride=2, padding=2, output_padding=1, dilation=2),
     T("1x1", (2, 24, 6, 6), 10, (1, 1)),
+    T("stride_far_beyond_kernel", (1, 3, 2, 2), 5, (2, 1), stride=(21, 30), padding=(0, 4)),
     T("uneven", (1, 3, 4, 6), 5, (3, 5), stride=(2, 1), padding=(1, 2), output_padding=(1, 0)),
 ]

@@ -1,9 +1,11 @@
 #include "ops/conv2d/conv2d.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/checks.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/taps.h"
 
 namespace fastconv {
 namespace {
@@ -116,7 +118,13 @@ const char* few_channels_nchw(const Conv2dProblem& p, int64_t width, int64_t col
     if (cols < 10) return "rows of fewer than 10 pixels";
     const bool framed = 2 * p.vertical.extent() <= p.h + 16 && 2 * p.horizontal.extent() <= p.w + 16 &&
                         2 * p.vertical.pad_end <= p.h + 16 && 2 * p.horizontal.pad_end <= p.w + 16;
-    return framed ? nullptr : "padding or extent is large against the image";
+    const auto size = [](const WindowAxis& a) {
+        return a.input + std::max(a.pad_begin + a.pad_end, a.extent() - 1);
+    };
+    const int64_t planes = std::max<int64_t>(1, p.n * std::max(p.c, p.k));
+    if (!framed || !frame_fits(planes, p.pixels_in(), size(p.vertical) * size(p.horizontal)))
+        return "padding or extent is large against the image";
+    return nullptr;
 }
 
 const char* shift_fprop_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_k(), p.q); }
