@@ -22,9 +22,14 @@ DType to_dtype(const char* op, const char* what, const py::dtype& dtype) {
 }
 
 bool is_native(const py::dtype& dtype) {
-    // NumPy spells its own order '=' and the order of single bytes '|'.
+    // NumPy spells its own order '=' and the order of single bytes '|', but keeps an order asked for by name.
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    constexpr char kNative = '<';
+#else
+    constexpr char kNative = '>';
+#endif
     const char order = dtype.byteorder();
-    return order == '=' || order == '|';
+    return order == '=' || order == '|' || order == kNative;
 }
 
 bool usable(const py::array& a, int flags) {
@@ -109,8 +114,7 @@ int64_t to_int(const char* op, const char* what, py::handle value) {
     }
     int overflow = 0;
     const long long result = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
-    if (overflow)
-        throw ShapeError(message(op, ": ", what, " is out of range: ", py::str(value).cast<std::string>()));
+    if (overflow) throw ShapeError(message(op, ": ", what, " is out of range: beyond 64 bits"));
     return result;
 }
 
@@ -175,7 +179,14 @@ Layout to_layout(const char* op, py::handle value) {
 std::string to_string_arg(const char* op, const char* what, py::handle value) {
     if (!PyUnicode_Check(value.ptr()))
         throw DTypeError(message(op, ": ", what, " must be a string, got ", type_name(value)));
-    return value.cast<std::string>();
+    Py_ssize_t size = 0;
+    const char* text = PyUnicode_AsUTF8AndSize(value.ptr(), &size);
+    if (!text) {
+        PyErr_Clear();
+        throw ShapeError(
+            message(op, ": ", what, " is not valid text: ", py::repr(value).cast<std::string>()));
+    }
+    return std::string(text, static_cast<size_t>(size));
 }
 
 }  // namespace fastconv::bindings

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include <new>
+#include <stdexcept>
 
 #include "bindings/bindings.h"
 #include "core/memory.h"
@@ -41,6 +42,8 @@ void translate(std::exception_ptr p) {
     } catch (const Error& e) {
         raise_as("FastconvError", e.what());
     } catch (const std::bad_alloc&) {
+        PyErr_SetString(PyExc_MemoryError, "fastconv: out of memory");
+    } catch (const std::length_error&) {  // a vector of more elements than any memory holds
         PyErr_SetString(PyExc_MemoryError, "fastconv: out of memory");
     }
 }

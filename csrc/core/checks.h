@@ -11,7 +11,7 @@ namespace fastconv {
 // a * b for non-negative sizes; ShapeError naming `op` where the product does not fit 63 bits.
 int64_t checked_mul(const char* op, int64_t a, int64_t b);
 
-// The number of elements of `shape`; ShapeError where its byte size (8 bytes an element) would overflow.
+// The number of elements of `shape`; ShapeError where its byte size (at 16 bytes an element) would overflow.
 int64_t element_count(const char* op, const Shape& shape);
 
 // ShapeError unless `shape` has `ndim` dimensions.

@@ -44,6 +44,10 @@ int64_t transposed_output(const char* op, const char* name, const WindowAxis& a,
         throw ShapeError(message(op, ": output_padding (", name,
                                  ") must be smaller than stride or dilation, got ", output_padding,
                                  " with stride ", a.stride, " and dilation ", a.dilation));
+    // An empty batch may claim any height; three more terms of at most 2^62 must still fit.
+    if (a.input > (int64_t{1} << 61) / a.stride)
+        throw ShapeError(message(op, ": an input of ", name, " ", a.input, " with stride ", a.stride,
+                                 " makes too large an output"));
     const int64_t size = (a.input - 1) * a.stride - a.pad_begin - a.pad_end + a.extent() + output_padding;
     if (size < 1)
         throw ShapeError(message(op, ": the output ", name, " would be ", size, " (input ", a.input,
@@ -52,6 +56,9 @@ int64_t transposed_output(const char* op, const char* name, const WindowAxis& a,
     return size;
 }
 
-int64_t same_padding_total(int64_t kernel, int64_t dilation) { return dilation * (kernel - 1); }
+int64_t same_padding_total(int64_t kernel, int64_t dilation) {
+    if (kernel < 1 || kernel > kMaxSize || dilation < 1 || dilation > kMaxSize) return 0;
+    return dilation * (kernel - 1);
+}
 
 }  // namespace fastconv

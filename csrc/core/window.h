@@ -29,7 +29,7 @@ int64_t window_output(const char* op, const char* name, const WindowAxis& axis, 
 int64_t transposed_output(const char* op, const char* name, const WindowAxis& axis, int64_t output_padding);
 
 // Total padding of "same": the output has the input's size at stride 1. An odd total puts one more at the
-// end.
+// end. 0 for a kernel or dilation that window_output() refuses.
 int64_t same_padding_total(int64_t kernel, int64_t dilation);
 
 // Adaptive pooling: output `o` of `outputs` covers inputs [begin, end).

@@ -74,6 +74,11 @@ CASES = [
     C("valid", (1, 16, 8, 8), 6, (3, 3), padding="valid"),
     C("dilation_beyond_input", (1, 3, 5, 6), 4, (3, 3), padding=40, dilation=40),
     C("batch_17", (17, 16, 5, 5), 16, (3, 3), padding=1),
+    C("stride_beyond_image", (2, 3, 7, 9), 6, (2, 2), stride=(40, 50), padding=1),
+    C("only_padding", (1, 3, 3, 3), 4, (1, 1), stride=5, padding=1),
+    C("long_row", (1, 2, 2, 1300), 26, (1, 3), padding=(0, 1)),
+    C("long_row_stride2", (1, 33, 1, 1101), 5, (1, 2), stride=(1, 2), bias=False),
+    C("long_row_dilated", (1, 33, 1, 1101), 30, (1, 2), padding=(0, 600), dilation=(1, 1100)),
 ]
 
 
@@ -111,5 +116,6 @@ TRANSPOSED = [
     T("depthwise", (1, 20, 5, 5), 20, (3, 3), stride=2, padding=1, groups=20),
     T("dilation", (1, 6, 5, 5), 6, (3, 3), stride=2, padding=2, output_padding=1, dilation=2),
     T("1x1", (2, 24, 6, 6), 10, (1, 1)),
+    T("stride_far_beyond_kernel", (1, 3, 2, 2), 5, (2, 1), stride=(21, 30), padding=(0, 4)),
     T("uneven", (1, 3, 4, 6), 5, (3, 5), stride=(2, 1), padding=(1, 2), output_padding=(1, 0)),
 ]

@@ -399,13 +399,57 @@ def test_empty_batch() -> None:
     np.testing.assert_array_equal(_core.conv2d_bias(y, "NCHW"), np.zeros(4, np.float32))
 
 
-def test_nan_and_infinity_reach_only_their_windows() -> None:
-    x, w = np.ones((1, 16, 6, 6), np.float32), np.ones((1, 16, 3, 3), np.float32)
-    x[0, 3, 0, 0] = np.nan
-    x[0, 4, 5, 5] = np.inf
-    y = F.conv2d(x, w, padding=1)[0, 0]
-    assert np.isnan(y[:2, :2]).all() and np.isnan(y).sum() == 4
-    assert np.isposinf(y[4:, 4:]).all() and np.isinf(y).sum() == 4
+def workspace_bytes(call: Any) -> int:
+    """What a call with one thread takes from the memory pool and gives back."""
+    threads = fc.get_num_threads()
+    try:
+        fc.set_num_threads(1)
+        _core.empty_cache()
+        result = call()
+        assert result is not None
+        return int(_core.memory_stats()["cached"])
+    finally:
+        fc.set_num_threads(threads)
+
+
+def test_workspace_of_wgrad_is_bounded_for_long_rows() -> None:
+    x, dy = np.ones((1, 1, 1, 200_002), np.float32), np.ones((1, 32, 1, 200_000), np.float32)
+    results = []
+    used = workspace_bytes(
+        lambda: results.append(F.conv2d_weight(x, (32, 1, 1, 3), dy)) or results[0]
+    )
+    np.testing.assert_array_equal(results[0], np.full((32, 1, 1, 3), 200_000))
+    assert used < x.nbytes + dy.nbytes
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "padding"),
+    [((10000, 8, 1, 1), (9, 8, 17, 17), 8), ((30000, 4, 1, 12), (4, 4, 7, 13), (3, 6))],
+)
+def test_workspace_is_bounded_for_tiny_images_in_wide_frames(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], padding: Any
+) -> None:
+    x, w = np.ones(x_shape, np.float32), np.ones(w_shape, np.float32)
+    dy = np.ones((x_shape[0], w_shape[0], *x_shape[2:]), np.float32)
+    for call in (
+        lambda: F.conv2d(x, w, None, 1, padding),
+        lambda: F.conv2d_input(x.shape, w, dy, 1, padding),
+        lambda: F.conv2d_weight(x, w.shape, dy, 1, padding),
+    ):
+        assert workspace_bytes(call) < 6 * dy.nbytes + (20 << 20)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_pixels_that_no_tap_reaches_hold_the_bias(layout: str) -> None:
+    x, w = np.ones((2, 2, 2, 3), np.float32), np.ones((3, 4, 1, 1), np.float32)
+    bias = np.arange(1, 5, dtype=np.float32)
+    if layout == "NCHW":
+        x = np.ones((2, 3, 2, 2), np.float32)
+    y = from_layout(F.conv_transpose2d(x, w, bias, stride=500, layout=layout), layout)
+    assert y.shape == (2, 4, 501, 501)
+    expected = np.broadcast_to(bias[:, None, None], y.shape).copy()
+    expected[:, :, ::500, ::500] += 3
+    np.testing.assert_array_equal(y, expected)
 
 
 X, W = np.zeros((2, 8, 9, 9), np.float32), np.zeros((6, 8, 3, 3), np.float32)
@@ -426,6 +470,20 @@ BIG = 2**62
         (lambda: F.conv2d(X, W, stride=(1, 2, 3)), fc.ShapeError, "got 3 values"),
         (lambda: F.conv2d(X, W, stride=BIG), fc.ShapeError, "stride"),
         (lambda: F.conv2d(X, W, stride=2**70), fc.ShapeError, "out of range"),
+        (lambda: F.conv2d(X, W, stride=10**5000), fc.ShapeError, "stride is out of range"),
+        (lambda: F.conv2d(X, W, padding="\ud800"), fc.ShapeError, "padding is not valid text"),
+        (
+            lambda: F.conv2d(X, W, padding="same", dilation=BIG),
+            fc.ShapeError,
+            "dilation .*at most",
+        ),
+        (lambda: _core.conv2d_bias(X[:, :0], "NCHW"), fc.ShapeError, "at least one channel"),
+        (lambda: _core.conv2d_bias(X[..., :0], "NHWC"), fc.ShapeError, "at least one channel"),
+        (
+            lambda: F.conv_transpose2d(np.zeros((0, 6, 2**33 + 1, 1), "f4"), W, stride=(2**31, 1)),
+            fc.ShapeError,
+            "too large",
+        ),
         (lambda: F.conv2d(X, W, padding=-1), fc.ShapeError, "padding .*at least 0.*got -1"),
         (lambda: F.conv2d(X, W, padding=BIG), fc.ShapeError, "padding"),
         (lambda: F.conv2d(X, W, padding="full"), fc.ShapeError, "'same' or 'valid'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,15 @@ def adam(p: Any, g: Any, m: Any, v: Any, beta1: Any = 0.9, step: Any = 1, eps: A
 
 def rmsprop(p: Any, g: Any, v: Any, b: Any = None, a: Any = None, momentum: Any = 0.0) -> None:
     _core.rmsprop_step(p, g, v, b, a, 0.1, 0.9, 1e-8, 0.0, momentum)
+
+
+def test_an_order_asked_for_by_name_is_still_native() -> None:
+    """NumPy keeps '<' apart from '=' where it comes from newbyteorder()."""
+    named = np.dtype("f4").newbyteorder("L" if sys.byteorder == "little" else "B")
+    p = np.ones(5, np.float32).view(named)
+    assert p.dtype.byteorder != "="
+    _core.sgd_step(p, np.full(5, 2, np.float32), None, 0.25, 0.0, 0.0, 0.0, False, True)
+    np.testing.assert_array_equal(p, np.full(5, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -331,6 +331,11 @@ def test_bad_arguments_are_refused(
         getattr(F, function)(*args, **options)
 
 
+def test_an_output_beyond_any_memory_is_a_memory_error() -> None:
+    with pytest.raises(MemoryError, match="out of memory"):
+        F.adaptive_avg_pool2d(np.ones((1, 1, 2, 2), np.float32), (2**59 - 1, 1))
+
+
 @pytest.mark.parametrize("case", [c for c in CASES if c.function not in ("sum_pool2d",)], **by_name)
 def test_agrees_with_pytorch(case: Pool2dCase) -> None:
     torch = pytest.importorskip("torch")

@@ -234,6 +234,11 @@ X = np.zeros((4, 6), np.float32)
         ),
         (lambda: F.concat([X, X.astype(float)]), fc.DTypeError, r"tensors\[1\] must be float32"),
         (lambda: F.concat([X], 2), fc.ShapeError, "concat: dim must be in"),
+        (
+            lambda: F.concat([np.zeros((0, 2**58), "f4")] * 64, 1),
+            fc.ShapeError,
+            "concat: the joined size of dimension 1 is too large",
+        ),
         (lambda: F.concat([np.zeros((), "f4")]), fc.ShapeError, "concat: dim 0 does not exist"),
         (lambda: F.concat([X], None), fc.DTypeError, "concat: dim must be an integer"),
         (lambda: F.pad(X, (1,)), fc.ShapeError, "pad: needs a pair"),

@@ -34,6 +34,8 @@ inline constexpr int kPointerTableBytes = 32 << 10;
 // wgrad: reduction length (pixels) between two visits to the accumulator block in memory: 128 pixels of one
 // block of columns are 32 KB and stay in L1, and loading and storing the block costs 3 % of the arithmetic.
 inline constexpr int kReductionBlock = 128;
+// A row of up to this many pixels is one block; a longer one is cut, or its panels would outgrow the arrays.
+inline constexpr int kReductionRow = 512;
 // wgrad: rows of the weight gradient (output channels) of a work item.
 inline constexpr int kWgradRows = 96;
 

@@ -1,3 +1,4 @@
+#include <limits>
 #include <vector>
 
 #include "bindings/bindings.h"
@@ -40,6 +41,9 @@ py::array join(py::sequence tensors, py::object dimension) {
             throw ShapeError(message(kOp, ": ", what, " has shape ", to_string(arrays[i].shape()),
                                      ", which differs from ", to_string(arrays[0].shape()),
                                      " in more than dimension ", dim));
+        // Empty arrays may claim any size: the sum must still be one.
+        if (size > std::numeric_limits<int64_t>::max() - shape[static_cast<int>(dim)])
+            throw ShapeError(message(kOp, ": the joined size of dimension ", dim, " is too large"));
         shape[static_cast<int>(dim)] += size;
         const Shape& s = arrays[i].shape();
         pieces.push_back({const_cast<void*>(arrays[i].data()),

@@ -104,9 +104,9 @@ py::array bias_gradient(py::object grad_output, py::object layout) {
     problem.k = dy.shape()[nchw ? 1 : 3];
     problem.p = dy.shape()[nchw ? 2 : 1];
     problem.q = dy.shape()[nchw ? 3 : 2];
-    if (problem.p < 1 || problem.q < 1)
-        throw ShapeError(
-            message(op, ": grad_output must have at least one pixel, got shape ", to_string(dy.shape())));
+    if (problem.k < 1 || problem.p < 1 || problem.q < 1)
+        throw ShapeError(message(op, ": grad_output must have at least one channel and one pixel, got shape ",
+                                 to_string(dy.shape()), " (", name(problem.layout), ")"));
     ArrayOut db(op, dy.dtype(), {problem.k});
     {
         py::gil_scoped_release nogil;

@@ -1,9 +1,11 @@
 #include "ops/conv2d/conv2d.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/checks.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/taps.h"
 
 namespace fastconv {
 namespace {
@@ -27,11 +29,9 @@ void fill_axes(const char* op, Conv2dProblem& problem, const Conv2dParams& param
             if (a.stride != 1)
                 throw ShapeError(message(op, ": padding='same' needs stride 1, got ", params.stride[0], ", ",
                                          params.stride[1]));
-            if (a.kernel >= 1 && a.dilation >= 1) {
-                const int64_t total = same_padding_total(a.kernel, a.dilation);
-                a.pad_begin = total / 2;
-                a.pad_end = total - a.pad_begin;
-            }
+            const int64_t total = same_padding_total(a.kernel, a.dilation);
+            a.pad_begin = total / 2;
+            a.pad_end = total - a.pad_begin;
         } else if (params.padding_mode == Conv2dParams::Padding::explicit_) {
             a.pad_begin = a.pad_end = params.padding[i];
         }
@@ -118,7 +118,13 @@ const char* few_channels_nchw(const Conv2dProblem& p, int64_t width, int64_t col
     if (cols < 10) return "rows of fewer than 10 pixels";
     const bool framed = 2 * p.vertical.extent() <= p.h + 16 && 2 * p.horizontal.extent() <= p.w + 16 &&
                         2 * p.vertical.pad_end <= p.h + 16 && 2 * p.horizontal.pad_end <= p.w + 16;
-    return framed ? nullptr : "padding or extent is large against the image";
+    const auto size = [](const WindowAxis& a) {
+        return a.input + std::max(a.pad_begin + a.pad_end, a.extent() - 1);
+    };
+    const int64_t planes = std::max<int64_t>(1, p.n * std::max(p.c, p.k));
+    if (!framed || !frame_fits(planes, p.pixels_in(), size(p.vertical) * size(p.horizontal)))
+        return "padding or extent is large against the image";
+    return nullptr;
 }
 
 const char* shift_fprop_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_k(), p.q); }

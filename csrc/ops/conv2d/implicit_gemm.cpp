@@ -64,8 +64,9 @@ class Input {
   public:
     // Whether a frame of this size is worth its memory: a large padding or dilation could need far more than
     // the arrays themselves.
-    static bool worth_padding(int64_t h, int64_t w, int64_t padded_h, int64_t padded_w) {
-        return padded_h <= 2 * h + 16 && padded_w <= 2 * w + 16;
+    static bool worth_padding(int64_t planes, int64_t h, int64_t w, int64_t padded_h, int64_t padded_w) {
+        return padded_h <= 2 * h + 16 && padded_w <= 2 * w + 16 &&
+               frame_fits(planes, h * w, padded_h * padded_w);
     }
     Input(const void* data, bool nchw, int64_t n, int64_t c, int64_t h, int64_t w)
         : data_(static_cast<const float*>(data)), nchw_(nchw), n_(n), c_(c), h_(h), w_(w) {}
@@ -125,13 +126,49 @@ void run(const GatherConv& g) {
     FC_ISA_PICK(gather_run)(g, packed.as<float>(), scratch.as<char>(), zeros.as<float>(), team);
 }
 
-// Fills dx with bias where no tap reaches a residue class of pixels.
-void fill_class(const GatherConv& g) {
-    for (int64_t n = 0; n < g.n; ++n)
-        for (int64_t i = 0; i < g.rows; ++i)
-            for (int64_t j = 0; j < g.cols; ++j)
-                for (int64_t c = 0; c < g.groups * g.width; ++c)
-                    g.out[n * g.out_n + i * g.out_h + j * g.out_w + c * g.out_c] = g.bias ? g.bias[c] : 0.0f;
+// One residue class of an axis that some tap reaches. A stride beyond the kernel leaves most classes without
+// one, and there may be as many as pixels, so only these are kept.
+struct AxisClass {
+    int64_t residue;
+    std::vector<AxisTap> taps;
+};
+
+std::vector<AxisClass> reached_classes(const WindowAxis& a) {
+    std::vector<int64_t> residues;
+    for (int64_t r = 0; r < a.kernel; ++r) {
+        const int64_t place = (r * a.dilation - a.pad_begin) % a.stride;
+        residues.push_back(place < 0 ? place + a.stride : place);
+    }
+    std::sort(residues.begin(), residues.end());
+    residues.erase(std::unique(residues.begin(), residues.end()), residues.end());
+    std::vector<AxisClass> classes;
+    for (int64_t residue : residues)
+        if (residue < a.input) classes.push_back({residue, backward_taps(a, residue)});
+    return classes;
+}
+
+// dx = bias everywhere, for the pixels that no tap reaches.
+void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
+    struct Fill {
+        const float* bias;
+        float* dx;
+        int64_t c, pixels;
+        bool planar;
+    } fill{bias, dx, p.c, p.pixels_in(), p.layout == Layout::nchw};
+    parallel_run(
+        p.n * (fill.planar ? p.c : fill.pixels), 32768 / (fill.planar ? fill.pixels : p.c) + 1,
+        [](void* context, int64_t begin, int64_t end, int) {
+            const Fill& f = *static_cast<Fill*>(context);
+            if (f.planar)
+                for (int64_t plane = begin; plane < end; ++plane)
+                    std::fill_n(f.dx + plane * f.pixels, f.pixels, f.bias ? f.bias[plane % f.c] : 0.0f);
+            else if (f.bias)
+                for (int64_t pixel = begin; pixel < end; ++pixel)
+                    std::copy_n(f.bias, f.c, f.dx + pixel * f.c);
+            else
+                std::fill(f.dx + begin * f.c, f.dx + end * f.c, 0.0f);
+        },
+        &fill, num_threads());
 }
 
 }  // namespace
@@ -144,8 +181,8 @@ void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, c
     cols.add(horizontal);
     const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
     const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
-    const bool offsets =
-        p.group_c() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.h, p.w, padded_h, padded_w);
+    const bool offsets = p.group_c() < kFewChannels && p.taps() > 1 &&
+                         Input::worth_padding(p.n * p.c, p.h, p.w, padded_h, padded_w);
     Input input(x, nchw, p.n, p.c, p.h, p.w);
     if (offsets)
         input.pad(rows.before(), cols.before(), padded_h, padded_w);
@@ -174,16 +211,20 @@ void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, c
 void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
     const bool nchw = p.layout == Layout::nchw;
     // One dense convolution for each residue class (a, b) of input pixels.
-    const int64_t classes_h = std::min(p.vertical.stride, p.h),
-                  classes_w = std::min(p.horizontal.stride, p.w);
+    const std::vector<AxisClass> classes_h = reached_classes(p.vertical),
+                                 classes_w = reached_classes(p.horizontal);
+    const int64_t classes = std::min(p.vertical.stride, p.h) * std::min(p.horizontal.stride, p.w);
+    if (static_cast<int64_t>(classes_h.size() * classes_w.size()) < classes)
+        fill_with_bias(p, static_cast<const float*>(bias), static_cast<float*>(dx));
+    if (classes_h.empty() || classes_w.empty()) return;
     const auto rows_of = [&](int64_t a) { return (p.h - a + p.vertical.stride - 1) / p.vertical.stride; };
     const auto cols_of = [&](int64_t b) { return (p.w - b + p.horizontal.stride - 1) / p.horizontal.stride; };
     Reach rows, cols;
-    for (int64_t a = 0; a < classes_h; ++a) rows.add(backward_taps(p.vertical, a));
-    for (int64_t b = 0; b < classes_w; ++b) cols.add(backward_taps(p.horizontal, b));
+    for (const AxisClass& a : classes_h) rows.add(a.taps);
+    for (const AxisClass& b : classes_w) cols.add(b.taps);
     const int64_t padded_h = rows.padded(p.p, rows_of(0), 1), padded_w = cols.padded(p.q, cols_of(0), 1);
-    const bool offsets =
-        p.group_k() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.p, p.q, padded_h, padded_w);
+    const bool offsets = p.group_k() < kFewChannels && p.taps() > 1 &&
+                         Input::worth_padding(p.n * p.k, p.p, p.q, padded_h, padded_w);
     Input input(dy, nchw, p.n, p.k, p.p, p.q);
     if (offsets)
         input.pad(rows.before(), cols.before(), padded_h, padded_w);
@@ -198,25 +239,21 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, 
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = g.weight_taps = p.taps();
     g.weight_c = p.group_c() * p.taps();
-    for (int64_t a = 0; a < classes_h; ++a)
-        for (int64_t b = 0; b < classes_w; ++b) {
+    for (const AxisClass& a : classes_h)
+        for (const AxisClass& b : classes_w) {
             const std::vector<Tap> taps =
-                tap_list(backward_taps(p.vertical, a), backward_taps(p.horizontal, b), p.s,
-                         offsets ? rows.before() : 0, offsets ? cols.before() : 0);
+                tap_list(a.taps, b.taps, p.s, offsets ? rows.before() : 0, offsets ? cols.before() : 0);
             g.taps = taps.data();
             g.tap_count = static_cast<int64_t>(taps.size());
-            g.rows = rows_of(a);
-            g.cols = cols_of(b);
+            g.rows = rows_of(a.residue);
+            g.cols = cols_of(b.residue);
             set_output(g, nchw, p.c, p.h, p.w, static_cast<float*>(dx));
-            g.out += a * g.out_h + b * g.out_w;
+            g.out += a.residue * g.out_h + b.residue * g.out_w;
             g.out_h *= p.vertical.stride;
             g.out_w *= p.horizontal.stride;
             const std::vector<int64_t> list = offsets ? offset_list(g) : std::vector<int64_t>();
             g.offsets = offsets ? list.data() : nullptr;
-            if (g.tap_count == 0)
-                fill_class(g);
-            else
-                run(g);
+            run(g);
         }
 }
 
@@ -228,8 +265,8 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
     cols.add(horizontal);
     const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
     const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
-    const bool padded =
-        p.group_c() < kFewChannels && p.taps() > 1 && Input::worth_padding(p.h, p.w, padded_h, padded_w);
+    const bool padded = p.group_c() < kFewChannels && p.taps() > 1 &&
+                        Input::worth_padding(p.n * p.c, p.h, p.w, padded_h, padded_w);
     Input input(x, nchw, p.n, p.c, p.h, p.w);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;

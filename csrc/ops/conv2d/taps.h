@@ -47,4 +47,11 @@ struct Reach {
     }
 };
 
+// Whether a copy of `planes` images in frames of zeros stays within four times their memory and a little
+// more: frames around many tiny pictures could need hundreds of times as much.
+inline bool frame_fits(int64_t planes, int64_t pixels, int64_t framed_pixels) {
+    constexpr int64_t kLittle = 1 << 22;
+    return framed_pixels <= 4 * pixels + kLittle / planes;
+}
+
 }  // namespace fastconv

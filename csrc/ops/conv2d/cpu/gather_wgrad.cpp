@@ -13,16 +13,18 @@ namespace {
 struct Cut {
     int64_t run_columns;  // of one run of taps
     int64_t slices;
-    int64_t taps;         // of the group's filter
-    int64_t parts;        // of the output channels
-    int64_t most_pixels;  // of a reduction block
-    int64_t block;        // size of one (split, group) partial
+    int64_t panel_columns;  // of x's panel
+    int64_t taps;           // of the group's filter
+    int64_t parts;          // of the output channels
+    int64_t most_pixels;    // of a reduction block
+    int64_t block;          // size of one (split, group) partial
 
     explicit Cut(const GatherWgrad& g) {
         run_columns = g.runs[0].count * g.depth;
         slices = ceil_div(g.run_count, g.slice_runs);
         parts = ceil_div(g.width, kWgradRows);
-        most_pixels = g.planar ? kReductionBlock : most(kReductionBlock, g.cols);
+        panel_columns = g.slice_runs == 1 ? kMaxNR : most(kMaxNR, g.slice_runs * run_columns);
+        most_pixels = g.planar ? kReductionBlock : most(kReductionBlock, least(g.cols, kReductionRow));
         block = g.width * g.run_count * run_columns;
     }
     int64_t slice_columns(const GatherWgrad& g, int64_t slice) const {
@@ -62,13 +64,13 @@ void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t
     }
 }
 
-// The runs of pixels of output rows [row0, row1) that `tap` finds inside the input.
-int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1,
-                      Segment* segments) {
+// The runs of pixels of output rows [row0, row1), columns [col0, col1), that `tap` finds inside the input.
+int64_t find_segments(const GatherWgrad& g, const TapRun& tap, int64_t row0, int64_t row1, int64_t col0,
+                      int64_t col1, Segment* segments) {
     // First and last column whose input pixel j * step + dw lies in [0, w).
-    const int64_t j0 = tap.dw < 0 ? ceil_div(-tap.dw, g.step_w) : 0;
+    const int64_t j0 = most(col0, tap.dw < 0 ? ceil_div(-tap.dw, g.step_w) : 0);
     const int64_t room = g.w - 1 - tap.dw;
-    const int64_t j1 = room < 0 ? 0 : least(g.cols, room / g.step_w + 1);
+    const int64_t j1 = room < 0 ? 0 : least(col1, room / g.step_w + 1);
     if (j0 >= j1) return 0;
     const int64_t channels = g.groups * g.width;
     int64_t count = 0;
@@ -114,14 +116,17 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
     const int64_t step = least(kMostRows, most(1, kReductionBlock / g.cols));
     const int64_t channels = g.groups * g.width, ldb = g.step_w * g.in_w;
     const float *x = g.x + group * g.depth, *dy = g.dy + group * g.width + o0;
-    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * most(s.columns, kMaxNR);
-    for (int64_t row = row0; row < row1; row += step) {
+    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * cut.panel_columns;
+    // Blocks of whole rows, or pieces of one row that is too long.
+    const int64_t pieces = ceil_div(g.cols, kReductionRow);
+    for (int64_t at = 0; at < ceil_div(row1 - row0, step) * pieces; ++at) {
         // A slice of several runs is in a padded input, where all of them find the same pixels.
         const TapRun* run = g.runs + slice * g.slice_runs;
-        const int64_t end = least(row1, row + step);
-        int64_t count = find_segments(g, *run, row, end, segments);
-        if (count == 0 && row != row0) continue;
-        s.first = row == row0;
+        const int64_t row = row0 + at / pieces * step, piece = at % pieces;
+        const int64_t col0 = piece * g.cols / pieces, col1 = (piece + 1) * g.cols / pieces;
+        int64_t count = find_segments(g, *run, row, least(row1, row + step), col0, col1, segments);
+        if (count == 0 && at != 0) continue;
+        s.first = at == 0;
         if (!g.packed) {
             accumulate(s, o0, o1, dy, channels, segments, count, [&](int64_t c0, int64_t, int64_t& ld) {
                 ld = ldb;
@@ -162,7 +167,7 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
 void run_planar(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t o0, int64_t o1, int64_t m0,
                 int64_t m1, float* scratch, Slice s) {
     const int64_t plane = g.rows * g.cols;
-    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * kMaxNR;
+    float *x_panel = scratch, *dy_panel = scratch + cut.most_pixels * cut.panel_columns;
     for (int64_t m = m0; m < m1; m += kReductionBlock) {
         const int64_t end = least(m1, m + kReductionBlock);
         rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end,
@@ -207,8 +212,7 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
 
 WgradSizes wgrad_sizes(const GatherWgrad& g) {
     const Cut cut(g);
-    const int64_t panel = most(kMaxNR, g.slice_runs * cut.run_columns);
-    const int64_t floats = g.packed || g.planar ? cut.most_pixels * (panel + kWgradRows) : 0;
+    const int64_t floats = g.packed || g.planar ? cut.most_pixels * (cut.panel_columns + kWgradRows) : 0;
     return {static_cast<size_t>(g.splits * g.groups * cut.block) * sizeof(float),
             (static_cast<size_t>(floats) * sizeof(float) + 63) / 64 * 64};
 }
