@@ -36,8 +36,6 @@ inline constexpr int kPointerTableBytes = 32 << 10;
 inline constexpr int kReductionBlock = 128;
 // A row of up to this many pixels is one block; a longer one is cut, or its panels would outgrow the arrays.
 inline constexpr int kReductionRow = 512;
-// wgrad: rows of the weight gradient (output channels) of a work item.
-inline constexpr int kWgradRows = 96;
 
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

@@ -54,6 +54,10 @@ struct GatherConv {
     const int64_t* offsets;
 };
 
+// wgrad: rows of the weight gradient (output channels) of a work item. Where pieces of x are transposed on
+// the way (`planar`) and the panels still fit L2, fewer and larger parts read and transpose x less often.
+inline constexpr int64_t kWgradRows = 96, kWgradPlanarRows = 256;
+
 struct GatherWgrad {
     const float* x;
     int64_t n, h, w;
@@ -78,6 +82,11 @@ struct GatherWgrad {
     // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
     // wholes.
     bool planar;
+
+    int64_t parts() const {
+        const int64_t rows = planar && depth <= kWgradPlanarRows ? kWgradPlanarRows : kWgradRows;
+        return (width + rows - 1) / rows;
+    }
 };
 
 // Sizes in bytes of what the caller allocates: packed weights (shared), scratch of one worker, a row of

@@ -297,7 +297,7 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
     Workspace reordered;
     g.dy = static_cast<const float*>(dy);
     if (!g.planar && !g.dy_planar) g.dy = channels_last(g.dy, nchw, p.n, p.k, p.pixels_out(), reordered);
-    const int64_t units = p.groups * slices * ((g.width + 95) / 96);
+    const int64_t units = p.groups * slices * g.parts();
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
     const int team = num_threads();
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);

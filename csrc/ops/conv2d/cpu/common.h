@@ -44,5 +44,26 @@ struct PixelWalk {
     }
 };
 
+// Brings rows of an array into L2 a few lines at a time, while something else is computed: rows that lie
+// pages apart are no stream that the processor would follow.
+struct RowPrefetch {
+    const float* base;
+    int64_t stride;  // elements between rows
+    int64_t rows;
+    int64_t floats;  // of each row
+    int64_t row = 0, at = 0;
+
+    int64_t lines() const { return rows * ceil_div(floats, 16); }
+    void advance(int64_t count) {
+        for (; count > 0 && row < rows; --count) {
+            __builtin_prefetch(base + row * stride + at, 0, 2);
+            if ((at += 16) >= floats) {
+                at = 0;
+                ++row;
+            }
+        }
+    }
+};
+
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

@@ -16,13 +16,16 @@ struct Cut {
     int64_t panel_columns;  // of x's panel
     int64_t taps;           // of the group's filter
     int64_t parts;          // of the output channels
+    int64_t dy_stride;      // between pixels of the panel of dy
     int64_t most_pixels;    // of a reduction block
     int64_t block;          // size of one (split, group) partial
 
     explicit Cut(const GatherWgrad& g) {
         run_columns = g.runs[0].count * g.depth;
         slices = ceil_div(g.run_count, g.slice_runs);
-        parts = ceil_div(g.width, kWgradRows);
+        parts = g.parts();
+        // A cache line more than the widest part: no power of two, whose lines would share one set of L1.
+        dy_stride = ceil_div(g.width, parts) / 16 * 16 + 32;
         panel_columns = g.slice_runs == 1 ? kMaxNR : most(kMaxNR, g.slice_runs * run_columns);
         most_pixels = g.planar ? kReductionBlock : most(kReductionBlock, least(g.cols, kReductionRow));
         block = g.width * g.run_count * run_columns;
@@ -45,9 +48,9 @@ struct Slice {
 
 // Adds one reduction block to the tiles of output channels [o0, o1): dy's column 0 is channel o0. `x_of(b)`
 // gives the base and row stride of the block's columns.
-template <class XOf>
+template <class XOf, class Meanwhile>
 void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t lda, const Segment* segments,
-                int64_t count, const XOf& x_of) {
+                int64_t count, const XOf& x_of, const Meanwhile& meanwhile) {
     for (int64_t b = 0; b < s.blocks; ++b) {
         const int64_t c0 = s.first_column(b), c1 = least(s.columns, s.first_column(b + 1));
         const int nv = static_cast<int>(ceil_div(c1 - c0, VL));
@@ -58,10 +61,17 @@ void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t
             const int64_t rows = least(mr, o1 - o);
             float* to[kMaxMR];
             for (int64_t i = 0; i < rows; ++i) to[i] = s.partial + (o + i) * s.columns + c0;
+            meanwhile(s.blocks * ceil_div(o1 - o0, mr));
             column_kernel(static_cast<int>(rows), nv)({dy + (o - o0), lda, x, ldb, segments, count},
                                                       {to, c1 - c0, nullptr, nullptr, !s.first});
         }
     }
+}
+
+template <class XOf>
+void accumulate(const Slice& s, int64_t o0, int64_t o1, const float* dy, int64_t lda, const Segment* segments,
+                int64_t count, const XOf& x_of) {
+    accumulate(s, o0, o1, dy, lda, segments, count, x_of, [](int64_t) {});
 }
 
 // The runs of pixels of output rows [row0, row1), columns [col0, col1), that `tap` finds inside the input.
@@ -139,13 +149,13 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
             if (g.dy_planar)
                 rows_of_pixels(g.dy, channels, g.rows * g.cols, group * g.width + o0, group * g.width + o1,
                                segments[i].a / channels, segments[i].a / channels + segments[i].depth,
-                               dy_panel + pixels * (o1 - o0), o1 - o0);
+                               dy_panel + pixels * cut.dy_stride, cut.dy_stride);
             pixels += segments[i].depth;
         }
-        if (!g.dy_planar) pack_rows(dy, channels, segments, count, true, o1 - o0, dy_panel, o1 - o0);
+        if (!g.dy_planar) pack_rows(dy, channels, segments, count, true, o1 - o0, dy_panel, cut.dy_stride);
         const Segment all{0, 0, pixels};
         if (g.slice_runs == 1) {
-            accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
+            accumulate(s, o0, o1, dy_panel, cut.dy_stride, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
                 ld = kMaxNR;
                 pack_rows(x + c0, ldb, segments, count, false, c1 - c0, x_panel, ld);
                 return x_panel;
@@ -157,7 +167,7 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
             pack_rows(x + shift, ldb, segments, count, false, cut.run_columns, x_panel + r * cut.run_columns,
                       s.columns);
         }
-        accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t, int64_t& ld) {
+        accumulate(s, o0, o1, dy_panel, cut.dy_stride, &all, 1, [&](int64_t c0, int64_t, int64_t& ld) {
             ld = s.columns;
             return x_panel + c0;
         });
@@ -171,15 +181,29 @@ void run_planar(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t o0,
     for (int64_t m = m0; m < m1; m += kReductionBlock) {
         const int64_t end = least(m1, m + kReductionBlock);
         rows_of_pixels(g.dy, g.groups * g.width, plane, group * g.width + o0, group * g.width + o1, m, end,
-                       dy_panel, o1 - o0);
+                       dy_panel, cut.dy_stride);
         const Segment all{0, 0, end - m};
         s.first = m == m0;
-        accumulate(s, o0, o1, dy_panel, o1 - o0, &all, 1, [&](int64_t c0, int64_t c1, int64_t& ld) {
-            ld = kMaxNR;
-            rows_of_pixels(g.x, g.groups * g.depth, plane, group * g.depth + c0, group * g.depth + c1, m, end,
-                           x_panel, ld);
-            return x_panel;
-        });
+        // The next block's pixels, as far as they lie in one image.
+        const int64_t next = least(end, m1 - 1), at = next % plane,
+                      ahead = least(kReductionBlock, plane - at);
+        const int64_t dy_channels = g.groups * g.width, x_channels = g.groups * g.depth;
+        RowPrefetch next_dy{g.dy + (next / plane * dy_channels + group * g.width + o0) * plane + at, plane,
+                            o1 - o0, ahead};
+        RowPrefetch next_x{g.x + (next / plane * x_channels + group * g.depth) * plane + at, plane, g.depth,
+                           ahead};
+        accumulate(
+            s, o0, o1, dy_panel, cut.dy_stride, &all, 1,
+            [&](int64_t c0, int64_t c1, int64_t& ld) {
+                ld = kMaxNR;
+                rows_of_pixels(g.x, x_channels, plane, group * g.depth + c0, group * g.depth + c1, m, end,
+                               x_panel, ld);
+                return x_panel;
+            },
+            [&](int64_t tiles) {
+                next_dy.advance(ceil_div(next_dy.lines(), tiles));
+                next_x.advance(ceil_div(next_x.lines(), tiles));
+            });
     }
 }
 
@@ -212,7 +236,7 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
 
 WgradSizes wgrad_sizes(const GatherWgrad& g) {
     const Cut cut(g);
-    const int64_t floats = g.packed || g.planar ? cut.most_pixels * (cut.panel_columns + kWgradRows) : 0;
+    const int64_t floats = g.packed || g.planar ? cut.most_pixels * (cut.panel_columns + cut.dy_stride) : 0;
     return {static_cast<size_t>(g.splits * g.groups * cut.block) * sizeof(float),
             (static_cast<size_t>(floats) * sizeof(float) + 63) / 64 * 64};
 }

@@ -68,10 +68,17 @@ void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
                     panel);
                 const float* weight = g.weight + group * g.width * g.depth;
                 const int64_t o1 = (part + 1) * g.width / parts;
+                // The next item's pixels, where they follow in the same image.
+                const int64_t ahead = parts == 1 && g.step_w == 1 && g.step_h == 1 && item + 1 < end
+                                          ? pixel(least(blocks, b1 + step)) - pixel(b1)
+                                          : 0;
+                RowPrefetch next{g.x + image * g.depth * pixels + pixel(b1), pixels, ahead ? g.depth : 0,
+                                 ahead};
                 for (int64_t b = b0; b < b1; ++b) {
                     const int64_t count = pixel(b + 1) - pixel(b);
                     const int nv = static_cast<int>(ceil_div(count, VL));
                     const int64_t mr = rows_for(nv);
+                    const int64_t share = ceil_div(next.lines(), (b1 - b0) * ceil_div(g.width, mr));
                     for (int64_t o = part * g.width / parts; o < o1; o += mr) {
                         const int64_t rows = least(mr, o1 - o);
                         const float* from[kMaxMR];
@@ -80,6 +87,7 @@ void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
                             from[i] = weight + (o + i) * g.depth;
                             to[i] = g.y + (image * g.width + o + i) * pixels + pixel(b);
                         }
+                        next.advance(share);
                         row_kernel(static_cast<int>(rows), nv)(
                             {from, mr, 1, g.depth,
                              panel + static_cast<size_t>(b - b0) * panel_floats(g.depth), kMaxNR},
