@@ -142,17 +142,42 @@ def markdown(result: dict[str, Any], only_summary: bool = False) -> str:
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
+# Where a document's generated tables stand.
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+
+
+def insert(document: str, tables: str) -> str:
+    """`document` with what stands between its markers replaced by `tables`."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN} ... {END}")
+    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.table", description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, metavar="JSON")
     parser.add_argument("--summary", action="store_true", help="leave out the row for each case")
+    parser.add_argument(
+        "--into", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END}"
+    )
     arguments = parser.parse_args(argv)
+    tables = []
     for path in arguments.results:
         try:
-            print(markdown(json.loads(path.read_text()), arguments.summary))
+            tables.append(markdown(json.loads(path.read_text()), arguments.summary))
         except (OSError, ValueError, KeyError, TypeError) as error:
             print(f"{path}: not a result file: {error!r}", file=sys.stderr)
             return 2
+    if arguments.into is None:
+        print("\n".join(tables))
+        return 0
+    try:
+        arguments.into.write_text(insert(arguments.into.read_text(), "\n".join(tables)))
+    except (OSError, ValueError) as error:
+        print(f"{arguments.into}: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

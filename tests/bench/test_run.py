@@ -186,6 +186,21 @@ def test_tables_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "net.b.fprop" not in capsys.readouterr().out
 
 
+def test_tables_into_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result, document = tmp_path / "r.json", tmp_path / "README.md"
+    result.write_text(json.dumps(_result()))
+    document.write_text(f"above\n{table.BEGIN}\nold\n{table.END}\nbelow\n")
+    for _ in range(2):  # a second time changes nothing more
+        assert table.main(["--summary", "--into", str(document), str(result)]) == 0
+        text = document.read_text()
+        assert text.startswith("above\n") and text.endswith("\nbelow\n") and "old" not in text
+        assert text.count("| net | conv2d fprop | NCHW | 2 |") == 1
+    document.write_text("no markers")
+    assert table.main(["--into", str(document), str(result)]) == 2
+    assert "no <!-- benchmarks" in capsys.readouterr().err
+    assert document.read_text() == "no markers"
+
+
 def test_table_marks_what_is_wrong() -> None:
     result = _result()
     result["cases"][0]["noisy"] = True

@@ -16,6 +16,7 @@ struct Cut {
     int64_t panel_columns;  // of x's panel
     int64_t taps;           // of the group's filter
     int64_t parts;          // of the output channels
+    bool swapped;           // lanes along the output channels: slices are [columns][width]
     int64_t dy_stride;      // between pixels of the panel of dy
     int64_t most_pixels;    // of a reduction block
     int64_t block;          // size of one (split, group) partial
@@ -24,6 +25,8 @@ struct Cut {
         run_columns = g.runs[0].count * g.depth;
         slices = ceil_div(g.run_count, g.slice_runs);
         parts = g.parts();
+        const auto waste = [](int64_t width) { return ceil_div(width, VL) * VL * 100 / width; };
+        swapped = !g.packed && !g.planar && waste(g.slice_runs * run_columns) > waste(g.width) * 6 / 5;
         // A cache line more than the widest part: no power of two, whose lines would share one set of L1.
         dy_stride = ceil_div(g.width, parts) / 16 * 16 + 32;
         panel_columns = g.slice_runs == 1 ? kMaxNR : most(kMaxNR, g.slice_runs * run_columns);
@@ -137,6 +140,21 @@ void run_rows(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t slice
         int64_t count = find_segments(g, *run, row, least(row1, row + step), col0, col1, segments);
         if (count == 0 && at != 0) continue;
         s.first = at == 0;
+        if (cut.swapped) {
+            // The same product with the operands' roles exchanged: rows of the tile are the run's columns.
+            for (int64_t i = 0; i < count; ++i) {
+                const int64_t a = segments[i].a;
+                segments[i].a = segments[i].b;
+                segments[i].b = a;
+            }
+            const int64_t vectors = ceil_div(g.width, VL);
+            accumulate(Slice{g.width, vectors, ceil_div(vectors, kMaxNV), s.partial, s.first}, 0, s.columns,
+                       x, ldb, segments, count, [&](int64_t c0, int64_t, int64_t& ld) {
+                           ld = channels;
+                           return dy + c0;
+                       });
+            continue;
+        }
         if (!g.packed) {
             accumulate(s, o0, o1, dy, channels, segments, count, [&](int64_t c0, int64_t, int64_t& ld) {
                 ld = ldb;
@@ -219,11 +237,15 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
                 float* to = dweight + item * g.depth * g.weight_taps;
                 for (int64_t t = 0; t < g.tap_count; ++t) {
                     const int64_t slice = t / slice_taps;
-                    const float* from = partial + group * cut.block + cut.slice_start(g, slice) +
-                                        o * cut.slice_columns(g, slice) + t % slice_taps * g.depth;
+                    const float* base = partial + group * cut.block + cut.slice_start(g, slice);
+                    const int64_t column = t % slice_taps * g.depth;
+                    const float* from = cut.swapped ? base + column * g.width + o
+                                                    : base + o * cut.slice_columns(g, slice) + column;
+                    const int64_t next = cut.swapped ? g.width : 1;
                     for (int64_t c = 0; c < g.depth; ++c) {
-                        float sum = from[c];
-                        for (int64_t split = 1; split < g.splits; ++split) sum += from[c + split * stride];
+                        float sum = from[c * next];
+                        for (int64_t split = 1; split < g.splits; ++split)
+                            sum += from[c * next + split * stride];
                         to[c * g.weight_taps + g.taps[t].index] = sum;
                     }
                 }
