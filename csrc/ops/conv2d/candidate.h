@@ -9,22 +9,24 @@
 
 namespace fastconv {
 
-// Hands out parts of one block of memory, line by line. Without a block it only counts, so that the same code
-// answers how much it wants.
+// Hands out parts of one block of memory, line by line. Made without a block it only counts, so that the same
+// code answers how much it wants.
 class Arena {
   public:
-    explicit Arena(void* base = nullptr) : base_(static_cast<char*>(base)) {}
+    Arena() = default;
+    explicit Arena(void* base) : base_(static_cast<char*>(base)), counting_(false) {}
     template <class T>
     T* take(size_t count) {
-        char* part = base_ ? base_ + used_ : nullptr;
+        char* part = counting_ ? nullptr : base_ + used_;
         used_ += round_to_line(count * sizeof(T));
         return reinterpret_cast<T*>(part);
     }
-    bool counting() const { return !base_; }
+    bool counting() const { return counting_; }
     size_t used() const { return used_; }
 
   private:
-    char* base_;
+    char* base_ = nullptr;
+    bool counting_ = true;
     size_t used_ = 0;
 };
 
