@@ -37,5 +37,14 @@ inline constexpr int kReductionBlock = 128;
 // A row of up to this many pixels is one block; a longer one is cut, or its panels would outgrow the arrays.
 inline constexpr int kReductionRow = 512;
 
+// Direct wgrad: output pixels of a band. The tap's window of 128 pixels of 64 channels is 32 KB and stays in
+// L1 while the output channels pass over it; loading and storing a tile of the result once a band costs 3 %
+// of the arithmetic.
+inline constexpr int kWgradBand = 128;
+// Output channels that pass over one panel of x, and that are copied at a time.
+inline constexpr int kWgradPart = 512, kWgradChunk = 96;
+// Work items that it wants, for threads to share.
+inline constexpr int kWgradUnits = 16;
+
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

@@ -15,10 +15,10 @@ struct TileOut {
     bool accumulate;           // add to what is there instead of overwriting it
 };
 
-// C[i][j] = sum over t < taps, k < depth of a[t * a_step + i][k] * b[(t * depth + k) * ldb + j].
-// Rows of A are contiguous in k, each behind its own pointer: a convolution's input pixels need no packing,
-// and a pixel in the padding points to zeros. B is packed, or any matrix with unit column stride; its last
-// vector is masked, so that nothing beyond `columns` is read.
+// C[i][j] = sum over t < taps, k < depth of a[t * a_step + i][offsets[t] + k] * b[(t * depth + k) * ldb + j]
+// (offsets may be null: zeros). Rows of A are contiguous in k, each behind its own pointer: a convolution's
+// input pixels need no packing, and a pixel in the padding points to zeros. B is packed, or any matrix with
+// unit column stride; its last vector is masked, so that nothing beyond `columns` is read.
 struct RowTile {
     const float* const* a;
     int64_t a_step;
@@ -26,6 +26,7 @@ struct RowTile {
     int64_t depth;
     const float* b;
     int64_t ldb;
+    const int64_t* offsets = nullptr;
 };
 
 // C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a
@@ -64,9 +65,20 @@ struct ColumnTile {
     int64_t count;
 };
 
+// C[i][j] = sum over k < depth of a[k * lda + i] * b[offsets[k] + j]: the same over single pixels, wherever
+// they lie.
+struct PixelTile {
+    const float* a;
+    int64_t lda;
+    const float* b;
+    const int64_t* offsets;
+    int64_t depth;
+};
+
 using RowKernel = void (*)(const RowTile&, const TileOut&);
 using OffsetKernel = void (*)(const OffsetTile&, const TileOut&);
 using ShiftKernel = void (*)(const ShiftTile&, const TileOut&);
+using PixelKernel = void (*)(const PixelTile&, const TileOut&);
 using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
 
 // The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
@@ -74,5 +86,6 @@ RowKernel row_kernel(int rows, int nv);
 OffsetKernel offset_kernel(int rows, int nv);
 ShiftKernel shift_kernel(int rows, int nv);
 ColumnKernel column_kernel(int rows, int nv);
+PixelKernel pixel_kernel(int rows, int nv);
 
 }  // namespace fastconv::FC_ISA_NS

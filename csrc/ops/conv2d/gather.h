@@ -102,6 +102,14 @@ FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
 FC_ISA_DECLARE(void gather_pack(const GatherConv& g, float* packed, int team))
 FC_ISA_DECLARE(void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros,
                                int team))
+// What the work can be shared out by: independent units, and the most parts of the reduction.
+struct WgradUnits {
+    int64_t units, most_splits;
+};
+FC_ISA_DECLARE(WgradSizes direct_wgrad_sizes(const GatherWgrad& g))
+FC_ISA_DECLARE(WgradUnits direct_wgrad_units(const GatherWgrad& g))
+FC_ISA_DECLARE(void direct_wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight,
+                                     int team))
 FC_ISA_DECLARE(WgradSizes wgrad_sizes(const GatherWgrad& g))
 FC_ISA_DECLARE(void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight, int team))
 

@@ -20,6 +20,8 @@ constexpr int64_t kFewChannels = 32;
 // to this many columns.
 constexpr int64_t kPackRows = 24;
 constexpr int64_t kSliceColumns = 256;
+// wgrad: from this many input channels on, their lanes are full enough for the direct kernel.
+constexpr int64_t kDirectChannels = 16;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
 
@@ -206,6 +208,23 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
         &fill, num_threads());
 }
 
+// The direct kernel for wgrad, on channels-last arrays. False where the panel of x would be out of
+// proportion: large dilations or paddings.
+bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, Arena& arena) {
+    constexpr size_t kMostScratch = 4 << 20;
+    if (FC_ISA_PICK(direct_wgrad_sizes)(g).scratch > kMostScratch) return false;
+    g.dy = Input(p.layout == Layout::nchw, p.n, p.k, p.p, p.q).make(args.dy, arena);
+    const WgradUnits work = FC_ISA_PICK(direct_wgrad_units)(g);
+    // At least four bands a part, or its copy of the result costs more than it helps.
+    g.splits = std::clamp<int64_t>(kWgradItems / work.units, 1, std::max<int64_t>(1, work.most_splits / 4));
+    const WgradSizes sizes = FC_ISA_PICK(direct_wgrad_sizes)(g);
+    float* partial = arena.take<float>(sizes.partial / sizeof(float));
+    char* scratch = arena.take<char>(sizes.scratch * static_cast<size_t>(args.team));
+    if (!arena.counting())
+        FC_ISA_PICK(direct_wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
+    return true;
+}
+
 Gathers fprop_gathers(const Conv2dProblem& p) {
     const bool nchw = p.layout == Layout::nchw;
     const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
@@ -302,6 +321,8 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
                         input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
+    // Enough channels for lanes along them: the direct kernel, on channels-last arrays.
+    const bool direct = !padded && !g.planar && p.group_c() >= kDirectChannels;
     g.x = g.planar ? static_cast<const float*>(args.x) : input.make(args.x, arena);
     input.describe(g);
     const std::vector<Tap> taps = tap_list(vertical, horizontal, p.s, input.top, input.left);
@@ -316,6 +337,7 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
     g.weight_taps = p.taps();
+    if (direct && run_direct(p, g, args, arena)) return;
     g.packed = p.group_k() >= kPackRows;
     g.slice_runs = 1;
     if (padded && g.packed)

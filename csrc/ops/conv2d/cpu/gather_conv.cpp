@@ -32,8 +32,10 @@ struct Cut {
         block_pixels = kPixelBlock;
         const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
         if (fit < block_pixels) block_pixels = fit;
-        block_pixels = block_pixels / mr * mr;
-        if (block_pixels < mr) block_pixels = mr;
+        // Items of about equally many pixels, a little larger rather than one small one at the end.
+        const int64_t about = most(1, (pixels + block_pixels / 2) / block_pixels);
+        block_pixels =
+            most(1, least(ceil_div(ceil_div(pixels, about), mr), most(1, 2 * block_pixels / mr))) * mr;
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
     }
@@ -50,13 +52,16 @@ struct Cut {
     }
 };
 
-// Scratch of a worker: pointer table, output row pointers, and a block of NHWC output to transpose.
+// Scratch of a worker: pixel pointers, pointer table of the tiles at the edge, the taps' distances from their
+// pixel, output row pointers, and a block of NHWC output to transpose.
 struct Scratch {
-    size_t table, rows, output, total;
+    size_t bases, table, distances, rows, output, total;
     Scratch(const GatherConv& g, const Cut& cut) {
-        const size_t px = static_cast<size_t>(cut.block_pixels);
+        const size_t px = static_cast<size_t>(cut.block_pixels), taps = static_cast<size_t>(cut.taps);
         size_t at = 0;
-        table = at, at += lines(px * static_cast<size_t>(cut.taps) * sizeof(float*));
+        bases = at, at += lines(px * sizeof(float*));
+        table = at, at += lines(px * taps * sizeof(float*));
+        distances = at, at += lines(taps * sizeof(int64_t));
         rows = at, at += lines(px * sizeof(float*));
         output = at,
         at += g.out_c != 1 ? lines(px * static_cast<size_t>(cut.vectors) * VL * sizeof(float)) : 0;
@@ -69,20 +74,38 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
                 float* packed) {
     const float* w = g.weight + group * g.weight_g + column * g.weight_o;
     const int64_t taps = g.tap_count;
+    alignas(64) float tile[VL * VL];
     if (g.weight_c == g.weight_taps && taps == g.weight_taps && g.taps[0].index == 0) {
-        // fprop: an output's weights lie in one run of (channel, tap). Transpose pieces of it.
-        constexpr int64_t kPiece = 64;
-        float piece[kPiece * kMaxNR];
+        // fprop: an output's weights lie in one run of (channel, tap). Squares of it are transposed, and
+        // their rows go to their places.
         const int64_t length = g.depth * taps;
-        for (int64_t at = 0; at < length; at += kPiece) {
-            const int64_t count = least(kPiece, length - at);
-            transpose_f32(w + at, g.weight_o, piece, kMaxNR, columns, count);
-            for (int64_t e = 0; e < count; ++e) {
-                const int64_t c = (at + e) / taps, t = (at + e) % taps;
-                const int64_t row = t * g.depth + c;
-                copy_floats(packed + row * ldp, piece + e * kMaxNR, columns);
+        for (int64_t o = 0; o < columns; o += VL) {
+            const int64_t wide = least(VL, columns - o);
+            int64_t c = 0, t = 0;
+            for (int64_t at = 0; at < length; at += VL) {
+                const int64_t count = least(VL, length - at);
+                const float* from = w + o * g.weight_o + at;
+                if (wide == VL && count == VL)
+                    transpose_tile(from, g.weight_o, tile, VL);
+                else
+                    transpose_f32(from, g.weight_o, tile, VL, wide, count);
+                for (int64_t e = 0; e < count; ++e) {
+                    copy_floats(packed + (t * g.depth + c) * ldp + o, tile + e * VL, wide);
+                    if (++t == taps) t = 0, ++c;
+                }
             }
         }
+        return;
+    }
+    if (g.weight_o == g.weight_taps && taps > 1 && g.weight_taps <= VL) {
+        // dgrad: an input's weights for the outputs of one block are a small matrix (output, tap).
+        for (int64_t c = 0; c < g.depth; ++c)
+            for (int64_t o = 0; o < columns; o += VL) {
+                const int64_t wide = least(VL, columns - o);
+                transpose_f32(w + c * g.weight_c + o * g.weight_o, g.weight_o, tile, VL, wide, g.weight_taps);
+                for (int64_t t = 0; t < taps; ++t)
+                    copy_floats(packed + (t * g.depth + c) * ldp + o, tile + g.taps[t].index * VL, wide);
+            }
         return;
     }
     for (int64_t t = 0; t < taps; ++t)
@@ -96,34 +119,47 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         }
 }
 
-// Fills the pointer table [tile][tap][mr] of pixels [m0, m1).
-void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1,
-                     const float** table, const float* zeros) {
+// What the tiles of an item read: the pixels' own places, and for tiles at the image's edge, where some taps
+// fall into the padding, a pointer for every tap.
+struct Pixels {
+    const float** bases;
+    const float** table;  // [tile][tap][mr]
+    uint64_t edge[8];     // a bit for each tile
+    bool at_edge(int64_t tile) const { return edge[tile / 64] >> (tile % 64) & 1; }
+};
+
+void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1, Pixels& px,
+                     const float* zeros) {
     PixelWalk at(m0, g.rows, g.cols);
     const float* in = g.in + group * g.depth;
-    if (g.offsets) {
-        for (int64_t m = m0; m < m1; ++m, at.next())
-            table[m - m0] = in + at.n * g.in_n + at.i * g.step_h * g.in_h + at.j * g.step_w * g.in_w;
-        return;
-    }
+    for (uint64_t& bits : px.edge) bits = 0;
     // Pixels all of whose taps are inside (the first and last tap are the extremes).
     const Tap first = g.taps[0], last = g.taps[g.tap_count - 1];
     const int64_t low_h = -first.dh, high_h = g.h - last.dh, low_w = -first.dw, high_w = g.w - last.dw;
-    for (int64_t m = m0; m < m1; ++m, at.next()) {
-        const int64_t e = m - m0;
-        const float** slot = table + e / cut.mr * cut.taps * cut.mr + e % cut.mr;
-        const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
-        const float* pixel = in + at.n * g.in_n + h0 * g.in_h + w0 * g.in_w;
-        if (h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w) {
-            for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr)
-                *slot = pixel + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w);
-            continue;
+    for (int64_t m = m0; m < m1;) {
+        const int64_t tile = (m - m0) / cut.mr, end = least(m1, m0 + (tile + 1) * cut.mr);
+        const PixelWalk start = at;
+        bool inside = true;
+        for (int64_t e = m; e < end; ++e, at.next()) {
+            const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
+            px.bases[e - m0] = in + at.n * g.in_n + h0 * g.in_h + w0 * g.in_w;
+            inside &= h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w;
         }
-        for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr) {
-            const int64_t h = h0 + g.taps[t].dh, w = w0 + g.taps[t].dw;
-            const bool inside = h >= 0 && h < g.h && w >= 0 && w < g.w;
-            *slot = inside ? pixel + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w) : zeros;
+        if (!inside && !g.offsets) {
+            px.edge[tile / 64] |= uint64_t{1} << (tile % 64);
+            PixelWalk walk = start;
+            for (int64_t e = m; e < end; ++e, walk.next()) {
+                const float** slot = px.table + tile * cut.taps * cut.mr + (e - m);
+                const int64_t h0 = walk.i * g.step_h, w0 = walk.j * g.step_w;
+                for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr) {
+                    const int64_t h = h0 + g.taps[t].dh, w = w0 + g.taps[t].dw;
+                    const bool there = h >= 0 && h < g.h && w >= 0 && w < g.w;
+                    *slot =
+                        there ? px.bases[e - m0] + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w) : zeros;
+                }
+            }
         }
+        m = end;
     }
 }
 
@@ -150,7 +186,13 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
 
 void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t part,
               const float* packed, char* scratch, const float* zeros) {
-    const float** table = reinterpret_cast<const float**>(scratch + layout.table);
+    Pixels px;
+    px.bases = reinterpret_cast<const float**>(scratch + layout.bases);
+    px.table = reinterpret_cast<const float**>(scratch + layout.table);
+    int64_t* distances = reinterpret_cast<int64_t*>(scratch + layout.distances);
+    if (!g.offsets)
+        for (int64_t t = 0; t < g.tap_count; ++t)
+            distances[t] = g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w;
     float** rows = reinterpret_cast<float**>(scratch + layout.rows);
     float* output = reinterpret_cast<float*>(scratch + layout.output);
     const bool direct = g.out_c == 1;
@@ -164,7 +206,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
     }
     for (int64_t group = 0; group < g.groups; ++group) {
-        point_at_pixels(g, cut, group, m0, m1, table, zeros);
+        point_at_pixels(g, cut, group, m0, m1, px, zeros);
         for (int64_t block = block0; block < block1; ++block) {
             const int64_t column = cut.first_column(block), channel = group * g.width + column;
             const int nv = cut.nv(block);
@@ -173,15 +215,20 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 float* to[kMaxMR];
                 for (int64_t i = 0; i < count; ++i)
                     to[i] = direct ? rows[m - m0 + i] + channel : output + (m - m0 + i) * ld + column;
-                const float* const* from = table + (m - m0) * cut.taps;
+                const float* const* from = px.bases + (m - m0);
+                const int64_t tile = (m - m0) / cut.mr;
                 const float* weights = packed + cut.packed_block(group, block);
                 const TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr,
                                   false};
                 const int tile_rows = static_cast<int>(count);
                 if (g.offsets)
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
+                else if (px.at_edge(tile))
+                    row_kernel(tile_rows, nv)({px.table + tile * cut.taps * cut.mr, cut.mr, cut.taps, g.depth,
+                                               weights, nv * VL, nullptr},
+                                              out);
                 else
-                    row_kernel(tile_rows, nv)({from, cut.mr, cut.taps, g.depth, weights, nv * VL}, out);
+                    row_kernel(tile_rows, nv)({from, 0, cut.taps, g.depth, weights, nv * VL, distances}, out);
             }
         }
         if (!direct) {

@@ -1,0 +1,261 @@
+// Direct wgrad of channels-last arrays: dW[tap][o][c] = sum over pixels of dy[pixel][o] * x[pixel moved by
+// tap][c].
+//
+// A band of output pixels and one block of input channels at a time: that block of x, with the zeros of the
+// padding, is copied into a panel once, and every tap is another start in the same panel. Rows of the tile
+// are output channels, read by broadcast from dy where it lies.
+#include "cpu/gemm/microkernel.h"
+#include "cpu/layout/transpose.h"
+#include "cpu/parallel.h"
+#include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/gather.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+// How a problem is cut: input channels into blocks of about equally many vectors, output channels into parts,
+// output pixels into bands: pieces of rows, whole rows of one image, or whole images.
+struct Cut {
+    int64_t vectors, blocks;  // of a group's input channels
+    int64_t parts;            // of its output channels
+    int64_t band_images, band_rows, band_cols;
+    int64_t image_bands, row_bands, col_bands;
+    int64_t low_h, low_w;      // lowest tap
+    int64_t step_h, step_w;    // between output pixels in the panel
+    int64_t panel_h, panel_w;  // pixels of one image in the panel
+    int64_t chunk;             // output channels that are copied at a time: a multiple of the tile's rows
+    int64_t dy_stride;  // between pixels of that copy: no power of two, whose lines would share one set of L1
+    int64_t bands() const { return image_bands * row_bands * col_bands; }
+
+    explicit Cut(const GatherWgrad& g) {
+        vectors = ceil_div(g.depth, VL);
+        blocks = ceil_div(vectors, kMaxNV);
+        // Parts of the outputs before parts of the reduction: those need a copy of the result each.
+        parts = ceil_div(g.width, g.groups * blocks < kWgradUnits ? kWgradChunk : kWgradPart);
+        col_bands = (g.cols + kWgradBand / 2) / kWgradBand;
+        if (col_bands < 1) col_bands = 1;
+        band_cols = ceil_div(g.cols, col_bands);
+        band_rows = col_bands > 1 ? 1 : most(1, least(g.rows, (kWgradBand + g.cols / 2) / g.cols));
+        row_bands = ceil_div(g.rows, band_rows);
+        band_rows = ceil_div(g.rows, row_bands);
+        band_images =
+            row_bands > 1 || col_bands > 1 ? 1 : most(1, least(g.n, kWgradBand / (g.rows * g.cols)));
+        image_bands = ceil_div(g.n, band_images);
+        low_h = g.taps[0].dh, low_w = g.taps[0].dw;
+        const Tap high = g.taps[g.tap_count - 1];
+        // One tap: the panel holds just the pixels that it reads.
+        step_h = g.tap_count == 1 ? 1 : g.step_h;
+        step_w = g.tap_count == 1 ? 1 : g.step_w;
+        panel_h = (band_rows - 1) * step_h + high.dh - low_h + 1;
+        panel_w = (band_cols - 1) * step_w + high.dw - low_w + 1;
+        const int64_t part = ceil_div(g.width, parts),
+                      mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
+        chunk = ceil_div(ceil_div(part, ceil_div(part, kWgradChunk)), mr) * mr;
+        dy_stride = chunk / 16 * 16 + 16 + 16;
+    }
+    int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
+    int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
+    int64_t panel_floats() const {
+        return band_images * panel_h * panel_w * most(1, least(vectors, kMaxNV)) * VL;
+    }
+    int64_t band_pixels() const { return band_images * band_rows * band_cols; }
+    int64_t partial(const GatherWgrad& g) const { return g.tap_count * g.width * vectors * VL; }
+};
+
+// The output pixels of one band.
+struct Band {
+    int64_t n0, n1, row0, row1, col0, col1;
+    Band(const GatherWgrad& g, const Cut& cut, int64_t at) {
+        const int64_t c = at % cut.col_bands, r = at / cut.col_bands % cut.row_bands;
+        const int64_t n = at / (cut.col_bands * cut.row_bands);
+        n0 = n * cut.band_images, n1 = least(g.n, n0 + cut.band_images);
+        row0 = r * cut.band_rows, row1 = least(g.rows, row0 + cut.band_rows);
+        col0 = c * cut.band_cols, col1 = least(g.cols, col0 + cut.band_cols);
+    }
+    int64_t pixels() const { return (n1 - n0) * (row1 - row0) * (col1 - col0); }
+};
+
+// Copies `columns` channels of `count` pixels (`step` elements apart), filled up with zeros to `ld` each.
+inline void copy_pixels(const float* from, int64_t step, int64_t count, int64_t columns, float* to,
+                        int64_t ld) {
+    if (columns == ld && ld == 4 * VL) {
+        for (; count > 0; --count, from += step, to += ld) {
+            store(to, load(from));
+            store(to + VL, load(from + VL));
+            store(to + 2 * VL, load(from + 2 * VL));
+            store(to + 3 * VL, load(from + 3 * VL));
+        }
+        return;
+    }
+    const int64_t whole = columns / VL * VL;
+    const Tail last = tail(columns - whole);
+    for (; count > 0; --count, from += step, to += ld) {
+        int64_t c = 0;
+        for (; c < whole; c += VL) store(to + c, load(from + c));
+        if (c < ld) store(to + c, load(from + c, last));
+    }
+}
+
+// The band's pixels of x, `columns` channels from `x` on, with zeros where the window leaves the image.
+void fill_panel(const GatherWgrad& g, const Cut& cut, const Band& band, const float* x, int64_t columns,
+                int64_t ld, float* panel) {
+    const bool one_tap = g.tap_count == 1;
+    const int64_t every_h = one_tap ? g.step_h : 1, every_w = one_tap ? g.step_w : 1;
+    const int64_t h0 = band.row0 * g.step_h + cut.low_h, w0 = band.col0 * g.step_w + cut.low_w;
+    const int64_t rows = cut.panel_h - (cut.band_rows - (band.row1 - band.row0)) * cut.step_h;
+    const int64_t cols = cut.panel_w - (cut.band_cols - (band.col1 - band.col0)) * cut.step_w;
+    // Columns of the panel whose pixel lies inside a row of x.
+    const int64_t first = w0 < 0 ? least(cols, ceil_div(-w0, every_w)) : 0;
+    const int64_t room = g.w - 1 - w0, end = room < 0 ? first : most(first, least(cols, room / every_w + 1));
+    for (int64_t n = band.n0; n < band.n1; ++n)
+        for (int64_t r = 0; r < rows; ++r) {
+            float* to = panel + ((n - band.n0) * cut.panel_h + r) * cut.panel_w * ld;
+            const int64_t h = h0 + r * every_h;
+            if (h < 0 || h >= g.h) {
+                zero_floats(to, cols * ld);
+                continue;
+            }
+            zero_floats(to, first * ld);
+            copy_pixels(x + n * g.in_n + h * g.in_h + (w0 + first * every_w) * g.in_w, every_w * g.in_w,
+                        end - first, columns, to + first * ld, ld);
+            zero_floats(to + end * ld, (cols - end) * ld);
+        }
+}
+
+struct Scratch {
+    float* panel;
+    float* dy;         // a chunk of output channels of the band
+    int64_t* offsets;  // of the band's pixels in the panel
+};
+
+Scratch carve(const Cut& cut, char* base, size_t* bytes = nullptr) {
+    const int64_t panel = cut.panel_floats(), dy = ceil_div(cut.band_pixels() * cut.dy_stride, 16) * 16;
+    float* floats = reinterpret_cast<float*>(base);
+    if (bytes)
+        *bytes = (static_cast<size_t>(panel + dy) * sizeof(float) +
+                  static_cast<size_t>(cut.band_pixels()) * sizeof(int64_t) + 63) /
+                 64 * 64;
+    return base ? Scratch{floats, floats + panel, reinterpret_cast<int64_t*>(floats + panel + dy)}
+                : Scratch{};
+}
+size_t scratch_bytes(const Cut& cut) {
+    size_t bytes = 0;
+    carve(cut, nullptr, &bytes);
+    return bytes;
+}
+
+// One channel block and output part over bands [band0, band1).
+void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block, int64_t o0, int64_t o1,
+              int64_t band0, int64_t band1, const Scratch& scratch, float* partial) {
+    const int nv = cut.nv(block);
+    const int64_t ld = nv * VL, mr = rows_for(nv), channel = cut.first_vector(block) * VL;
+    const int64_t columns = least(g.depth - channel, ld), channels = g.groups * g.width;
+    float* result = partial + g.tap_count * g.width * channel;
+    for (int64_t at = band0; at < band1; ++at) {
+        const Band band(g, cut, at);
+        fill_panel(g, cut, band, g.x + group * g.depth + channel, columns, ld, scratch.panel);
+        int64_t count = 0;
+        for (int64_t n = 0; n < band.n1 - band.n0; ++n)
+            for (int64_t i = 0; i < band.row1 - band.row0; ++i)
+                for (int64_t j = 0; j < band.col1 - band.col0; ++j)
+                    scratch.offsets[count++] =
+                        ((n * cut.panel_h + i * cut.step_h) * cut.panel_w + j * cut.step_w) * ld;
+        const float* dy =
+            g.dy + ((band.n0 * g.rows + band.row0) * g.cols + band.col0) * channels + group * g.width;
+        for (int64_t c0 = o0; c0 < o1; c0 += cut.chunk) {
+            const int64_t c1 = least(o1, c0 + cut.chunk);
+            for (int64_t k = 0; k < count; ++k)
+                copy_floats(scratch.dy + k * cut.dy_stride, dy + k * channels + c0, c1 - c0);
+            for (int64_t t = 0; t < g.tap_count; ++t) {
+                const float* start =
+                    scratch.panel +
+                    ((g.taps[t].dh - cut.low_h) * cut.panel_w + (g.taps[t].dw - cut.low_w)) * ld;
+                for (int64_t o = c0; o < c1; o += mr) {
+                    const int64_t rows = least(mr, c1 - o);
+                    float* to[kMaxMR];
+                    for (int64_t i = 0; i < rows; ++i) to[i] = result + (t * g.width + o + i) * ld;
+                    pixel_kernel(static_cast<int>(rows), nv)(
+                        {scratch.dy + (o - c0), cut.dy_stride, start, scratch.offsets, count},
+                        {to, ld, nullptr, nullptr, at != band0});
+                }
+            }
+        }
+    }
+}
+
+// dweight[group, o, c, tap] = the sum of the splits' partials, in order.
+void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* dweight, int team) {
+    const int64_t stride = g.groups * cut.partial(g);
+    parallel_for(
+        g.groups * g.width, 16384 / (g.depth * g.weight_taps) + 1,
+        [&](int64_t begin, int64_t end, int) {
+            constexpr int64_t kRows = 64;
+            alignas(64) float sums[kRows * VL];
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t group = item / g.width, o = item % g.width;
+                float* to = dweight + item * g.depth * g.weight_taps;
+                const float* from = partial + group * cut.partial(g);
+                for (int64_t block = 0; block < cut.blocks; ++block) {
+                    const int64_t ld = cut.nv(block) * VL, channel = cut.first_vector(block) * VL;
+                    const float* base = from + g.tap_count * g.width * channel + o * ld;
+                    for (int64_t v = 0; v < ld; v += VL) {
+                        const int64_t count = least(VL, g.depth - channel - v);
+                        if (count <= 0) break;
+                        for (int64_t t0 = 0; t0 < g.tap_count; t0 += kRows) {
+                            const int64_t taps = least(kRows, g.tap_count - t0);
+                            for (int64_t t = 0; t < taps; ++t) {
+                                const float* p = base + (t0 + t) * g.width * ld + v;
+                                vf sum = load(p);
+                                for (int64_t split = 1; split < g.splits; ++split)
+                                    sum = sum + load(p + split * stride);
+                                store(sums + t * VL, sum);
+                            }
+                            // Taps are in the weights' own order.
+                            if (g.tap_count == 1)
+                                copy_floats(to + channel + v, sums, count);
+                            else
+                                transpose_f32(sums, VL, to + (channel + v) * g.weight_taps + t0,
+                                              g.weight_taps, taps, count);
+                        }
+                    }
+                }
+            }
+        },
+        team);
+}
+
+}  // namespace
+
+WgradSizes direct_wgrad_sizes(const GatherWgrad& g) {
+    const Cut cut(g);
+    return {static_cast<size_t>(g.splits * g.groups * cut.partial(g)) * sizeof(float), scratch_bytes(cut)};
+}
+
+WgradUnits direct_wgrad_units(const GatherWgrad& g) {
+    const Cut cut(g);
+    return {g.groups * cut.blocks * cut.parts, cut.bands()};
+}
+
+void direct_wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight, int team) {
+    const Cut cut(g);
+    const int64_t items = g.splits * g.groups * cut.blocks * cut.parts, bands = cut.bands();
+    const int64_t work = g.n * g.rows * g.cols * g.tap_count * g.depth * g.width * g.groups / items + 1;
+    parallel_for(
+        items, 100000 / work + 1,
+        [&](int64_t begin, int64_t end, int worker) {
+            char* mine = scratch + static_cast<size_t>(worker) * scratch_bytes(cut);
+            const Scratch own = carve(cut, mine);
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t part = item % cut.parts, block = item / cut.parts % cut.blocks;
+                const int64_t group = item / (cut.parts * cut.blocks) % g.groups;
+                const int64_t split = item / (cut.parts * cut.blocks * g.groups);
+                run_item(g, cut, group, block, part * g.width / cut.parts, (part + 1) * g.width / cut.parts,
+                         split * bands / g.splits, (split + 1) * bands / g.splits, own,
+                         partial + (split * g.groups + group) * cut.partial(g));
+            }
+        },
+        team);
+    combine(g, cut, partial, dweight, team);
+}
+
+}  // namespace fastconv::FC_ISA_NS
