@@ -308,7 +308,8 @@ void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, v
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias) {
     if (problem.dtype == DType::f32)
         return bias_grad_f32(problem, static_cast<const float*>(dy), static_cast<float*>(dbias));
-    if (problem.dtype == DType::bf16) return widened_bias_grad(problem, dy, dbias);
+    if (problem.dtype == DType::bf16)
+        return bias_grad_bf16(problem, static_cast<const bfloat16*>(dy), static_cast<bfloat16*>(dbias));
     conv2d_bias_grad_reference(problem, static_cast<const double*>(dy), static_cast<double*>(dbias));
 }
 

@@ -40,9 +40,9 @@ void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void
 void widened_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void widened_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 void widened_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
-void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias);
 
 // bias_grad.cpp
 void bias_grad_f32(const Conv2dProblem& p, const float* dy, float* dbias);
+void bias_grad_bf16(const Conv2dProblem& p, const bfloat16* dy, bfloat16* dbias);
 
 }  // namespace fastconv

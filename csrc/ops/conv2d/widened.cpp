@@ -43,11 +43,4 @@ void widened_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* 
     out.round();
 }
 
-void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias) {
-    const WidenedIn wide_dy(kOp, bf16(dy, p.y_shape()));
-    const WidenedOut out(kOp, bf16(dbias, Shape{p.k}));
-    conv2d_bias_grad(in_f32(p), wide_dy.view().data, out.view().data);
-    out.round();
-}
-
 }  // namespace fastconv

@@ -26,8 +26,25 @@ struct Lerp {
     float operator()(float x, float y) const { return from_x ? x + a * (y - x) : y - (y - x) * b; }
 };
 
-template <bool kDecay, bool kMomentum>
-void sgd_block(const SgdParams& p, float* __restrict param, const float* __restrict grad,
+// Where the copy is no longer the parameter rounded, somebody has set it, and the parameter follows. The line
+// is about to be written anyway, so that reading it costs next to nothing.
+inline void follow_copy(float* param, const bfloat16* copy, int64_t at, int64_t n) {
+    if (!copy) return;
+    for (int64_t i = at; i < at + n; ++i)
+        param[i] = to_bfloat16(param[i]).bits == copy[i].bits ? param[i] : to_float(copy[i]);
+}
+
+// param[at ..] rounded to bfloat16, while it is in the first-level cache.
+inline void copy_block(const float* param, bfloat16* copy, int64_t at, int64_t n) {
+    if (!copy) return;
+    int64_t i = at;
+    for (; i + VL <= at + n; i += VL) store(copy + i, load(param + i));
+    const Tail t = tail(at + n - i);
+    if (i < at + n) store(copy + i, load(param + i, t), t);
+}
+
+template <bool kDecay, bool kMomentum, class G>
+void sgd_block(const SgdParams& p, float* __restrict param, const G* __restrict grad,
                float* __restrict buffer, int64_t n) {
     const float lr = static_cast<float>(p.lr), decay = static_cast<float>(p.weight_decay);
     const float momentum = static_cast<float>(p.momentum);
@@ -35,7 +52,7 @@ void sgd_block(const SgdParams& p, float* __restrict param, const float* __restr
     const bool first = p.first_step, nesterov = p.nesterov;
     const float gain = static_cast<float>(1 - p.dampening);
     for (int64_t i = 0; i < n; ++i) {
-        float g = grad[i];
+        float g = widen(grad[i]);
         if (kDecay) g = g + decay * param[i];
         if (kMomentum) {
             const float b = first ? g : momentum * buffer[i] + gain * g;
@@ -46,10 +63,9 @@ void sgd_block(const SgdParams& p, float* __restrict param, const float* __restr
     }
 }
 
-template <bool kDecay>
-void adam_block(const AdamParams& p, const AdamFactors& f, float* __restrict param,
-                const float* __restrict grad, float* __restrict exp_avg, float* __restrict exp_avg_sq,
-                int64_t n) {
+template <bool kDecay, class G>
+void adam_block(const AdamParams& p, const AdamFactors& f, float* __restrict param, const G* __restrict grad,
+                float* __restrict exp_avg, float* __restrict exp_avg_sq, int64_t n) {
     const float decay = static_cast<float>(p.weight_decay), shrink = static_cast<float>(f.shrink);
     const float beta2 = static_cast<float>(p.beta2), gain2 = static_cast<float>(1 - p.beta2);
     const float root = static_cast<float>(f.correction2_root), eps = static_cast<float>(p.eps);
@@ -57,7 +73,7 @@ void adam_block(const AdamParams& p, const AdamFactors& f, float* __restrict par
     const Lerp lerp(1 - p.beta1);
     for (int64_t i = 0; i < n; ++i) {
         const float w = param[i] * shrink;
-        const float g = kDecay ? grad[i] + decay * w : grad[i];
+        const float g = kDecay ? widen(grad[i]) + decay * w : widen(grad[i]);
         const float m = lerp(exp_avg[i], g);
         const float v = beta2 * exp_avg_sq[i] + gain2 * g * g;
         exp_avg[i] = m;
@@ -66,8 +82,8 @@ void adam_block(const AdamParams& p, const AdamFactors& f, float* __restrict par
     }
 }
 
-template <bool kMomentum, bool kCentered>
-void rmsprop_block(const RmspropParams& p, float* __restrict param, const float* __restrict grad,
+template <bool kMomentum, bool kCentered, class G>
+void rmsprop_block(const RmspropParams& p, float* __restrict param, const G* __restrict grad,
                    float* __restrict square_avg, float* __restrict buffer, float* __restrict grad_avg,
                    int64_t n) {
     const float lr = static_cast<float>(p.lr), decay = static_cast<float>(p.weight_decay);
@@ -76,7 +92,7 @@ void rmsprop_block(const RmspropParams& p, float* __restrict param, const float*
     const bool decays = p.weight_decay != 0;
     const Lerp lerp(1 - p.alpha);
     for (int64_t i = 0; i < n; ++i) {
-        const float g = decays ? grad[i] + decay * param[i] : grad[i];
+        const float g = decays ? widen(grad[i]) + decay * param[i] : widen(grad[i]);
         float v = alpha * square_avg[i] + gain * g * g;
         square_avg[i] = v;
         if (kCentered) {
@@ -93,36 +109,58 @@ void rmsprop_block(const RmspropParams& p, float* __restrict param, const float*
     }
 }
 
-}  // namespace
-
-void sgd_f32(const SgdParams& p, const SgdState<float>& s, int64_t n) {
+template <class G>
+void sgd(const SgdParams& p, const SgdState<float, G>& s, int64_t n) {
     const bool decay = p.weight_decay != 0;
     for_each_block(n, [&](int64_t at, int64_t size) {
+        follow_copy(s.param, s.copy, at, size);
         float *param = s.param + at, *buffer = s.momentum_buffer ? s.momentum_buffer + at : nullptr;
-        const float* grad = s.grad + at;
+        const G* grad = s.grad + at;
         if (buffer)
-            (decay ? sgd_block<true, true> : sgd_block<false, true>)(p, param, grad, buffer, size);
+            (decay ? sgd_block<true, true, G> : sgd_block<false, true, G>)(p, param, grad, buffer, size);
         else
-            (decay ? sgd_block<true, false> : sgd_block<false, false>)(p, param, grad, buffer, size);
+            (decay ? sgd_block<true, false, G> : sgd_block<false, false, G>)(p, param, grad, buffer, size);
+        copy_block(s.param, s.copy, at, size);
     });
 }
 
-void adam_f32(const AdamParams& p, const AdamFactors& f, const AdamState<float>& s, int64_t n) {
-    const auto block = p.weight_decay != 0 && !p.decoupled ? adam_block<true> : adam_block<false>;
+template <class G>
+void adam(const AdamParams& p, const AdamFactors& f, const AdamState<float, G>& s, int64_t n) {
+    const auto block = p.weight_decay != 0 && !p.decoupled ? adam_block<true, G> : adam_block<false, G>;
     for_each_block(n, [&](int64_t at, int64_t size) {
+        follow_copy(s.param, s.copy, at, size);
         block(p, f, s.param + at, s.grad + at, s.exp_avg + at, s.exp_avg_sq + at, size);
+        copy_block(s.param, s.copy, at, size);
     });
 }
 
-void rmsprop_f32(const RmspropParams& p, const RmspropState<float>& s, int64_t n) {
+template <class G>
+void rmsprop(const RmspropParams& p, const RmspropState<float, G>& s, int64_t n) {
     const auto block = s.momentum_buffer
-                           ? (s.grad_avg ? rmsprop_block<true, true> : rmsprop_block<true, false>)
-                           : (s.grad_avg ? rmsprop_block<false, true> : rmsprop_block<false, false>);
+                           ? (s.grad_avg ? rmsprop_block<true, true, G> : rmsprop_block<true, false, G>)
+                           : (s.grad_avg ? rmsprop_block<false, true, G> : rmsprop_block<false, false, G>);
     for_each_block(n, [&](int64_t at, int64_t size) {
+        follow_copy(s.param, s.copy, at, size);
         block(p, s.param + at, s.grad + at, s.square_avg + at,
               s.momentum_buffer ? s.momentum_buffer + at : nullptr, s.grad_avg ? s.grad_avg + at : nullptr,
               size);
+        copy_block(s.param, s.copy, at, size);
     });
+}
+
+}  // namespace
+
+void sgd_f32(const SgdParams& p, const SgdState<float>& s, int64_t n) { sgd(p, s, n); }
+void sgd_bf16(const SgdParams& p, const SgdState<float, bfloat16>& s, int64_t n) { sgd(p, s, n); }
+void adam_f32(const AdamParams& p, const AdamFactors& f, const AdamState<float>& s, int64_t n) {
+    adam(p, f, s, n);
+}
+void adam_bf16(const AdamParams& p, const AdamFactors& f, const AdamState<float, bfloat16>& s, int64_t n) {
+    adam(p, f, s, n);
+}
+void rmsprop_f32(const RmspropParams& p, const RmspropState<float>& s, int64_t n) { rmsprop(p, s, n); }
+void rmsprop_bf16(const RmspropParams& p, const RmspropState<float, bfloat16>& s, int64_t n) {
+    rmsprop(p, s, n);
 }
 
 }  // namespace fastconv::FC_ISA_NS
