@@ -108,7 +108,7 @@ def test_changing_the_type_under_an_optimiser_is_refused() -> None:
         with pytest.raises(fc.DTypeError, match="anew"):
             optimizer.step()
         optimizer.zero_grad()
-    p = fc.tensor(np.ones(3), requires_grad=True)
+    p = fc.tensor([1.0, 1.0, 1.0], requires_grad=True)
     p.grad = fc.Tensor(to_bfloat16(np.ones(3)))
     with pytest.raises(fc.DTypeError, match="float32 parameter has a bfloat16 gradient"):
         optim.SGD([p], lr=0.1).step()

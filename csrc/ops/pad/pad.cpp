@@ -34,6 +34,7 @@ struct Plan {
     std::vector<int64_t> tables;
 
     Plan(const PadParams& p, const Shape& x, const Shape& y) {
+        loops.repeats = p.mode != PadMode::constant;
         int first = 0, last = x.ndim;
         const auto plain = [&](int d) { return p.before[d] == 0 && p.after[d] == 0; };
         while (first < last && plain(first)) loops.batch *= x[first++];

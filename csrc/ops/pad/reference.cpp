@@ -81,12 +81,22 @@ void pad_backward_reference(const PadLoops& loops, const T* dy, T* dx, int64_t b
             if (in < 0) return;
             T* to = dx + b * sizes.in + in;
             const T* from = dy + b * sizes.out + out;
-            for (int64_t o = 0; o < width; ++o) {
-                if (source[o] < 0) continue;
-                for (int64_t i = 0; i < inner; ++i) {
-                    T& sum = to[source[o] * inner + i];
-                    sum = narrow<T>(widen(sum) + widen(from[o * inner + i]));
+            for (int64_t o = 0; o < width;) {
+                if (source[o] < 0) {
+                    ++o;
+                    continue;
                 }
+                // A stretch of neighbours again; without repetition it is all that these elements get.
+                int64_t stop = o + 1;
+                while (stop < width && source[stop] == source[stop - 1] + 1) ++stop;
+                T* sums = to + source[o] * inner;
+                const T* terms = from + o * inner;
+                const int64_t count = (stop - o) * inner;
+                if (!loops.repeats)
+                    std::copy(terms, terms + count, sums);
+                else
+                    for (int64_t i = 0; i < count; ++i) sums[i] = narrow<T>(widen(sums[i]) + widen(terms[i]));
+                o = stop;
             }
         });
 }
