@@ -6,8 +6,8 @@
 #include "core/checks.h"
 #include "core/memory.h"
 #include "core/widened.h"
-#include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/bias_grad.h"
+#include "ops/conv2d/conv2d.h"
 #include "ops/linear/kernels.h"
 
 namespace fastconv {
@@ -24,15 +24,14 @@ TensorView bf16_view(const void* data, int64_t rows, int64_t columns) {
 }
 
 // The same product as a 1x1 convolution over a picture of one row: where conv2d has bfloat16 kernels that run
-// here, they do this as well. Null where it would only widen the arrays.
-std::optional<Conv2dProblem> as_convolution(const LinearProblem& p, const char* direction) {
+// here, they do this as well. None where it would only widen the arrays.
+std::optional<Conv2dProblem> as_convolution(const LinearProblem& p, ConvDirection direction) {
     Conv2dParams params;
     params.layout = Layout::nhwc;
     Conv2dProblem problem =
         conv2d_problem(kOp, p.dtype, Shape{1, 1, p.rows, p.in}, Shape{p.out, p.in, 1, 1}, params);
-    for (const auto& [name, reason] : conv2d_candidates(problem, direction))
-        if (reason.empty()) return name == "widened" ? std::nullopt : std::optional(problem);
-    return std::nullopt;
+    if (!std::strcmp(ConvPlan(problem, direction).algorithm(), "widened")) return std::nullopt;
+    return problem;
 }
 
 // Elsewhere the arrays are widened.
@@ -71,7 +70,11 @@ void linear_forward(const LinearProblem& p, const void* x, const void* weight, c
             return FC_ISA_PICK(linear_few_rows_bf16)(
                 p, static_cast<const bfloat16*>(x), static_cast<const bfloat16*>(weight),
                 static_cast<const bfloat16*>(bias), static_cast<bfloat16*>(y));
-        if (const auto conv = as_convolution(p, "fprop")) return conv2d_fprop(*conv, x, weight, bias, y);
+        if (const auto conv = as_convolution(p, ConvDirection::fprop)) {
+            ConvEpilogue epilogue;
+            epilogue.bias = bias;
+            return conv2d_fprop(*conv, x, weight, epilogue, y);
+        }
         const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), w(kOp, bf16_view(weight, p.out, p.in)),
             b(kOp, bf16_view(bias, 1, p.out));
         const WidenedOut out(kOp, bf16_view(y, p.rows, p.out));
@@ -90,7 +93,8 @@ void linear_forward(const LinearProblem& p, const void* x, const void* weight, c
 void linear_input_grad(const LinearProblem& p, const void* weight, const void* dy, void* dx) {
     if (p.rows == 0) return;
     if (p.dtype == DType::bf16) {
-        if (const auto conv = as_convolution(p, "dgrad")) return conv2d_dgrad(*conv, weight, dy, nullptr, dx);
+        if (const auto conv = as_convolution(p, ConvDirection::dgrad))
+            return conv2d_dgrad(*conv, weight, dy, ConvEpilogue(), dx);
         const WidenedIn w(kOp, bf16_view(weight, p.out, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
         const WidenedOut out(kOp, bf16_view(dx, p.rows, p.in));
         linear_input_grad(widened(p), w.view().data, g.view().data, out.view().data);
@@ -106,7 +110,8 @@ void linear_input_grad(const LinearProblem& p, const void* weight, const void* d
 void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, void* dweight) {
     if (p.rows == 0) return zero_fill(p.dtype, dweight, p.out * p.in);
     if (p.dtype == DType::bf16) {
-        if (const auto conv = as_convolution(p, "wgrad")) return conv2d_wgrad(*conv, x, dy, dweight);
+        if (const auto conv = as_convolution(p, ConvDirection::wgrad))
+            return conv2d_wgrad(*conv, x, dy, dweight);
         const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
         const WidenedOut out(kOp, bf16_view(dweight, p.out, p.in));
         linear_weight_grad(widened(p), wide_x.view().data, g.view().data, out.view().data);
