@@ -23,17 +23,20 @@ void require_shape(const char* op, const char* what, const Shape& got, const Sha
 // DTypeError unless `got` equals `expected`.
 void require_dtype(const char* op, const char* what, DType got, DType expected);
 
-// DTypeError unless `got` is float32 or float64.
+// DTypeError unless `got` is float32, float64 or bfloat16.
 void require_float(const char* op, const char* what, DType got);
 
-// Calls fn(float{}) or fn(double{}): the one place where an element type becomes a template argument.
+// Calls fn(float{}), fn(double{}) or fn(bfloat16{}): the one place where an element type becomes a template
+// argument.
 template <class Fn>
 void visit_float(const char* op, DType dtype, Fn&& fn) {
     require_float(op, "input", dtype);
     if (dtype == DType::f32)
         fn(float{});
-    else
+    else if (dtype == DType::f64)
         fn(double{});
+    else
+        fn(bfloat16{});
 }
 
 }  // namespace fastconv

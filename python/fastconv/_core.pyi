@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ._arrays import NDArray
 
 __version__: str
@@ -14,6 +16,16 @@ def get_num_threads() -> int: ...
 def set_num_threads(n: int) -> None: ...
 def memory_stats() -> dict[str, int]: ...
 def empty_cache() -> None: ...
+
+# bfloat16: `op` is named where ml_dtypes is missing.
+def is_bfloat16(dtype: np.dtype[Any]) -> bool: ...
+def bfloat16_dtype(op: str) -> np.dtype[Any]: ...
+def bfloat16_from_dlpack(capsule: Any) -> NDArray: ...
+def bfloat16_to_dlpack(array: NDArray, versioned: bool) -> Any: ...
+
+# float32 to bfloat16 and back.
+def to_bfloat16(input: NDArray) -> NDArray: ...
+def from_bfloat16(input: NDArray) -> NDArray: ...
 
 # activation
 def activation(kind: str, input: NDArray, slope: float) -> NDArray: ...
@@ -219,7 +231,7 @@ def pointwise_loss_backward(
     wrt_target: bool,
 ) -> NDArray: ...
 
-# optimizer: each updates its arrays in place
+# optimizer: each updates its arrays in place; beside float32 ones the gradient and `copy` may be bfloat16
 def sgd_step(
     param: NDArray,
     grad: NDArray,
@@ -230,6 +242,7 @@ def sgd_step(
     weight_decay: float,
     nesterov: bool,
     first_step: bool,
+    copy: NDArray | None = None,
 ) -> None: ...
 def adam_step(
     param: NDArray,
@@ -243,6 +256,7 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
     step: int,
+    copy: NDArray | None = None,
 ) -> None: ...
 def rmsprop_step(
     param: NDArray,
@@ -255,6 +269,7 @@ def rmsprop_step(
     eps: float,
     weight_decay: float,
     momentum: float,
+    copy: NDArray | None = None,
 ) -> None: ...
 
 # elementwise

@@ -1,4 +1,5 @@
 // Plain loops over the definition: the oracle for every other candidate, and the float64 path.
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "ops/conv2d/kernels.h"
 
@@ -43,33 +44,45 @@ void for_each_output(const Conv2dProblem& p, const Begin& begin, const Term& ter
                 }
 }
 
+template <class T>
+void round_to(T* result, const Wide<T>* sums, int64_t count) {
+    if constexpr (!std::is_same_v<T, Wide<T>>)
+        for (int64_t i = 0; i < count; ++i) result[i] = narrow<T>(sums[i]);
+}
+
 }  // namespace
 
 template <class T>
 void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, const T* bias, T* y) {
-    T sum = 0;
+    Wide<T> sum = 0;
     for_each_output(
-        p, [&](int64_t, int64_t k) { sum = bias ? bias[k] : T(0); },
-        [&](int64_t xi, int64_t wi, int64_t) { sum += x[xi] * w[wi]; }, [&](int64_t yi) { y[yi] = sum; });
+        p, [&](int64_t, int64_t k) { sum = bias ? widen(bias[k]) : Wide<T>(0); },
+        [&](int64_t xi, int64_t wi, int64_t) { sum += widen(x[xi]) * widen(w[wi]); },
+        [&](int64_t yi) { y[yi] = narrow<T>(sum); });
 }
 
 template <class T>
-void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx) {
-    const int64_t pixels = p.pixels_in();
-    for (int64_t i = 0, count = p.n * p.c * pixels; i < count; ++i)
-        dx[i] = bias ? bias[p.layout == Layout::nchw ? i / pixels % p.c : i % p.c] : T(0);
+void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx,
+                            Wide<T>* sums) {
+    const int64_t pixels = p.pixels_in(), count = p.n * p.c * pixels;
+    for (int64_t i = 0; i < count; ++i)
+        sums[i] = bias ? widen(bias[p.layout == Layout::nchw ? i / pixels % p.c : i % p.c]) : Wide<T>(0);
     for_each_output(
-        p, [](int64_t, int64_t) {}, [&](int64_t xi, int64_t wi, int64_t yi) { dx[xi] += w[wi] * dy[yi]; },
+        p, [](int64_t, int64_t) {},
+        [&](int64_t xi, int64_t wi, int64_t yi) { sums[xi] += widen(w[wi]) * widen(dy[yi]); },
         [](int64_t) {});
+    round_to(dx, sums, count);
 }
 
 template <class T>
-void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw) {
+void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw, Wide<T>* sums) {
     const int64_t count = element_count("conv2d_weight", p.weight_shape());
-    for (int64_t i = 0; i < count; ++i) dw[i] = T(0);
+    for (int64_t i = 0; i < count; ++i) sums[i] = Wide<T>(0);
     for_each_output(
-        p, [](int64_t, int64_t) {}, [&](int64_t xi, int64_t wi, int64_t yi) { dw[wi] += x[xi] * dy[yi]; },
+        p, [](int64_t, int64_t) {},
+        [&](int64_t xi, int64_t wi, int64_t yi) { sums[wi] += widen(x[xi]) * widen(dy[yi]); },
         [](int64_t) {});
+    round_to(dw, sums, count);
 }
 
 template <class T>
@@ -83,16 +96,14 @@ void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias) {
     }
 }
 
-template void conv2d_fprop_reference<float>(const Conv2dProblem&, const float*, const float*, const float*,
-                                            float*);
-template void conv2d_fprop_reference<double>(const Conv2dProblem&, const double*, const double*,
-                                             const double*, double*);
-template void conv2d_dgrad_reference<float>(const Conv2dProblem&, const float*, const float*, const float*,
-                                            float*);
-template void conv2d_dgrad_reference<double>(const Conv2dProblem&, const double*, const double*,
-                                             const double*, double*);
-template void conv2d_wgrad_reference<float>(const Conv2dProblem&, const float*, const float*, float*);
-template void conv2d_wgrad_reference<double>(const Conv2dProblem&, const double*, const double*, double*);
+#define FC_INSTANTIATE(T)                                                                                   \
+    template void conv2d_fprop_reference(const Conv2dProblem&, const T*, const T*, const T*, T*);           \
+    template void conv2d_dgrad_reference(const Conv2dProblem&, const T*, const T*, const T*, T*, Wide<T>*); \
+    template void conv2d_wgrad_reference(const Conv2dProblem&, const T*, const T*, T*, Wide<T>*);
+FC_INSTANTIATE(float)
+FC_INSTANTIATE(double)
+FC_INSTANTIATE(bfloat16)
+#undef FC_INSTANTIATE
 template void conv2d_bias_grad_reference<double>(const Conv2dProblem&, const double*, double*);
 
 }  // namespace fastconv

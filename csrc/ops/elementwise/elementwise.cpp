@@ -71,6 +71,11 @@ void binary(Binary kind, const TensorView& a, const TensorView& b, const TensorV
     if (loops.total == 0) return;
     if (out.dtype == DType::f32)
         return FC_ISA_PICK(binary_f32)(kind, loops, a.as<float>(), b.as<float>(), out.as<float>());
+    if (out.dtype == DType::bf16 && b.dtype == DType::bf16)
+        return FC_ISA_PICK(binary_bf16)(kind, loops, a.as<bfloat16>(), b.as<bfloat16>(), out.as<bfloat16>());
+    if (out.dtype == DType::bf16)
+        return FC_ISA_PICK(binary_bf16_number)(kind, loops, a.as<bfloat16>(), b.as<float>(),
+                                               out.as<bfloat16>());
     binary_reference(kind, loops, a.as<double>(), b.as<double>(), out.as<double>());
 }
 

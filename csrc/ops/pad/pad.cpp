@@ -1,6 +1,8 @@
 #include "ops/pad/pad.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
+#include "core/widened.h"
 #include "cpu/threads.h"
 #include "ops/pad/kernels.h"
 
@@ -32,6 +34,7 @@ struct Plan {
     std::vector<int64_t> tables;
 
     Plan(const PadParams& p, const Shape& x, const Shape& y) {
+        loops.repeats = p.mode != PadMode::constant;
         int first = 0, last = x.ndim;
         const auto plain = [&](int d) { return p.before[d] == 0 && p.after[d] == 0; };
         while (first < last && plain(first)) loops.batch *= x[first++];
@@ -102,7 +105,7 @@ void pad(const PadParams& p, const TensorView& x, const TensorView& y) {
     const Plan plan(p, x.shape, y.shape);
     visit_float("pad", x.dtype, [&](auto t) {
         using T = decltype(t);
-        const T value = static_cast<T>(p.value);
+        const T value = narrow<T>(p.value);
         for_batch(plan.loops, [&](int64_t begin, int64_t end) {
             pad_reference(plan.loops, value, x.as<T>(), y.as<T>(), begin, end);
         });
@@ -111,6 +114,12 @@ void pad(const PadParams& p, const TensorView& x, const TensorView& y) {
 
 void pad_backward(const PadParams& p, const TensorView& dy, const TensorView& dx) {
     if (element_count("pad", dx.shape) == 0) return;
+    // Several terms for one element are added in float32.
+    if (dy.dtype == DType::bf16 && p.mode != PadMode::constant) {
+        const WidenedOut out("pad", dx);
+        pad_backward(p, WidenedIn("pad", dy).view(), out.view());
+        return out.round();
+    }
     const Plan plan(p, dx.shape, dy.shape);
     visit_float("pad", dx.dtype, [&](auto t) {
         using T = decltype(t);

@@ -1,5 +1,6 @@
 #include "ops/softmax_loss/pointwise_loss.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
 #include "ops/softmax_loss/kernels.h"
@@ -20,8 +21,10 @@ PointLossInputs<T> inputs_of(const PointLossParams& p, const TensorView& x, cons
 
 template <class T>
 void run(const PointLossInputs<T>& in, int64_t n, T* each, double* blocks) {
-    if constexpr (sizeof(T) == sizeof(float))
+    if constexpr (std::is_same_v<T, float>)
         FC_ISA_PICK(pointwise_loss_f32)(in, n, each, blocks);
+    else if constexpr (std::is_same_v<T, bfloat16>)
+        FC_ISA_PICK(pointwise_loss_bf16)(in, n, each, blocks);
     else
         pointwise_loss_reference(in, n, each, blocks);
 }
@@ -47,8 +50,7 @@ void pointwise_loss_forward(const PointLossParams& p, const TensorView& x, const
         run<T>(in, n, nullptr, sums.as<double>());
         double total = 0;
         for (int64_t i = 0; i < blocks; ++i) total += sums.as<double>()[i];
-        *loss.as<T>() =
-            static_cast<T>(p.reduction == Reduction::mean ? total / static_cast<double>(n) : total);
+        *loss.as<T>() = narrow<T>(p.reduction == Reduction::mean ? total / static_cast<double>(n) : total);
     });
 }
 
@@ -61,8 +63,10 @@ void pointwise_loss_backward(const PointLossParams& p, bool wrt_target, const Te
         const auto in = inputs_of<T>(p, x, t, weight, pos_weight);
         const double scale = p.reduction == Reduction::mean ? 1 / static_cast<double>(n) : 1;
         const LossGradient<T> g{dloss.as<T>(), p.reduction == Reduction::none, scale};
-        if constexpr (sizeof(T) == sizeof(float))
+        if constexpr (std::is_same_v<T, float>)
             FC_ISA_PICK(pointwise_loss_backward_f32)(in, wrt_target, n, g, dx.as<T>());
+        else if constexpr (std::is_same_v<T, bfloat16>)
+            FC_ISA_PICK(pointwise_loss_backward_bf16)(in, wrt_target, n, g, dx.as<T>());
         else
             pointwise_loss_backward_reference(in, wrt_target, n, g, dx.as<T>());
     });
