@@ -92,6 +92,39 @@ def conv_transpose2d_backward(
     layout: str,
     of_weight: bool,
 ) -> NDArray: ...
+class PackedWeight: ...
+
+class Conv2dPlan:
+    def __init__(
+        self,
+        direction: str,
+        input_size: object,
+        weight_size: object,
+        stride: object,
+        padding: object,
+        dilation: object,
+        groups: object,
+        layout: object,
+        dtype: object,
+        algorithm: str = "",
+    ) -> None: ...
+    @property
+    def algorithm(self) -> str: ...
+    @property
+    def packed_bytes(self) -> int: ...
+    def workspace_bytes(self, threads: int) -> int: ...
+    def pack(self, weight: NDArray) -> PackedWeight: ...
+    def run(
+        self,
+        input: NDArray,
+        weight: NDArray | PackedWeight,
+        bias: NDArray | None,
+        residual: NDArray | None,
+        activation: str | None,
+        negative_slope: float,
+        out: NDArray | None,
+    ) -> NDArray: ...
+
 def conv2d_candidates(
     input_size: Any,
     weight_size: Any,

@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "cpu/threads.h"
 #include "ops/conv2d/conv2d.h"
 
 namespace fastconv::bindings {
@@ -24,6 +25,12 @@ Conv2dParams parse(const char* op, py::handle stride, py::handle padding, py::ha
         params.padding = to_pair(op, "padding", padding);
     }
     return params;
+}
+
+DType float_type(const char* op, const std::string& dtype) {
+    for (DType t : {DType::f32, DType::f64, DType::bf16})
+        if (dtype == name(t)) return t;
+    throw DTypeError(message(op, ": dtype must be 'float32', 'float64' or 'bfloat16', got '", dtype, "'"));
 }
 
 void check_bias(const char* op, const std::optional<ArrayIn>& bias, DType dtype, int64_t channels) {
@@ -169,15 +176,150 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
                     py::object dilation, py::object groups, py::object layout, const std::string& direction,
                     const std::string& dtype) {
     const char* op = "conv2d_candidates";
-    const DType type = dtype == "float64" ? DType::f64 : dtype == "bfloat16" ? DType::bf16 : DType::f32;
-    const Conv2dProblem problem = conv2d_problem(op, type, to_shape(op, "input_size", input_size),
-                                                 to_shape(op, "weight_size", weight_size),
-                                                 parse(op, stride, padding, dilation, groups, layout));
+    const Conv2dProblem problem = conv2d_problem(
+        op, float_type(op, dtype), to_shape(op, "input_size", input_size),
+        to_shape(op, "weight_size", weight_size), parse(op, stride, padding, dilation, groups, layout));
     py::list result;
     for (const auto& [name, reason] : conv2d_candidates(problem, conv_direction(direction)))
         result.append(py::make_tuple(name, reason));
     return result;
 }
+
+// Weights in one algorithm's own order. They fit every plan of the same algorithm, direction and geometry,
+// whatever its batch size.
+struct PackedWeight {
+    std::string key;
+    Workspace data;
+};
+
+class Plan {
+  public:
+    Plan(const std::string& direction, py::object input_size, py::object weight_size, py::object stride,
+         py::object padding, py::object dilation, py::object groups, py::object layout, py::object dtype,
+         const std::string& algorithm)
+        : plan_(conv2d_problem(kOp, float_type(kOp, to_string_arg(kOp, "dtype", dtype)),
+                               to_shape(kOp, "input_size", input_size),
+                               to_shape(kOp, "weight_size", weight_size),
+                               parse(kOp, stride, padding, dilation, groups, layout)),
+                conv_direction(direction), algorithm) {
+        const Conv2dProblem& p = plan_.problem();
+        key_ =
+            message(direction, " ", plan_.algorithm(), " ", name(p.dtype), " ", name(p.layout), " C=", p.c,
+                    " H=", p.h, " W=", p.w, " weight=", to_string(p.weight_shape()), " groups=", p.groups,
+                    " stride=", p.vertical.stride, ",", p.horizontal.stride,
+                    " padding=", p.vertical.pad_begin, ",", p.vertical.pad_end, ",", p.horizontal.pad_begin,
+                    ",", p.horizontal.pad_end, " dilation=", p.vertical.dilation, ",", p.horizontal.dilation);
+    }
+    const char* algorithm() const { return plan_.algorithm(); }
+    size_t packed_bytes() const { return plan_.packed_bytes(); }
+    size_t workspace_bytes(py::object threads) const {
+        const int64_t count = to_int(kOp, "threads", threads);
+        if (count < 1 || count > 1024)
+            throw ShapeError(message(kOp, ": threads must be 1 to 1024, got ", count));
+        return plan_.workspace_bytes(static_cast<int>(count));
+    }
+    PackedWeight pack(py::object weight) const {
+        const ArrayIn w(kOp, "weight", weight);
+        check_weight(w);
+        PackedWeight packed{key_, Workspace(plan_.packed_bytes())};
+        py::gil_scoped_release nogil;
+        plan_.pack(w.data(), packed.data.as<void>());
+        return packed;
+    }
+    py::object run(py::object input, py::object weight, py::object bias_array, py::object residual_array,
+                   py::object activation, py::object slope, py::object out) const {
+        if (plan_.direction() == ConvDirection::wgrad) return run_wgrad(input, weight, out);
+        const Conv2dProblem& p = plan_.problem();
+        const bool fprop = plan_.direction() == ConvDirection::fprop;
+        const ArrayIn in(kOp, fprop ? "input" : "grad_output", input);
+        check(in, fprop ? "input" : "grad_output", fprop ? p.x_shape() : p.y_shape());
+        const Shape shape = fprop ? p.y_shape() : p.x_shape();
+        const auto bias = optional_array(kOp, "bias", bias_array);
+        check_bias(kOp, bias, p.dtype, fprop ? p.k : p.c);
+        const auto residual = optional_array(kOp, "residual", residual_array);
+        if (residual) check(*residual, "residual", shape);
+        ConvArgs args;
+        args.in = in.data();
+        args.epilogue = with_bias(bias);
+        if (residual) args.epilogue.residual = residual->data();
+        if (!activation.is_none()) {
+            args.epilogue.activate = true;
+            args.epilogue.activation = activation_from_name(to_string_arg(kOp, "activation", activation));
+            args.epilogue.slope = to_double(kOp, "negative_slope", slope);
+        }
+        std::optional<ArrayIn> plain;
+        const PackedWeight* packed = nullptr;
+        if (py::isinstance<PackedWeight>(weight)) {
+            packed = weight.cast<const PackedWeight*>();
+            if (packed->key != key_)
+                throw ShapeError(
+                    message(kOp, ": weight was packed for '", packed->key, "', this plan is '", key_, "'"));
+            args.packed = packed->data.as<void>();
+        } else {
+            plain.emplace(kOp, "weight", weight);
+            check_weight(*plain);
+            args.weight = plain->data();
+        }
+        if (packed && !plan_.packed_bytes())
+            throw ShapeError(
+                message(kOp, ": algorithm '", plan_.algorithm(), "' reads weights as they are; pass them"));
+        return into(out, shape, [&](void* data) {
+            args.out = data;
+            args.team = num_threads();
+            const Workspace workspace(plan_.workspace_bytes(args.team));
+            Workspace own;
+            if (!args.packed && plan_.packed_bytes()) {
+                own = Workspace(plan_.packed_bytes());
+                plan_.pack(args.weight, own.as<void>());
+                args.packed = own.as<void>();
+            }
+            plan_.run(args, workspace.as<void>());
+        });
+    }
+
+  private:
+    static constexpr const char* kOp = "conv2d_plan";
+
+    void check(const ArrayIn& a, const char* what, const Shape& shape) const {
+        require_dtype(kOp, what, a.dtype(), plan_.problem().dtype);
+        require_shape(kOp, what, a.shape(), shape);
+    }
+    void check_weight(const ArrayIn& w) const { check(w, "weight", plan_.problem().weight_shape()); }
+
+    // Runs write(data) on `out`, which must fit, or on a new array.
+    template <class Write>
+    py::object into(py::object out, const Shape& shape, const Write& write) const {
+        if (out.is_none()) {
+            ArrayOut result(kOp, plan_.problem().dtype, shape);
+            {
+                py::gil_scoped_release nogil;
+                write(result.data());
+            }
+            return result.release();
+        }
+        const ArrayInOut result(kOp, "out", out);
+        require_dtype(kOp, "out", result.dtype(), plan_.problem().dtype);
+        require_shape(kOp, "out", result.shape(), shape);
+        py::gil_scoped_release nogil;
+        write(result.data());
+        return out;
+    }
+    py::object run_wgrad(py::object input, py::object grad_output, py::object out) const {
+        const Conv2dProblem& p = plan_.problem();
+        const ArrayIn x(kOp, "input", input), dy(kOp, "grad_output", grad_output);
+        check(x, "input", p.x_shape());
+        check(dy, "grad_output", p.y_shape());
+        return into(out, p.weight_shape(), [&](void* data) {
+            WgradArgs args;
+            args.x = x.data(), args.dy = dy.data(), args.dweight = data, args.team = num_threads();
+            const Workspace workspace(plan_.workspace_bytes(args.team));
+            plan_.run(args, workspace.as<void>());
+        });
+    }
+
+    ConvPlan plan_;
+    std::string key_;
+};
 
 }  // namespace
 
@@ -197,6 +339,18 @@ void bind_conv2d(py::module_& m) {
     m.def("conv_transpose2d_backward", &transposed_gradient, arg("input"), arg("weight"), arg("grad_output"),
           arg("stride"), arg("padding"), arg("output_padding"), arg("groups"), arg("dilation"), arg("layout"),
           arg("of_weight"));
+    py::class_<PackedWeight>(m, "PackedWeight");
+    py::class_<Plan>(m, "Conv2dPlan")
+        .def(py::init<const std::string&, py::object, py::object, py::object, py::object, py::object,
+                      py::object, py::object, py::object, const std::string&>(),
+             arg("direction"), arg("input_size"), arg("weight_size"), arg("stride"), arg("padding"),
+             arg("dilation"), arg("groups"), arg("layout"), arg("dtype"), arg("algorithm") = "")
+        .def_property_readonly("algorithm", &Plan::algorithm)
+        .def_property_readonly("packed_bytes", &Plan::packed_bytes)
+        .def("workspace_bytes", &Plan::workspace_bytes, arg("threads"))
+        .def("pack", &Plan::pack, arg("weight"))
+        .def("run", &Plan::run, arg("input"), arg("weight"), arg("bias"), arg("residual"), arg("activation"),
+             arg("negative_slope"), arg("out"));
     m.def("conv2d_candidates", &candidates, arg("input_size"), arg("weight_size"), arg("stride"),
           arg("padding"), arg("dilation"), arg("groups"), arg("layout"), arg("direction"),
           arg("dtype") = "float32");

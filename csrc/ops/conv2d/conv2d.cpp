@@ -109,8 +109,8 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 constexpr ConvCandidate kFprop[] = {
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_fprop},
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
-    {"pointwise_nchw", only_pointwise_nchw, false, nullptr, nullptr, pointwise_nchw_fprop},
-    {"implicit_gemm", only_f32, false, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
+    {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop},
+    {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop},
     {"widened", only_bf16, false, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
@@ -118,7 +118,7 @@ constexpr ConvCandidate kFprop[] = {
 constexpr ConvCandidate kDgrad[] = {
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_dgrad},
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
-    {"pointwise_nchw", only_unit_stride_pointwise_nchw, false, pointwise_nchw_dgrad_packed_bytes,
+    {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad},
@@ -178,6 +178,12 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
     if (e.activate) activation_forward(e.activation, e.slope, y, y);
 }
 
+// Packing and the questions about memory take it that there is an image.
+Conv2dProblem not_empty(Conv2dProblem p) {
+    p.n = std::max<int64_t>(1, p.n);
+    return p;
+}
+
 void run_once(const ConvPlan& plan, ConvArgs args) {
     if (plan.problem().n == 0) return;
     args.team = num_threads();
@@ -208,11 +214,11 @@ ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const 
 const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->name; }
 
 size_t ConvPlan::packed_bytes() const {
-    return conv_ && conv_->packed_bytes ? conv_->packed_bytes(problem_) : 0;
+    return conv_ && conv_->packed_bytes ? conv_->packed_bytes(not_empty(problem_)) : 0;
 }
 
 void ConvPlan::pack(const void* weight, void* packed) const {
-    if (packed_bytes()) conv_->pack(problem_, weight, packed);
+    if (packed_bytes()) conv_->pack(not_empty(problem_), weight, packed);
 }
 
 size_t ConvPlan::workspace_bytes(int team) const {
@@ -220,11 +226,11 @@ size_t ConvPlan::workspace_bytes(int team) const {
     if (conv_) {
         ConvArgs args;
         args.team = team;
-        conv_->run(problem_, args, counter);
+        conv_->run(not_empty(problem_), args, counter);
     } else {
         WgradArgs args;
         args.team = team;
-        wgrad_->run(problem_, args, counter);
+        wgrad_->run(not_empty(problem_), args, counter);
     }
     return counter.used();
 }

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "ops/conv2d/conv2d.h"
 
 namespace fastconv {
 
@@ -24,6 +25,24 @@ struct Tap {
 struct TapRun {
     int64_t first, count;
     int64_t dh, dw;
+};
+
+// What follows the bias: an array like the output is added, then an activation.
+struct Finish {
+    const float* residual = nullptr;
+    const float* out = nullptr;  // the output array, of which a kernel finishes piece by piece
+    bool activate = false;
+    Activation activation = Activation::relu;
+    float slope = 0;
+
+    Finish() = default;
+    explicit Finish(const ConvArgs& args)
+        : residual(static_cast<const float*>(args.epilogue.residual)),
+          out(static_cast<const float*>(args.out)),
+          activate(args.epilogue.activate),
+          activation(args.epilogue.activation),
+          slope(static_cast<float>(args.epilogue.slope)) {}
+    bool nothing() const { return !residual && !activate; }
 };
 
 struct GatherConv {
@@ -42,6 +61,7 @@ struct GatherConv {
     float* out;
     int64_t out_n, out_c, out_h, out_w;
     const float* bias;  // groups * width values, or null
+    Finish finish;
 
     // The weight of (group, output o, input c, tap index) is at g * weight_g + o * weight_o + c * weight_c +
     // index.
@@ -120,6 +140,7 @@ struct PointwiseNchw {
     const float* weight;  // groups x width x depth
     const float* bias;    // or null
     float* y;
+    Finish finish;
     int64_t n, groups, depth, width;
     int64_t h, w, step_h, step_w, rows, cols;
 };

@@ -141,7 +141,7 @@ struct Gathers {
             to += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
         }
     }
-    void run(const ConvArgs& args, Arena& arena) {
+    void run(const ConvArgs& args, const Finish& finish, Arena& arena) {
         const float* in = input.make(args.in, arena);
         size_t scratch_bytes = 0, zero_bytes = 0;
         for (const Gather& e : list) {
@@ -157,6 +157,7 @@ struct Gathers {
             e.g.in = in;
             e.g.out = static_cast<float*>(args.out) + e.out_at;
             e.g.bias = static_cast<const float*>(args.epilogue.bias);
+            e.g.finish = finish;
             FC_ISA_PICK(gather_run)(e.g, reinterpret_cast<const float*>(packed), scratch, zeros, args.team);
             packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
         }
@@ -296,7 +297,7 @@ void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* 
     fprop_gathers(p).pack(weight, packed);
 }
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    fprop_gathers(p).run(args, arena);
+    fprop_gathers(p).run(args, Finish(args), arena);
 }
 
 size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p) { return dgrad_gathers(p).packed_bytes(); }
@@ -307,7 +308,7 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
     Gathers all = dgrad_gathers(p);
     if (all.gaps && !arena.counting())
         fill_with_bias(p, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out));
-    all.run(args, arena);
+    all.run(args, Finish(), arena);
 }
 
 void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {

@@ -18,6 +18,7 @@ void pointwise_nchw_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& a
     g.weight = static_cast<const float*>(args.weight);
     g.bias = static_cast<const float*>(args.epilogue.bias);
     g.y = static_cast<float*>(args.out);
+    g.finish = Finish(args);
     g.n = p.n, g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.h = p.h, g.w = p.w, g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
@@ -39,6 +40,7 @@ void pointwise_nchw_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& a
     g.weight = static_cast<const float*>(args.packed);
     g.bias = static_cast<const float*>(args.epilogue.bias);
     g.y = static_cast<float*>(args.out);
+    g.finish = Finish(args);
     g.n = p.n, g.groups = p.groups, g.depth = p.group_k(), g.width = p.group_c();
     g.h = p.p, g.w = p.q, g.step_h = g.step_w = 1;
     g.rows = p.h, g.cols = p.w;

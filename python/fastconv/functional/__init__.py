@@ -45,6 +45,9 @@ from .norm import (
     batch_norm,
     local_response_norm,
 )
+from .plan import (
+    Conv2dPlan,
+)
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -67,6 +70,7 @@ from .shape import (
 )
 
 __all__ = [
+    "Conv2dPlan",
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",

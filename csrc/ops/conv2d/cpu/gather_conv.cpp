@@ -4,6 +4,7 @@
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -179,6 +180,10 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
         else
             for (int64_t c = 0; c < columns; ++c)
                 for (int64_t e = 0; e < run; ++e) to[c * g.out_c + e * g.out_w] = from[e * ld + c];
+        if (!g.finish.nothing())
+            for (int64_t c = 0; c < columns; ++c)
+                for (int64_t e = 0; e < (g.out_w == 1 ? 1 : run); ++e)
+                    finish(g.finish, to + c * g.out_c + e * g.out_w, g.out_w == 1 ? run : 1);
         m += run;
         at = PixelWalk(m < m1 ? m : m0, g.rows, g.cols);
     }
@@ -231,10 +236,13 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     row_kernel(tile_rows, nv)({from, 0, cut.taps, g.depth, weights, nv * VL, distances}, out);
             }
         }
+        const int64_t from = cut.first_column(block0);
+        const int64_t columns = least(g.width, cut.first_column(block1)) - from;
         if (!direct) {
-            const int64_t from = cut.first_column(block0);
-            const int64_t columns = least(g.width, cut.first_column(block1)) - from;
             scatter(g, output + from, ld, group * g.width + from, columns, m0, m1);
+        } else if (!g.finish.nothing()) {
+            for (int64_t m = m0; m < m1; ++m)
+                finish(g.finish, rows[m - m0] + group * g.width + from, columns);
         }
     }
 }

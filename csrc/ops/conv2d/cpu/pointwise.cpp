@@ -3,6 +3,7 @@
 #include "cpu/gemm/microkernel.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -92,6 +93,8 @@ void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
                             {from, mr, 1, g.depth,
                              panel + static_cast<size_t>(b - b0) * panel_floats(g.depth), kMaxNR},
                             {to, count, nullptr, g.bias ? g.bias + group * g.width + o : nullptr, false});
+                        if (!g.finish.nothing())
+                            for (int64_t i = 0; i < rows; ++i) finish(g.finish, to[i], count);
                     }
                 }
             }

@@ -1,0 +1,141 @@
+"""Conv2dPlan: packed weights, workspace, fused epilogues, and errors, against conv2d and its gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv.functional as F
+from fastconv import DTypeError, ShapeError
+
+RNG = np.random.default_rng(5)
+
+# n, c, h, w, k, kernel, stride, padding, groups
+SHAPES = [
+    (2, 3, 12, 12, 5, 3, 1, 1, 1),
+    (1, 40, 9, 11, 70, 3, 1, 1, 1),
+    (2, 64, 8, 8, 96, 1, 1, 0, 1),
+    (2, 48, 9, 9, 64, 3, 2, 1, 1),
+    (1, 32, 10, 10, 32, 3, 1, 1, 32),
+    (3, 16, 7, 7, 24, 5, 1, 2, 4),
+    (2, 33, 14, 14, 17, 1, 2, 0, 1),
+]
+
+
+def array(*shape: int) -> Any:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def build(shape: tuple[int, ...], layout: str) -> tuple[Any, Any, Any, dict[str, Any]]:
+    n, c, h, w, k, kernel, stride, padding, groups = shape
+    x = array(n, c, h, w) if layout == "NCHW" else array(n, h, w, c)
+    geometry = {"stride": stride, "padding": padding, "groups": groups, "layout": layout}
+    return x, array(k, c // groups, kernel, kernel), array(k), geometry
+
+
+def every_algorithm(plan: F.Conv2dPlan) -> list[str]:
+    return [name for name, reason in plan.algorithms() if not reason]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packed_weights_give_the_same_bits(shape: tuple[int, ...], layout: str) -> None:
+    x, w, b, geometry = build(shape, layout)
+    plan = F.Conv2dPlan(x.shape, w.shape, **geometry)
+    y = F.conv2d(x, w, b, **geometry)
+    packed = plan.pack(w)
+    assert np.array_equal(plan.run(x, packed, b), y)
+    assert np.array_equal(plan.run(x, w, b), y)
+    out = np.full_like(y, np.nan)
+    assert plan.run(x, packed, b, out=out) is out
+    assert np.array_equal(out, y)
+    assert plan.workspace_bytes(2) >= plan.workspace_bytes(1)
+
+    dgrad = F.Conv2dPlan(x.shape, w.shape, **geometry, direction="dgrad")
+    expected = F.conv2d_input(x.shape, w, y, **geometry)
+    assert np.array_equal(dgrad.run(y, dgrad.pack(w)), expected)
+    wgrad = F.Conv2dPlan(x.shape, w.shape, **geometry, direction="wgrad")
+    assert np.array_equal(wgrad.run(x, y), F.conv2d_weight(x, w.shape, y, **geometry))
+
+
+@pytest.mark.parametrize(
+    "activation", [None, "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu"]
+)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_epilogue_of_every_algorithm(
+    shape: tuple[int, ...], layout: str, activation: str | None
+) -> None:
+    x, w, b, geometry = build(shape, layout)
+    for direction in ("fprop", "dgrad"):
+        first = F.Conv2dPlan(x.shape, w.shape, **geometry, direction=direction)
+        plain = F.conv2d(x, w, b, **geometry)
+        source = x if direction == "fprop" else array(*plain.shape)
+        bias = b if direction == "fprop" else array(shape[1])
+        for algorithm in every_algorithm(first):
+            plan = F.Conv2dPlan(
+                x.shape, w.shape, **geometry, direction=direction, algorithm=algorithm
+            )
+            base = plan.run(source, w, bias)
+            residual = array(*base.shape)
+            got = plan.run(
+                source,
+                plan.pack(w),
+                bias,
+                residual=residual,
+                activation=activation,
+                negative_slope=0.2,
+            )
+            expected = base + residual
+            if activation == "leaky_relu":
+                expected = F.leaky_relu(expected, 0.2)
+            elif activation:
+                expected = getattr(F, activation)(expected)
+            np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6, err_msg=algorithm)
+
+
+def test_packed_weights_fit_another_batch_size() -> None:
+    x, w, b, geometry = build(SHAPES[1], "NHWC")
+    more = array(5, *x.shape[1:])
+    packed = F.Conv2dPlan(x.shape, w.shape, **geometry, algorithm="implicit_gemm").pack(w)
+    plan = F.Conv2dPlan(more.shape, w.shape, **geometry, algorithm="implicit_gemm")
+    assert np.array_equal(plan.run(more, packed, b), plan.run(more, w, b))
+
+
+def test_empty_batch() -> None:
+    plan = F.Conv2dPlan((0, 8, 5, 5), (4, 8, 3, 3))
+    w = array(4, 8, 3, 3)
+    assert plan.run(array(0, 8, 5, 5), plan.pack(w)).shape == (0, 4, 3, 3)
+
+
+def test_errors() -> None:
+    x, w, b = array(1, 8, 6, 6), array(4, 8, 3, 3), array(4)
+    plan = F.Conv2dPlan(x.shape, w.shape)
+    other = F.Conv2dPlan((1, 8, 7, 7), w.shape, algorithm="implicit_gemm")
+    mine = F.Conv2dPlan(x.shape, w.shape, algorithm="implicit_gemm")
+    with pytest.raises(ShapeError, match="packed for"):
+        mine.run(x, other.pack(w))
+    with pytest.raises(ShapeError, match="input"):
+        plan.run(array(1, 8, 7, 6), w)
+    with pytest.raises(ShapeError, match="weight"):
+        plan.pack(array(4, 8, 3, 4))
+    with pytest.raises(DTypeError, match="input"):
+        plan.run(x.astype(np.float64), w)
+    with pytest.raises(ShapeError, match="bias"):
+        plan.run(x, w, array(5))
+    with pytest.raises(ShapeError, match="residual"):
+        plan.run(x, w, b, residual=array(1, 4, 4, 5))
+    with pytest.raises(ShapeError, match="out"):
+        plan.run(x, w, out=array(1, 4, 5, 4))
+    with pytest.raises(ShapeError, match="mish"):
+        plan.run(x, w, activation="mish")
+    with pytest.raises(ShapeError, match="direction"):
+        F.Conv2dPlan(x.shape, w.shape, direction="sideways")
+    with pytest.raises(DTypeError, match="int8"):
+        F.Conv2dPlan(x.shape, w.shape, dtype="int8")
+    with pytest.raises(ShapeError, match="algorithm"):
+        F.Conv2dPlan(x.shape, w.shape, algorithm="fft")
+    with pytest.raises(ShapeError, match="threads"):
+        plan.workspace_bytes(0)
