@@ -180,6 +180,7 @@ constexpr FpropCandidate kFprop[] = {
     {"depthwise", only_depthwise, depthwise_fprop},
     {"shift", shift_fprop_declines, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, pointwise_nchw_fprop},
+    {"winograd", winograd_declines, winograd_fprop},
     {"implicit_gemm", only_f32, implicit_gemm_fprop},
     {"reference", takes_all, reference_fprop},
 };
@@ -187,12 +188,14 @@ constexpr DgradCandidate kDgrad[] = {
     {"depthwise", only_depthwise, depthwise_dgrad},
     {"shift", shift_dgrad_declines, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, pointwise_nchw_dgrad},
+    {"winograd", winograd_declines, winograd_dgrad},
     {"implicit_gemm", only_f32, implicit_gemm_dgrad},
     {"reference", takes_all, reference_dgrad},
 };
 constexpr WgradCandidate kWgrad[] = {
     {"depthwise", only_depthwise, depthwise_wgrad},
     {"shift", shift_wgrad_declines, shift_wgrad},
+    {"winograd", winograd_declines, winograd_wgrad},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad},
     {"reference", takes_all, reference_wgrad},
 };

@@ -31,6 +31,12 @@ void shift_fprop(const Conv2dProblem& p, const void* x, const void* w, const voi
 void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
 
+// winograd.cpp: 3x3 of stride and dilation 1. The reason to decline, or null.
+const char* winograd_declines(const Conv2dProblem& p);
+void winograd_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void winograd_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+void winograd_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+
 // depthwise.cpp: one filter a channel.
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);

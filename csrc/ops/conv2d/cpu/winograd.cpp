@@ -1,15 +1,8 @@
 // Winograd convolution, fused for each block of tiles: input transform, one GEMM for each component, output
 // transform, all within L2.
-#include <stdlib.h>
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/winograd_filter.h"
 
-#ifdef WPROF
-unsigned long long wprof[4],wlast;
-#define PROF(i) {unsigned long long t_=__builtin_ia32_rdtsc(); wprof[(i+3)%4]+=t_-wlast; wlast=t_;}
-#else
-#define PROF(i)
-#endif
 namespace fastconv::FC_ISA_NS {
 namespace {
 
@@ -19,7 +12,8 @@ struct Ahead {
     int64_t lines;
 };
 
-// m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV vectors.
+// m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
+// vectors.
 template <int MR, int NV>
 void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add, Ahead ahead) {
     vf acc[MR][NV];
@@ -102,10 +96,14 @@ struct Depth {
 
 // M (+)= V U for output blocks [first, last) of one block of tiles. `u` is U of block `first`.
 void multiply(const TileBlock& block, const float* v, Depth depth, const float* u, int64_t component,
-              const WidthBlocks& widths, int64_t first, int64_t last, float* m) {
+              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk* next_in,
+              LineWalk* out) {
     const int64_t v_tile = vectors_of(depth.all) * kVChunk, row_tiles = ceil_div(block.count, kMR);
     const int64_t end = kWinogradComponents * (last - first);
     v += depth.first / VL * kVChunk;
+    const int64_t calls = end * row_tiles;
+    const int64_t in_lines = next_in ? ceil_div(next_in->lines(), calls) : 0;
+    const int64_t out_lines = out ? ceil_div(out->lines(), calls) : 0;
     const auto panel = [&](int64_t i) {
         return u + i / (last - first) * component +
                (widths.first(first + i % (last - first)) - widths.first(first)) * VL * depth.count;
@@ -120,9 +118,11 @@ void multiply(const TileBlock& block, const float* v, Depth depth, const float* 
             i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count / 16 : 0;
         for (int64_t r = 0; r < tiles; ++r) {
             const int64_t from = lines * r / tiles, to = lines * (r + 1) / tiles;
-            gemm_for(least(kMR, rows - r * kMR), nv)(
-                v + r * v_tile + xi * kVStep, depth.count, now,
-                m + (b * row_tiles + r) * kMChunk + xi * kMStep, depth.first > 0, {next + from * 16, to - from});
+            if (in_lines) next_in->fetch<false>(in_lines);
+            if (out_lines) out->fetch<true>(out_lines);
+            gemm_for(least(kMR, rows - r * kMR), nv)(v + r * v_tile + xi * kVStep, depth.count, now,
+                                                     m + (b * row_tiles + r) * kMChunk + xi * kMStep,
+                                                     depth.first > 0, {next + from * 16, to - from});
         }
     }
 }
@@ -146,8 +146,7 @@ void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float
             for (int64_t q = 0; q < VL; ++q)
                 store(from + q * VL, q < pixels ? load(strip + (j + q) * VL) : zero());
             transpose_tile(from, VL, to, VL);
-            for (int64_t c = 0; c < lanes; ++c)
-                store(out + c * step_c + j, load(to + c * VL), tail(pixels));
+            for (int64_t c = 0; c < lanes; ++c) store(out + c * step_c + j, load(to + c * VL), tail(pixels));
         }
     }
 }
@@ -167,8 +166,8 @@ void finish_block(const WinogradConv& p, const TileGrid& g, const TileBlock& blo
         const int64_t run = least(block.count - t, g.across - walk.tx);
         const int low = g.height(walk.ty) < 4 ? 2 : 0;
         const auto kind_of = [&](int64_t i) { return low + (g.width(walk.tx + i) < 4 ? 1 : 0); };
-        float* const at_run = out + walk.n * p.output.step_n + walk.ty * 4 * p.output.step_h +
-                              walk.tx * 4 * p.output.step_w;
+        float* const at_run =
+            out + walk.n * p.output.step_n + walk.ty * 4 * p.output.step_h + walk.tx * 4 * p.output.step_w;
         const auto one = [&](int64_t i, int64_t b, int64_t j, float* y, int64_t step_h, int64_t step_w,
                              bool masked) {
             const int kind = kind_of(i);
@@ -215,7 +214,9 @@ struct Sizes {
         v = v_floats(plan.tiles, p.depth);
         m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk;
         if (plan.stationary) m *= ceil_div(g.count, plan.tiles);
-        u = plan.stationary ? kWinogradComponents * u_component(kNV, least(p.depth, kStationaryDepth)) : 0;
+        u = plan.stationary && !p.packed
+                ? kWinogradComponents * u_component(kNV, least(p.depth, kStationaryDepth))
+                : 0;
         patch = patch_floats(g, p.input.step_c != 1);
         strip = p.output.step_c != 1 ? 4 * g.across * 4 * VL : 0;
         places = ceil_div(plan.tiles, 16) * 16;
@@ -250,13 +251,17 @@ struct Run {
     Sizes sizes;
     int64_t blocks;
     Run(const WinogradConv& conv, const WinogradPlan& how)
-        : p(conv), plan(how), g(conv.n, conv.output.h, conv.output.w), widths(conv.width), sizes(conv, how),
+        : p(conv),
+          plan(how),
+          g(conv.n, conv.output.h, conv.output.w),
+          widths(conv.width),
+          sizes(conv, how),
           blocks(ceil_div(g.count, how.tiles)) {}
 
     // Blocks as even as can be.
+    int64_t first_tile(int64_t at) const { return g.count * at / blocks; }
     TileBlock block(int64_t at, int32_t* places) const {
-        const int64_t tile = g.count * at / blocks;
-        return TileBlock(g, tile, g.count * (at + 1) / blocks - tile, places);
+        return TileBlock(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
     }
     void transform(int64_t group, const TileBlock& b, float* patch, float* v) const {
         const TileReader reader{p.in + group * p.depth * p.input.step_c, p.input, p.depth, 2, patch};
@@ -279,15 +284,23 @@ void run_blocks(const Run& r, char* scratch, int team) {
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / r.blocks;
                 const TileBlock block = r.block(item % r.blocks, own.places);
-                PROF(0) r.transform(group, block, s.patch, own.v);
+                r.transform(group, block, s.patch, own.v);
+                const int64_t tile = r.first_tile(item % r.blocks),
+                              next = r.first_tile((item + 1) % r.blocks);
+                LineWalk next_in(r.p.in + (item + 1) / r.blocks * r.p.depth * r.p.input.step_c, r.p.input,
+                                 r.p.depth, r.g, next, r.first_tile((item + 1) % r.blocks + 1) - next, 2,
+                                 r.p.top, r.p.left);
+                LineWalk out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
+                             tile, block.count, 0, 0, 0);
                 for (int64_t pass = 0; pass < r.plan.passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,
                                   last = r.widths.count * (pass + 1) / r.plan.passes;
                     const float* u = r.p.packed + group * kWinogradComponents * component +
                                      r.widths.first(first) * VL * r.p.depth;
-                    PROF(1) multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last, s.m);
-                    PROF(2) r.finish(group, block, first, last, s.m, s.strip);
-                    PROF(3)
+                    multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last,
+                             s.m, pass == 0 && item + 1 < end ? &next_in : nullptr,
+                             pass == 0 ? &out : nullptr);
+                    r.finish(group, block, first, last, s.m, s.strip);
                 }
             }
         },
@@ -298,10 +311,11 @@ void run_stationary(const Run& r, char* shared, char* scratch, int team) {
     const auto of_block = [&](int64_t at) {
         return Shared(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
     };
-    const int64_t component = u_component(kNV, least(r.p.depth, kStationaryDepth));
+    const int64_t all = u_component(r.widths.vectors, r.p.depth);
+    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth);
+    const int64_t component = r.p.packed ? all : u_component(kNV, piece);
     const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk;
     for (int64_t group = 0; group < r.p.groups; ++group) {
-        PROF(0)
         parallel_for(
             r.blocks, 1,
             [&](int64_t begin, int64_t end, int worker) {
@@ -312,26 +326,27 @@ void run_stationary(const Run& r, char* shared, char* scratch, int team) {
                 }
             },
             team);
-        PROF(3)
         parallel_for(
             r.widths.count, 1,
             [&](int64_t begin, int64_t end, int worker) {
                 const Scratch s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
                 int32_t* const places = reinterpret_cast<int32_t*>(s.own);
                 for (int64_t b = begin; b < end; ++b) {
-                    for (int64_t c = 0; c < r.p.depth; c += kStationaryDepth) {
-                        const Depth depth{r.p.depth, c, least(kStationaryDepth, r.p.depth - c)};
-                        PROF(0) pack_filters(r.p.filter, r.widths, b, c, c + depth.count,
-                                     r.p.weight + group * r.p.filter.step_g, s.u, component, false);
-                        PROF(1)
+                    for (int64_t c = 0; c < r.p.depth; c += piece) {
+                        const Depth depth{r.p.depth, c, least(piece, r.p.depth - c)};
+                        const float* u = s.u;
+                        if (r.p.packed)
+                            u = r.p.packed + group * kWinogradComponents * all +
+                                r.widths.first(b) * VL * r.p.depth;
+                        else
+                            pack_filters<false>(r.p.filter, r.widths, b, c, c + depth.count,
+                                                r.p.weight + group * r.p.filter.step_g, s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply(r.block(at, places), of_block(at).v, depth, s.u, component, r.widths, b,
-                                     b + 1, s.m + at * m_block);
+                            multiply(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
+                                     b + 1, s.m + at * m_block, nullptr, nullptr);
                     }
-                    PROF(2)
                     for (int64_t at = 0; at < r.blocks; ++at)
                         r.finish(group, r.block(at, places), b, b + 1, s.m + at * m_block, s.strip);
-                    PROF(3)
                 }
             },
             team);
@@ -343,17 +358,28 @@ void run_stationary(const Run& r, char* shared, char* scratch, int team) {
 WinogradPlan winograd_plan(const WinogradConv& p, int team) {
     const TileGrid g(p.n, p.output.h, p.output.w);
     const WidthBlocks widths(p.width);
-    (void)team;
     WinogradPlan plan{};
-    plan.tiles = least(g.count, getenv("WT") ? atoi(getenv("WT")) : 48);
-    plan.passes = getenv("WP") ? least(atoi(getenv("WP")), widths.count) : 1;
-    plan.stationary = !p.packed;
-    if (plan.stationary) plan.passes = widths.count;
+    // More tiles use each panel of U more often, but V and M should stay in L2 (24 tiles of 64 channels: 0.2
+    // MB each). Where U is tens of megabytes and comes from L3, its reuse counts more.
+    plan.tiles = p.depth <= 160 ? 24 : p.depth <= 320 ? 48 : 96;
+    const int64_t u_floats = kWinogradComponents * p.depth * p.width;
+    const int64_t share = ceil_div(g.count * p.groups, 2 * team);
+    const bool few = team > 1 && share < plan.tiles;
+    plan.stationary =
+        g.count <= 64 && widths.count > 1 && (p.packed ? few && share < 12 : u_floats > kL2Floats);
+    if (few) plan.tiles = most(kMR, ceil_div(share, kMR) * kMR);
+    plan.tiles = least(plan.tiles, most(1, g.count));
+    // Passes over the output channels keep M small; but V must not leave L2 between them.
+    plan.passes = 1;
+    if (plan.stationary)
+        plan.passes = widths.count;
+    else if (p.depth <= 160)
+        plan.passes =
+            least(widths.count, ceil_div(plan.tiles * kWinogradComponents * p.width, kL2Floats / 4));
     const Sizes sizes(p, plan);
     const int64_t own = plan.stationary ? sizes.places : sizes.shared();
-    plan.shared = plan.stationary
-                      ? static_cast<size_t>(ceil_div(g.count, plan.tiles) * sizes.shared()) * sizeof(float)
-                      : 0;
+    const size_t block = static_cast<size_t>(sizes.shared()) * sizeof(float);
+    plan.shared = plan.stationary ? static_cast<size_t>(ceil_div(g.count, plan.tiles)) * block : 0;
     plan.scratch = static_cast<size_t>(sizes.worker() + own) * sizeof(float);
     return plan;
 }

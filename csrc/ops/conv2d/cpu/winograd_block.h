@@ -1,7 +1,7 @@
 // Blocks of Winograd tiles, and how the transformed data lie.
 //
-// V of a block is cut into row tiles of kMR image tiles: [row tile][vector of channels][component][kMR][VL], so
-// that a transform writes within a few pages and the microkernel reads kMR neighbouring vectors. M is
+// V of a block is cut into row tiles of kMR image tiles: [row tile][vector of channels][component][kMR][VL],
+// so that a transform writes within a few pages and the microkernel reads kMR neighbouring vectors. M is
 // [output block][row tile][component][kMR][kNR].
 #pragma once
 
@@ -22,19 +22,19 @@ inline constexpr int kMR = 4, kNV = 2;
 inline constexpr int64_t kL2Floats = (384 << 10) / 4;
 #endif
 inline constexpr int kNR = kNV * VL;
-inline constexpr int kVStep = kMR * VL;                              // from component to component of V
-inline constexpr int64_t kVChunk = kWinogradComponents * kVStep;     // from vector to vector of channels
-inline constexpr int kMStep = kMR * kNR;                             // from component to component of M
-inline constexpr int64_t kMChunk = kWinogradComponents * kMStep;     // from row tile to row tile
+inline constexpr int kVStep = kMR * VL;                           // from component to component of V
+inline constexpr int64_t kVChunk = kWinogradComponents * kVStep;  // from vector to vector of channels
+inline constexpr int kMStep = kMR * kNR;                          // from component to component of M
+inline constexpr int64_t kMChunk = kWinogradComponents * kMStep;  // from row tile to row tile
 
 inline int64_t vectors_of(int64_t channels) { return ceil_div(channels, VL); }
 
 // The output tiles of an image batch: 4 x 4, those at the bottom and right edge perhaps smaller.
 struct TileGrid {
-    int64_t rows, cols;            // outputs
-    int64_t down, across, count;   // tiles
-    int64_t last_h, last_w;        // outputs of the last tile of an axis
-    int split_h, split_w;          // points that the last tile has: all six where it is whole
+    int64_t rows, cols;           // outputs
+    int64_t down, across, count;  // tiles
+    int64_t last_h, last_w;       // outputs of the last tile of an axis
+    int split_h, split_w;         // points that the last tile has: all six where it is whole
     TileGrid(int64_t n, int64_t rows_, int64_t cols_) : rows(rows_), cols(cols_) {
         down = ceil_div(rows, 4), across = ceil_div(cols, 4), count = n * down * across;
         last_h = rows - (down - 1) * 4, last_w = cols - (across - 1) * 4;
@@ -61,9 +61,9 @@ struct TileWalk {
     int kind() const { return (grid.height(ty) < 4 ? 2 : 0) + (grid.width(tx) < 4 ? 1 : 0); }
 };
 
-// Which row of V and M a tile of a block has. Tiles are sorted by kind, so that the tiles that have a component
-// are rows 0 .. rows(component): whole and narrow ones come first; for the columns of components that narrow
-// tiles lack, the low ones move up behind the whole ones.
+// Which row of V and M a tile of a block has. Tiles are sorted by kind, so that the tiles that have a
+// component are rows 0 .. rows(component) - 1: whole and narrow ones come first; for the columns of
+// components that narrow tiles lack, the low ones move up behind the whole ones.
 struct TileBlock {
     int64_t begin, count;
     int64_t of_kind[4] = {0, 0, 0, 0};
@@ -72,10 +72,17 @@ struct TileBlock {
     TileBlock(const TileGrid& g, int64_t begin_, int64_t count_, int32_t* place_)
         : begin(begin_), count(count_), split_h(g.split_h), split_w(g.split_w), place(place_) {
         TileWalk walk(g, begin);
-        for (int64_t t = 0; t < count; ++t, walk.next()) place[t] = static_cast<int32_t>(of_kind[walk.kind()]++);
+        for (int64_t t = 0; t < count; ++t, walk.next())
+            place[t] = static_cast<int32_t>(of_kind[walk.kind()]++);
         const int64_t first[4] = {0, of_kind[0], of_kind[0] + of_kind[1], count - of_kind[3]};
         walk = TileWalk(g, begin);
         for (int64_t t = 0; t < count; ++t, walk.next()) place[t] += static_cast<int32_t>(first[walk.kind()]);
+    }
+    // Tiles [from, from + some) of this block, in its rows.
+    TileBlock part(int64_t from, int64_t some) const {
+        TileBlock b = *this;
+        b.begin += from, b.count = some, b.place += from;
+        return b;
     }
     int64_t rows(int component) const {
         const bool tall = component / 6 >= split_h, wide = component % 6 >= split_w;
@@ -136,8 +143,7 @@ struct TileReader {
             }
             zero_floats(dst, first * VL);
             zero_floats(dst + last * VL, (w - last) * VL);
-            const float* row =
-                base + n * image.step_n + at * VL * image.step_c + (y + i) * image.step_h + x;
+            const float* row = base + n * image.step_n + at * VL * image.step_c + (y + i) * image.step_h + x;
             int64_t j = first;
             if (lanes == VL)
                 for (; j + VL <= last; j += VL) transpose_tile(row + j, image.step_c, dst + j * VL, VL);
@@ -214,6 +220,83 @@ inline void transform_block(const TileReader& in, const TileGrid& g, const TileB
         walk.next();
     }
 }
+
+// Walks the cache lines of the pixels that a block of tiles covers, so that they can be fetched a few at a
+// time while something else is computed: input tiles (`extra` 2) are read from L2 and not from memory, lines
+// of the output are there when they are written. Straight through memory, they cost a quarter of the time.
+class LineWalk {
+  public:
+    LineWalk(const float* base, const WinogradImage& image, int64_t channels, const TileGrid& g,
+             int64_t begin, int64_t count, int64_t extra, int64_t top, int64_t left)
+        : base_(base),
+          image_(image),
+          grid_(g),
+          walk_(g, begin),
+          tiles_(count),
+          extra_(extra),
+          top_(top),
+          left_(left),
+          planes_(image.step_c == 1 ? 1 : channels),
+          count_(count) {
+        // Other groups' channels lie between a channels-last group's: not worth it.
+        if (image.step_c == 1 && image.step_w != channels) tiles_ = count_ = 0;
+        lines_ = count_ * (4 + extra) * (4 + extra / 2) * channels / 16;
+    }
+    // About how many there are.
+    int64_t lines() const { return lines_; }
+    template <bool kWrite>
+    void fetch(int64_t lines) {
+        for (; lines > 0; --lines, at_ += 16) {
+            if (at_ >= end_ && !advance()) return;
+#if !defined(FC_ISA_SCALAR)
+            if (kWrite) {  // GCC has the intrinsic only with a flag of its own; older processors ignore it
+                __asm__ volatile("prefetchw %0" : : "m"(*at_));
+                continue;
+            }
+#endif
+            __builtin_prefetch(at_, kWrite, 2);
+        }
+    }
+
+  private:
+    // The next stretch of neighbouring floats.
+    bool advance() {
+        do {
+            if (++plane_ >= planes_) {
+                plane_ = 0;
+                if (++row_ >= last_row_ && !next_run()) return false;
+            }
+            const float* const row =
+                base_ + n_ * image_.step_n + row_ * image_.step_h + plane_ * image_.step_c;
+            at_ = row + first_pixel_ * image_.step_w;
+            end_ = row + last_pixel_ * image_.step_w;
+        } while (at_ >= end_);
+        return true;
+    }
+    bool next_run() {
+        do {
+            if (tiles_ <= 0) return false;
+            const int64_t run = least(tiles_, grid_.across - walk_.tx);
+            n_ = walk_.n;
+            row_ = most(0, walk_.ty * 4 - top_);
+            last_row_ = least(image_.h, walk_.ty * 4 - top_ + 4 + extra_);
+            first_pixel_ = most(0, walk_.tx * 4 - left_);
+            last_pixel_ = least(image_.w, (walk_.tx + run) * 4 - left_ + extra_);
+            tiles_ -= run;
+            walk_.tx += run - 1;
+            walk_.next();
+        } while (row_ >= last_row_);
+        return true;
+    }
+
+    const float* base_;
+    WinogradImage image_;
+    TileGrid grid_;
+    TileWalk walk_;
+    int64_t tiles_, extra_, top_, left_, planes_, count_, lines_;
+    int64_t n_ = 0, row_ = 0, last_row_ = 0, plane_ = INT64_MAX - 1, first_pixel_ = 0, last_pixel_ = 0;
+    const float *at_ = nullptr, *end_ = nullptr;
+};
 
 // Floats of a TileReader's patch.
 inline int64_t patch_floats(const TileGrid& g, bool planar) {

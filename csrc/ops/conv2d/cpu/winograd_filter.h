@@ -1,4 +1,5 @@
-// U = GgG': filters transformed and packed for the microkernel, [component][depth][vectors of a block of outputs].
+// U = GgG': filters transformed and packed for the microkernel, [component][depth][vectors of a block of
+// outputs].
 #pragma once
 
 #include "ops/conv2d/cpu/winograd_block.h"
@@ -17,8 +18,9 @@ inline void filter_1d(vf g0, vf g1, vf g2, vf (&t)[6]) {
     t[5] = fma(set1(kFilter[5][2]), g2, fma(set1(kFilter[5][1]), g1, set1(kFilter[5][0]) * g0));
 }
 
-// All 36 components of VL filters whose 9 taps are `tap` floats apart, to u + component * step.
-inline void filter_tile(const float* g, bool rotated, float* u, int64_t step, bool stream) {
+// All 36 components of VL filters, taps [9][VL], to u + component * step.
+template <bool kStream>
+inline void filter_tile(const float* g, bool rotated, float* u, int64_t step) {
     vf half[6][3];
     const auto at = [&](int r, int s) {
         const int t = r * 3 + s;
@@ -36,7 +38,12 @@ inline void filter_tile(const float* g, bool rotated, float* u, int64_t step, bo
         vf t[6];
         filter_1d(half[i][0], half[i][1], half[i][2], t);
 #pragma GCC unroll 6
-        for (int j = 0; j < 6; ++j) { if (stream) store_streaming(u + (i * 6 + j) * step, t[j]); else store(u + (i * 6 + j) * step, t[j]); }
+        for (int j = 0; j < 6; ++j) {
+            if (kStream)
+                store_streaming(u + (i * 6 + j) * step, t[j]);
+            else
+                store(u + (i * 6 + j) * step, t[j]);
+        }
     }
 }
 
@@ -55,10 +62,13 @@ inline void gather_lanes(const float* in, int64_t step, int64_t lanes, int64_t c
     }
 }
 
-// U of output block `b` and channels [c0, c1) of the reduction, to u (of the block) with `component` floats from one
-// component to the next; `weight` is the group's.
-inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0, int64_t c1,
-                         const float* weight, float* u, int64_t component, bool stream) {
+// kStream: past the caches, for an array that is larger than they are. Its lines would be read from memory
+// only to be overwritten, which took four times as long. U of output block `b` and channels [c0, c1) of the
+// reduction, to u (of the block) with `component` floats from one component to the next; `weight` is the
+// group's.
+template <bool kStream>
+inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0,
+                         int64_t c1, const float* weight, float* u, int64_t component) {
     const int64_t nv = widths.nv(b);
     // As many filters as lie side by side in the array are read in one go.
     const int64_t run = w.step_depth == 9 ? VL : 1;
@@ -69,7 +79,8 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
             gather_lanes(weight + k * w.step_width + c * w.step_depth, w.step_width, least(VL, w.width - k),
                          count * 9, taps);
             for (int64_t i = 0; i < count; ++i)
-                filter_tile(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL, component, stream);
+                filter_tile<kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
+                                     component);
         }
 }
 

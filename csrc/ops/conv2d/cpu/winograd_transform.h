@@ -131,11 +131,11 @@ struct Components {
     T* column(int j) const { return j < split ? a : b; }
 };
 
-// V = B'dB of `vectors` vectors of channels. Pixels are step_h and step_w floats apart, vectors of them VL; those
-// of V are `chunk` floats apart, its components kStep.
+// V = B'dB of `vectors` vectors of channels. Pixels are step_h and step_w floats apart, vectors of them VL;
+// those of V are `chunk` floats apart, its components kStep.
 template <int MH, int MW, int kStep>
-void input_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors,
-                const Components<float>& out, int64_t chunk) {
+void input_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors, const Components<float>& out,
+                int64_t chunk) {
     float* to[6];
 #pragma GCC unroll 6
     for (int j = 0; j < MW + 2; ++j) to[j] = out.column(j) + j * kStep;
