@@ -1,9 +1,10 @@
 // Winograd convolution of conv2d's three directions: geometry, workspaces.
 #include "ops/conv2d/winograd.h"
 
-#include "core/checks.h"
-#include "core/memory.h"
-#include "cpu/threads.h"
+#include <algorithm>
+
+#include "core/precision.h"
+#include "ops/conv2d/cost.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -45,19 +46,54 @@ WinogradConv backward(const Conv2dProblem& p) {
     return conv;
 }
 
-size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+WinogradWgrad weights(const Conv2dProblem& p) {
+    WinogradWgrad conv{};
+    conv.input = image_of(p.layout, p.c, p.h, p.w);
+    conv.output = image_of(p.layout, p.k, p.p, p.q);
+    conv.n = p.n;
+    conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
+    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
+    return conv;
+}
 
-void run(WinogradConv& conv) {
-    const int team = num_threads();
-    WinogradPlan plan = FC_ISA_PICK(winograd_plan)(conv, team);
-    Workspace packed;
-    if (!conv.packed && !plan.stationary) {
-        packed = Workspace(floats(FC_ISA_PICK(winograd_packed_floats)(conv.filter)));
-        FC_ISA_PICK(winograd_pack)(conv.filter, conv.weight, packed.as<float>());
-        conv.packed = packed.as<float>();
-    }
-    const Workspace shared(plan.shared), scratch(plan.scratch * static_cast<size_t>(team));
-    FC_ISA_PICK(winograd_run)(conv, plan, shared.as<char>(), scratch.as<char>(), team);
+size_t packed_bytes(const WinogradWeight& w) {
+    return static_cast<size_t>(FC_ISA_PICK(winograd_packed_floats)(w)) * sizeof(float);
+}
+
+void pack(const WinogradWeight& w, const void* weight, void* packed) {
+    FC_ISA_PICK(winograd_pack)(w, static_cast<const float*>(weight), static_cast<float*>(packed));
+}
+
+WinogradPlan plan_of(WinogradConv conv, bool packed, int team) {
+    static const float present = 0;
+    conv.packed = packed ? &present : nullptr;
+    return FC_ISA_PICK(winograd_plan)(conv, team);
+}
+
+// Only the stationary way transforms the weights as it goes.
+bool packs_itself(const WinogradConv& conv, int team) { return plan_of(conv, false, team).stationary; }
+
+void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
+    // Room for a run with packed weights and for one without.
+    WinogradPlan plan = plan_of(conv, args.packed || !packs_itself(conv, args.team), args.team);
+    const WinogradPlan packed = plan_of(conv, true, args.team), itself = plan_of(conv, false, args.team);
+    const size_t team = static_cast<size_t>(args.team);
+    char* const shared = arena.take<char>(std::max(packed.shared, itself.stationary ? itself.shared : 0));
+    char* const scratch =
+        arena.take<char>(std::max(packed.scratch, itself.stationary ? itself.scratch : 0) * team);
+    if (arena.counting()) return;
+    conv.in = static_cast<const float*>(args.in);
+    conv.out = static_cast<float*>(args.out);
+    conv.weight = static_cast<const float*>(args.weight);
+    conv.packed = static_cast<const float*>(args.packed);
+    conv.bias = static_cast<const float*>(args.epilogue.bias);
+    FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
+}
+
+const char* unwanted(const Conv2dProblem& p, ConvDirection direction) {
+    if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
+    const ConvCost cost = conv_cost(p, direction);
+    return cost.winograd < cost.direct ? nullptr : "the direct convolution is expected to be faster";
 }
 
 }  // namespace
@@ -70,38 +106,38 @@ const char* winograd_declines(const Conv2dProblem& p) {
     return nullptr;
 }
 
-void winograd_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
-    WinogradConv conv = forward(p);
-    conv.in = static_cast<const float*>(x);
-    conv.out = static_cast<float*>(y);
-    conv.weight = static_cast<const float*>(w);
-    conv.bias = static_cast<const float*>(bias);
-    run(conv);
+const char* winograd_fprop_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::fprop); }
+const char* winograd_dgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::dgrad); }
+const char* winograd_wgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::wgrad); }
+
+size_t winograd_fprop_packed_bytes(const Conv2dProblem& p) { return packed_bytes(forward_filter(p)); }
+void winograd_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(forward_filter(p), weight, packed);
+}
+bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(forward(p), team); }
+void winograd_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    run(forward(p), args, arena);
 }
 
-void winograd_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
-    WinogradConv conv = backward(p);
-    conv.in = static_cast<const float*>(dy);
-    conv.out = static_cast<float*>(dx);
-    conv.weight = static_cast<const float*>(w);
-    conv.bias = static_cast<const float*>(bias);
-    run(conv);
+size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p) { return packed_bytes(backward_filter(p)); }
+void winograd_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(backward_filter(p), weight, packed);
+}
+bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(backward(p), team); }
+void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    run(backward(p), args, arena);
 }
 
-void winograd_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
-    WinogradWgrad conv{};
-    conv.x = static_cast<const float*>(x);
-    conv.dy = static_cast<const float*>(dy);
-    conv.dw = static_cast<float*>(dw);
-    conv.input = image_of(p.layout, p.c, p.h, p.w);
-    conv.output = image_of(p.layout, p.k, p.p, p.q);
-    conv.n = p.n;
-    conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
-    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
-    const int team = num_threads();
+void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    WinogradWgrad conv = weights(p);
     const WinogradWgradPlan plan = FC_ISA_PICK(winograd_wgrad_plan)(conv);
-    const Workspace shared(plan.shared), scratch(plan.scratch * static_cast<size_t>(team));
-    FC_ISA_PICK(winograd_wgrad_run)(conv, plan, shared.as<char>(), scratch.as<char>(), team);
+    char* const shared = arena.take<char>(plan.shared);
+    char* const scratch = arena.take<char>(plan.scratch * static_cast<size_t>(args.team));
+    if (arena.counting()) return;
+    conv.x = static_cast<const float*>(args.x);
+    conv.dy = static_cast<const float*>(args.dy);
+    conv.dw = static_cast<float*>(args.dweight);
+    FC_ISA_PICK(winograd_wgrad_run)(conv, plan, shared, scratch, args.team);
 }
 
 }  // namespace fastconv
