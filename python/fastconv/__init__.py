@@ -34,6 +34,7 @@ __all__ = [
     "enable_grad",
     "functional",
     "get_num_threads",
+    "get_precision",
     "is_grad_enabled",
     "load",
     "manual_seed",
