@@ -27,28 +27,38 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add
 #pragma GCC unroll 4
             for (int j = 0; j < NV; ++j) acc[i][j] = load(m + i * kNR + j * VL);
     }
-    const auto step = [&](const float* a) {
+    const auto step = [&](const float* a, const float* row) {
         vf b[NV];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) b[j] = load(u + j * VL);
+        for (int j = 0; j < NV; ++j) b[j] = load(row + j * VL);
 #pragma GCC unroll 8
         for (int i = 0; i < MR; ++i) {
             const vf x = set1(a[i * VL]);
 #pragma GCC unroll 4
             for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, b[j], acc[i][j]);
         }
-        u += NV * VL;
     };
-    const int64_t chunks = depth / VL, rest = depth % VL;
-    const int64_t per_chunk = ceil_div(ahead.lines, chunks + (rest > 0));
-    for (int64_t k = 0; k < chunks; ++k, v += kVChunk) {
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) __builtin_prefetch(v + kVChunk + i * VL, 0, 3);
-        for (int64_t i = 0; i < per_chunk; ++i, ahead.from += 16) __builtin_prefetch(ahead.from, 0, 2);
+    // Four steps at a time, a few prefetches between them: a burst would keep the loads waiting.
+    const int64_t quads = depth / 4;
+    const int64_t per_quad = ceil_div(ahead.lines, quads + 1);
+    int64_t k = 0;
+    for (int64_t q = 0; q < quads; ++q, k += 4, v += 4, u += 4 * NV * VL) {
+        for (int64_t i = 0; i < per_quad; ++i, ahead.from += 16) __builtin_prefetch(ahead.from, 0, 2);
+        if (VL > 4 && k == VL) {
+            k = 0;
+            v += kVChunk - VL;
+        } else if (VL == 4 && q > 0) {
+            v += kVChunk - VL;
+        }
 #pragma GCC unroll 4
-        for (int c = 0; c < VL; ++c) step(v + c);
+        for (int c = 0; c < 4; ++c) step(v + c, u + c * NV * VL);
+        if (k == 0) {
+#pragma GCC unroll 8
+            for (int i = 0; i < MR; ++i) __builtin_prefetch(v + kVChunk + i * VL, 0, 3);
+        }
     }
-    for (int64_t c = 0; c < rest; ++c) step(v + c);
+    if (quads > 0 && (VL == 4 || k == VL)) v += kVChunk - VL;
+    for (int64_t c = 0; c < depth % 4; ++c, ++v, u += NV * VL) step(v, u);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
@@ -101,6 +111,8 @@ void multiply(const TileBlock& block, const float* v, Depth depth, const float* 
     const int64_t v_tile = vectors_of(depth.all) * kVChunk, row_tiles = ceil_div(block.count, kMR);
     const int64_t end = kWinogradComponents * (last - first);
     v += depth.first / VL * kVChunk;
+    // U that stays in L2 from block to block needs no prefetch.
+    const bool far = kWinogradComponents * component > kL2Floats;
     const int64_t calls = end * row_tiles;
     const int64_t in_lines = next_in ? ceil_div(next_in->lines(), calls) : 0;
     const int64_t out_lines = out ? ceil_div(out->lines(), calls) : 0;
@@ -115,7 +127,7 @@ void multiply(const TileBlock& block, const float* v, Depth depth, const float* 
         const float* const now = panel(i);
         const float* const next = i + 1 < end ? panel(i + 1) : now;
         const int64_t lines =
-            i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count / 16 : 0;
+            far && i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count / 16 : 0;
         for (int64_t r = 0; r < tiles; ++r) {
             const int64_t from = lines * r / tiles, to = lines * (r + 1) / tiles;
             if (in_lines) next_in->fetch<false>(in_lines);

@@ -248,13 +248,10 @@ class LineWalk {
     void fetch(int64_t lines) {
         for (; lines > 0; --lines, at_ += 16) {
             if (at_ >= end_ && !advance()) return;
-#if !defined(FC_ISA_SCALAR)
-            if (kWrite) {  // GCC has the intrinsic only with a flag of its own; older processors ignore it
-                __asm__ volatile("prefetchw %0" : : "m"(*at_));
-                continue;
-            }
-#endif
-            __builtin_prefetch(at_, kWrite, 2);
+            if (kWrite)
+                fetch_for_write(at_);
+            else
+                __builtin_prefetch(at_, 0, 2);
         }
     }
 

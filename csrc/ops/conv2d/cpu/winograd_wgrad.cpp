@@ -14,6 +14,7 @@ struct Operands {
     const float* b;          // tile 0 of the first vector
     int64_t a_tile, b_tile;  // floats from row tile to row tile
     int64_t rows;
+    bool fetch;  // b is not in L1 yet
 };
 
 template <int MR, int NV>
@@ -42,10 +43,12 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
     for (; rows >= kMR; rows -= kMR, b += o.b_tile) {
         // The next row tile is as far as the whole channels of this one: no stream that the processor would
         // see.
+        if (o.fetch) {
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j)
+            for (int j = 0; j < NV; ++j)
 #pragma GCC unroll 8
-            for (int t = 0; t < kMR; ++t) __builtin_prefetch(b + o.b_tile + j * kVChunk + t * VL, 0, 3);
+                for (int t = 0; t < kMR; ++t) __builtin_prefetch(b + o.b_tile + j * kVChunk + t * VL, 0, 3);
+        }
 #pragma GCC unroll 8
         for (int t = 0; t < kMR; ++t) step(t * VL);
 #pragma GCC unroll 8
@@ -195,6 +198,7 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
                         o.b_tile = l.x_vectors * kVChunk;
                         o.rows = block.rows(xi);
                         for (int64_t kt = 0; kt < k_tiles; ++kt) {
+                            o.fetch = kt == 0;
                             const int64_t k0 = kt * kMR, rows = least(kMR, p.width - k0);
                             for (int64_t i = 0; i < rows; ++i)
                                 o.a[i] = y + (k0 + i) / VL * kVChunk + xi * kVStep + (k0 + i) % VL;
