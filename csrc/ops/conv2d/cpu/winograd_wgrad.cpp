@@ -116,116 +116,175 @@ inline void weight_tile(const float* s, int64_t step, vf (&w)[3][3]) {
     for (int r = 0; r < 3; ++r) rows(half[r], w[r]);
 }
 
-struct Layout {
-    TileGrid g;
-    WidthBlocks c;  // blocks of input channels
-    int64_t x_vectors, y_vectors, x, y, places, sums, component, patch;
-    Layout(const WinogradWgrad& p, int64_t tiles)
-        : g(p.n, p.output.h, p.output.w),
-          c(p.depth),
-          x_vectors(vectors_of(p.depth)),
-          y_vectors(vectors_of(p.width)) {
-        x = v_floats(tiles, p.depth), y = v_floats(tiles, p.width);
-        places = ceil_div(tiles, 16) * 16;
-        component = p.width * x_vectors * VL + 80;  // not a power of two apart
-        sums = kWinogradComponents * component;
-        const bool planar = p.input.step_c != 1;
-        patch = patch_floats(g, planar);
-    }
-};
+// The sums of output channels [k0, k1) to their rows of dW; `sums` is the row of k0, `dw` the group's.
+void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
+                 float* dw) {
+    const int64_t vectors = vectors_of(p.depth);
+    float taps[16 * VL], turned[VL * VL];
+    for (int i = 9 * VL; i < 16 * VL; ++i) taps[i] = 0;
+    for (int64_t k = k0; k < k1; ++k)
+        for (int64_t at = 0; at < vectors; ++at) {
+            vf w[3][3];
+            weight_tile(sums + ((k - k0) * vectors + at) * VL, component, w);
+            for (int t = 0; t < 9; ++t) store(taps + t * VL, w[t / 3][t % 3]);
+            const int64_t lanes = least(VL, p.depth - at * VL);
+            float* const to = dw + (k * p.depth + at * VL) * 9;
+            for (int64_t t = 0; t < 9; t += VL) {
+                transpose_tile(taps + t * VL, VL, turned, VL);
+                for (int64_t i = 0; i < lanes; ++i) store(to + i * 9 + t, load(turned + i * VL), tail(9 - t));
+            }
+        }
+}
 
+// Whether one block takes all tiles and the sums are made and used up a few output channels at a time. x's
+// operand is read again for each of them, so it must be small; the sums, which need not go through memory,
+// large.
+inline bool in_pieces(const WinogradWgrad& p, int64_t tiles) {
+    return tiles <= 256 && 2 * v_floats(tiles, p.depth) <= 3 * kL2Floats &&
+           kWinogradComponents * p.depth * p.width > 2 * kL2Floats;
+}
+
+// Output channels of such a piece.
+constexpr int64_t kPieceRows = 2 * kMR;
 // Tiles a part of a block's transforms.
 constexpr int64_t kPart = 2 * kMR;
+
+struct Run {
+    const WinogradWgrad& p;
+    TileGrid g;
+    WidthBlocks c;  // blocks of input channels
+    int64_t blocks, x_vectors, y_vectors;
+    bool pieces;
+    int64_t x_floats, y_floats, places, rows, component, patch;
+
+    Run(const WinogradWgrad& conv, int64_t tiles)
+        : p(conv),
+          g(conv.n, conv.output.h, conv.output.w),
+          c(conv.depth),
+          blocks(ceil_div(g.count, tiles)),
+          x_vectors(vectors_of(conv.depth)),
+          y_vectors(vectors_of(conv.width)) {
+        x_floats = v_floats(tiles, p.depth), y_floats = v_floats(tiles, p.width);
+        places = ceil_div(tiles, 16) * 16;
+        pieces = in_pieces(p, g.count) && blocks == 1;
+        rows = pieces ? least(kPieceRows, p.width) : p.width;
+        component = rows * x_vectors * VL + 80;  // components must not be a power of two apart
+        patch = patch_floats(g, p.input.step_c != 1);
+    }
+    int64_t sums() const { return kWinogradComponents * component; }
+    int64_t shared() const { return x_floats + y_floats + places + (pieces ? 0 : sums()); }
+    int64_t worker() const { return patch + (pieces ? sums() : 0); }
+
+    // Both operands of a block, in parts.
+    void transform(const TileBlock& block, int64_t group, float* x, float* y, char* scratch, size_t step,
+                   int team) const {
+        parallel_for(
+            2 * ceil_div(block.count, kPart), 1,
+            [&](int64_t begin, int64_t end, int worker) {
+                float* const mine = reinterpret_cast<float*>(scratch + step * static_cast<size_t>(worker));
+                for (int64_t item = begin; item < end; ++item) {
+                    const int64_t from = item / 2 * kPart;
+                    const TileBlock part = block.part(from, least(kPart, block.count - from));
+                    if (item % 2) {
+                        const TileReader reader{p.dy + group * p.width * p.output.step_c, p.output, p.width,
+                                                0, mine};
+                        transform_block<GradientTile<kVStep>>(reader, g, part, 0, 0, y);
+                    } else {
+                        const TileReader reader{p.x + group * p.depth * p.input.step_c, p.input, p.depth, 2,
+                                                mine};
+                        transform_block<InputTile<kVStep>>(reader, g, part, p.top, p.left, x);
+                    }
+                }
+            },
+            team);
+    }
+
+    // Sums of one component, output channels [k0, k1), one block of input channels. `s` is the row of k0.
+    void reduce(const TileBlock& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
+                const float* y, float* s, bool add) const {
+        Operands o{};
+        o.b = x + c.first(b) * kVChunk + xi * kVStep;
+        o.a_tile = y_vectors * kVChunk;
+        o.b_tile = x_vectors * kVChunk;
+        o.rows = block.rows(xi);
+        s += xi * component + c.first(b) * VL;
+        for (int64_t k = k0; k < k1; k += kMR, s += kMR * x_vectors * VL) {
+            const int64_t count = least(kMR, k1 - k);
+            o.fetch = k == k0;
+            for (int64_t i = 0; i < count; ++i)
+                o.a[i] = y + (k + i) / VL * kVChunk + xi * kVStep + (k + i) % VL;
+            reduce_for(count, c.nv(b))(o, s, x_vectors * VL, add);
+        }
+    }
+};
 
 }  // namespace
 
 WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
     const TileGrid g(p.n, p.output.h, p.output.w);
     WinogradWgradPlan plan{};
-    // The operands of a block should stay in L2 where that leaves a reduction long enough to pay for reading
-    // and writing the sums (24 of either for 24 vectors of 12 cycles each).
-    const int64_t fit = 2 * kL2Floats / (kWinogradComponents * (p.depth + p.width)) / 12 * 12;
-    const int64_t wanted = p.depth * p.width <= 128 * 128 ? 48 : p.depth * p.width <= 256 * 256 ? 96 : 192;
-    plan.tiles = most(1, least(g.count, most(fit, wanted)));
-    const Layout l(p, plan.tiles);
-    plan.shared = static_cast<size_t>(l.x + l.y + l.sums + l.places) * sizeof(float);
-    plan.scratch = static_cast<size_t>(l.patch) * sizeof(float);
+    // A block's reduction must be long enough to pay for reading and writing the sums (24 vectors of either
+    // for 24 of each of 12 cycles), which are the larger the more channels there are.
+    const int64_t product = p.depth * p.width;
+    plan.tiles = in_pieces(p, g.count) ? g.count
+                                       : least(g.count, product <= 128 * 128   ? 48
+                                                        : product <= 256 * 256 ? 96
+                                                                               : 192);
+    plan.tiles = most(1, plan.tiles);
+    const Run r(p, plan.tiles);
+    plan.shared = static_cast<size_t>(r.shared()) * sizeof(float);
+    plan.scratch = static_cast<size_t>(ceil_div(r.worker(), 16) * 16) * sizeof(float);
     return plan;
 }
 
 void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
                         int team) {
-    const Layout l(p, plan.tiles);
+    const Run r(p, plan.tiles);
     float* const x = reinterpret_cast<float*>(shared);
-    float* const y = x + l.x;
-    float* const sums = y + l.y;
-    int32_t* const places = reinterpret_cast<int32_t*>(sums + l.sums);
-    const int64_t blocks = ceil_div(l.g.count, plan.tiles);
-    const int64_t k_tiles = ceil_div(p.width, kMR);
+    float* const y = x + r.x_floats;
+    int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
+    float* const sums = y + r.y_floats + r.places;
     for (int64_t group = 0; group < p.groups; ++group) {
-        const float* const x_in = p.x + group * p.depth * p.input.step_c;
-        const float* const y_in = p.dy + group * p.width * p.output.step_c;
-        for (int64_t at = 0; at < blocks; ++at) {
-            const int64_t tile = l.g.count * at / blocks;
-            const TileBlock block(l.g, tile, l.g.count * (at + 1) / blocks - tile, places);
-            parallel_for(
-                2 * ceil_div(block.count, kPart), 1,
-                [&](int64_t begin, int64_t end, int worker) {
-                    float* const patch =
-                        reinterpret_cast<float*>(scratch + plan.scratch * static_cast<size_t>(worker));
-                    for (int64_t item = begin; item < end; ++item) {
-                        const int64_t from = item / 2 * kPart, count = least(kPart, block.count - from);
-                        const TileBlock part = block.part(from, count);
-                        if (item % 2) {
-                            const TileReader reader{y_in, p.output, p.width, 0, patch};
-                            transform_block<GradientTile<kVStep>>(reader, l.g, part, 0, 0, y);
-                        } else {
-                            const TileReader reader{x_in, p.input, p.depth, 2, patch};
-                            transform_block<InputTile<kVStep>>(reader, l.g, part, p.top, p.left, x);
+        float* const dw = p.dw + group * p.width * p.depth * 9;
+        for (int64_t at = 0; at < r.blocks; ++at) {
+            const int64_t tile = r.g.count * at / r.blocks;
+            const TileBlock block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
+            r.transform(block, group, x, y, scratch, plan.scratch, team);
+            if (r.pieces) {
+                parallel_for(
+                    ceil_div(p.width, kPieceRows), 1,
+                    [&](int64_t begin, int64_t end, int worker) {
+                        float* const own =
+                            reinterpret_cast<float*>(scratch + plan.scratch * static_cast<size_t>(worker)) +
+                            r.patch;
+                        for (int64_t k = begin * kPieceRows; k < least(p.width, end * kPieceRows);
+                             k += kPieceRows) {
+                            const int64_t last = least(p.width, k + kPieceRows);
+                            for (int xi = 0; xi < kWinogradComponents; ++xi)
+                                for (int64_t b = 0; b < r.c.count; ++b)
+                                    r.reduce(block, xi, b, k, last, x, y, own, false);
+                            finish_rows(p, own, r.component, k, last, dw);
                         }
-                    }
-                },
-                team);
+                    },
+                    team);
+                continue;
+            }
             parallel_for(
-                kWinogradComponents * l.c.count, 1,
+                kWinogradComponents * r.c.count, 1,
                 [&](int64_t begin, int64_t end, int) {
-                    for (int64_t item = begin; item < end; ++item) {
-                        const int xi = static_cast<int>(item / l.c.count);
-                        const int64_t b = item % l.c.count;
-                        Operands o{};
-                        o.b = x + l.c.first(b) * kVChunk + xi * kVStep;
-                        o.a_tile = l.y_vectors * kVChunk;
-                        o.b_tile = l.x_vectors * kVChunk;
-                        o.rows = block.rows(xi);
-                        for (int64_t kt = 0; kt < k_tiles; ++kt) {
-                            o.fetch = kt == 0;
-                            const int64_t k0 = kt * kMR, rows = least(kMR, p.width - k0);
-                            for (int64_t i = 0; i < rows; ++i)
-                                o.a[i] = y + (k0 + i) / VL * kVChunk + xi * kVStep + (k0 + i) % VL;
-                            reduce_for(rows, l.c.nv(b))(
-                                o, sums + xi * l.component + k0 * l.x_vectors * VL + l.c.first(b) * VL,
-                                l.x_vectors * VL, at > 0);
-                        }
-                    }
+                    for (int64_t item = begin; item < end; ++item)
+                        r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, p.width, x,
+                                 y, sums, at > 0);
                 },
                 team);
         }
-        parallel_for(
-            p.width, 8,
-            [&](int64_t begin, int64_t end, int) {
-                for (int64_t k = begin; k < end; ++k)
-                    for (int64_t at = 0; at < l.x_vectors; ++at) {
-                        vf w[3][3];
-                        weight_tile(sums + (k * l.x_vectors + at) * VL, l.component, w);
-                        float taps[9 * VL];
-                        for (int t = 0; t < 9; ++t) store(taps + t * VL, w[t / 3][t % 3]);
-                        const int64_t lanes = least(VL, p.depth - at * VL);
-                        float* const to = p.dw + ((group * p.width + k) * p.depth + at * VL) * 9;
-                        for (int64_t i = 0; i < lanes; ++i)
-                            for (int t = 0; t < 9; ++t) to[i * 9 + t] = taps[t * VL + i];
-                    }
-            },
-            team);
+        if (!r.pieces)
+            parallel_for(
+                p.width, 8,
+                [&](int64_t begin, int64_t end, int) {
+                    finish_rows(p, sums + begin * r.x_vectors * VL, r.component, begin, end, dw);
+                },
+                team);
     }
 }
 
