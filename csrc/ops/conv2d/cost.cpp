@@ -5,11 +5,12 @@
 namespace fastconv {
 namespace {
 
-// Measured on Sapphire Rapids with benchmarks/calibrate.py. AVX-512: transforms are bound by the lines of V
-// and M that they bring into L1 (36 of 64 bytes), not by their 168 and 120 additions.
-constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 0.80, 0.72, 300, 200, 180, 400, 4, 20000};
-constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 0.80, 0.70, 220, 150, 100, 260, 3, 20000};
-constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 20000};
+// AVX-512: read off Sapphire Rapids and checked with `python -m benchmarks.calibrate`. Transforms are bound
+// by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their 168 and 120 operations.
+// AVX2 and portable: scaled from it by lanes, and checked with the same sweep.
+constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000};
+constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000};
+constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000};
 
 const CostTable& table() {
     switch (active_isa()) {
@@ -42,17 +43,20 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     const auto vectors = [&](double channels) {
         return static_cast<double>(static_cast<int64_t>((channels + t.lanes - 1) / t.lanes));
     };
-    const double lanes_used = width / (vectors(width) * t.lanes);
+    // wgrad's lanes run along the filter's row where channels are few.
+    const double lanes_used = wgrad ? 1 : width / (vectors(width) * t.lanes);
 
     ConvCost cost;
     const double outputs = n * static_cast<double>(rows * cols);
     const double share = wgrad ? t.direct_wgrad : t.direct * depth / (depth + t.few_channels);
-    cost.direct = t.start + groups * 18.0 * outputs * c * k / (t.flops * share * lanes_used);
+    cost.direct =
+        t.start + groups * c * k *
+                      (18.0 * outputs / (t.flops * share * lanes_used) + (wgrad ? 0 : 9 * t.direct_weight));
 
     const double planar = p.layout == Layout::nchw ? t.planar : 0;
     const double transforms = vectors(depth) * (t.input + planar) + vectors(width) * (t.output + planar);
-    const double gemm =
-        2.0 * products * depth * vectors(width) * t.lanes / (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
+    const double gemm = 2.0 * products * t.lanes * (wgrad ? width * vectors(depth) : depth * vectors(width)) /
+                        (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
     const double filters = depth * vectors(width) * t.filter;
     double blocks = 0;
     if (wgrad) {

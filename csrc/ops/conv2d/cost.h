@@ -8,12 +8,13 @@ namespace fastconv {
 
 // Clock cycles, one thread. Fitted to a calibration run for each instruction set (see cost.cpp).
 struct CostTable {
-    double flops;         // float operations a cycle at the FMA peak
-    double lanes;         // floats a vector
-    double direct;        // share of the peak that direct fprop and dgrad reach
-    double direct_wgrad;  // and wgrad
-    double few_channels;  // reduced channels at which direct reaches half of that share
-    double gemm;          // share that Winograd's GEMM reaches
+    double flops;          // float operations a cycle at the FMA peak
+    double lanes;          // floats a vector
+    double direct;         // share of the peak that direct fprop and dgrad reach
+    double direct_wgrad;   // and wgrad
+    double few_channels;   // reduced channels at which direct reaches half of that share
+    double direct_weight;  // packing one weight of fprop or dgrad
+    double gemm;           // share that Winograd's GEMM reaches
     double gemm_wgrad;
     double input, output;  // transform of one tile of one vector of channels
     double planar;         // more of either for NCHW arrays
