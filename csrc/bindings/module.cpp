@@ -8,6 +8,7 @@
 #include "bindings/bfloat16.h"
 #include "bindings/bindings.h"
 #include "core/memory.h"
+#include "core/precision.h"
 #include "cpu/isa.h"
 #include "cpu/threads.h"
 #include "fastconv_ops.inc"  // FC_FOR_EACH_OP(X), written by CMake from the list of ops
@@ -67,6 +68,23 @@ PYBIND11_MODULE(_core, m) {
     m.def("get_num_threads", &num_threads);
     m.def("set_num_threads",
           [](py::object n) { set_num_threads(bindings::to_int("set_num_threads", "n", n)); });
+    m.def(
+        "get_precision", [] { return name(precision()); },
+        "The name that set_precision() was given last: 'high' at first.");
+    m.def(
+        "set_precision",
+        [](py::object precision) {
+            set_precision(
+                precision_from_name(bindings::to_string_arg("set_precision", "precision", precision)));
+        },
+        py::arg("precision"),
+        "Set how exact float32 arithmetic has to be, for the whole process and all its threads.\n\n"
+        "'highest': direct float32 arithmetic only. 'high' (the default): also algorithms whose relative RMS "
+        "error\n"
+        "stays within 5e-6 of float64, which is Winograd's F(4x4, 3x3) for 3x3 convolutions (direct: 2e-7). "
+        "'medium':\n"
+        "bfloat16 or TF32 arithmetic is allowed too. Calls that run already keep what they started with.\n\n"
+        "Raises ShapeError for another name, DTypeError where it is not a string.");
     m.def("memory_stats", [] {
         const PoolStats s = pool_stats();
         py::dict d;

@@ -9,8 +9,10 @@ from ._runtime import (  # first: loads the native module
     __version__,
     empty_cache,
     get_num_threads,
+    get_precision,
     memory_stats,
     set_num_threads,
+    set_precision,
 )
 from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
 from .random import manual_seed
@@ -32,6 +34,7 @@ __all__ = [
     "enable_grad",
     "functional",
     "get_num_threads",
+    "get_precision",
     "is_grad_enabled",
     "load",
     "manual_seed",
@@ -42,6 +45,7 @@ __all__ = [
     "optim",
     "save",
     "set_num_threads",
+    "set_precision",
     "show_config",
     "tensor",
     "train",

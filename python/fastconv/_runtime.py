@@ -17,8 +17,10 @@ try:
         __version__,
         empty_cache,
         get_num_threads,
+        get_precision,
         memory_stats,
         set_num_threads,
+        set_precision,
     )
 finally:
     if _mine:
@@ -28,6 +30,8 @@ __all__ = [
     "__version__",
     "empty_cache",
     "get_num_threads",
+    "get_precision",
     "memory_stats",
     "set_num_threads",
+    "set_precision",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -126,6 +127,16 @@ def test_every_candidate(case: Conv2dCase, direction: str, layout: str) -> None:
     assert "implicit_gemm" in ran and "reference" in ran
 
 
+@pytest.fixture
+def direct() -> Iterator[None]:
+    """Precision "highest": Winograd's transforms divide by 3 and 15."""
+    before = fc.get_precision()
+    fc.set_precision("highest")
+    yield
+    fc.set_precision(before)
+
+
+@pytest.mark.usefixtures("direct")
 @conv_cases
 def test_small_integers_are_exact(case: Conv2dCase) -> None:
     """Products and sums of small integers fit float32 exactly: any error is a wrong term."""

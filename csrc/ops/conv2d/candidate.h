@@ -45,12 +45,17 @@ struct ConvCandidate {
     // Takes its scratch memory, for `args.team` workers, from the arena; returns then if the arena is only
     // counting (the arrays in `args` are null in that case).
     void (*run)(const Conv2dProblem&, const ConvArgs& args, Arena& arena);
+    // Why the choice should pass it over though it could take the problem, or null.
+    const char* (*unwanted)(const Conv2dProblem&) = nullptr;
+    // Whether `run` without packed weights beats packing for a single call.
+    bool (*packs_itself)(const Conv2dProblem&, int team) = nullptr;
 };
 
 struct WgradCandidate {
     const char* name;
     const char* (*declines)(const Conv2dProblem&);
     void (*run)(const Conv2dProblem&, const WgradArgs& args, Arena& arena);
+    const char* (*unwanted)(const Conv2dProblem&) = nullptr;
 };
 
 }  // namespace fastconv

@@ -105,11 +105,13 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
     });
 }
 
-// {name, declines, fuses, packed_bytes, pack, run}
+// {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself}
 constexpr ConvCandidate kFprop[] = {
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_fprop},
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop},
+    {"winograd", winograd_declines, false, winograd_fprop_packed_bytes, winograd_fprop_pack, winograd_fprop,
+     winograd_fprop_unwanted, winograd_fprop_packs_itself},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop},
     {"widened", only_bf16, false, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
@@ -120,21 +122,33 @@ constexpr ConvCandidate kDgrad[] = {
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
+    {"winograd", winograd_declines, false, winograd_dgrad_packed_bytes, winograd_dgrad_pack, winograd_dgrad,
+     winograd_dgrad_unwanted, winograd_dgrad_packs_itself},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad},
     {"widened", only_bf16, false, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
-// {name, declines, run}
+// {name, declines, run, unwanted}
 constexpr WgradCandidate kWgrad[] = {
-    {"depthwise", only_depthwise, depthwise_wgrad},   {"shift", shift_wgrad_declines, shift_wgrad},
-    {"implicit_gemm", only_f32, implicit_gemm_wgrad}, {"widened", only_bf16, widened_wgrad},
+    {"depthwise", only_depthwise, depthwise_wgrad},
+    {"shift", shift_wgrad_declines, shift_wgrad},
+    {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},
+    {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
 
 const char* name_of(ConvDirection direction) {
     constexpr const char* kNames[] = {"fprop", "dgrad", "wgrad"};
     return kNames[static_cast<int>(direction)];
+}
+
+// Why the choice passes over a candidate that nobody asked for by name.
+template <class Candidate>
+const char* reason_against(const Candidate& candidate, const Conv2dProblem& problem) {
+    const char* reason = candidate.declines(problem);
+    return reason || !candidate.unwanted ? reason : candidate.unwanted(problem);
 }
 
 // The first candidate that takes the problem, or the one called `algorithm`.
@@ -144,7 +158,8 @@ const Candidate& choose(ConvDirection direction, const Candidate (&list)[count],
     std::string known;
     for (const Candidate& candidate : list) {
         if (algorithm.empty() || algorithm == candidate.name) {
-            const char* reason = candidate.declines(problem);
+            const char* reason =
+                algorithm.empty() ? reason_against(candidate, problem) : candidate.declines(problem);
             if (!reason) return candidate;
             if (!algorithm.empty())
                 throw ShapeError(message("conv2d ", name_of(direction), ": algorithm '", algorithm,
@@ -156,14 +171,17 @@ const Candidate& choose(ConvDirection direction, const Candidate (&list)[count],
                              algorithm, "'"));
 }
 
+// Those that the choice would pass over come last.
 template <class Candidate, size_t count>
 std::vector<std::pair<std::string, std::string>> describe(const Candidate (&list)[count],
                                                           const Conv2dProblem& problem) {
-    std::vector<std::pair<std::string, std::string>> result;
+    std::vector<std::pair<std::string, std::string>> result, passed_over;
     for (const Candidate& candidate : list) {
         const char* reason = candidate.declines(problem);
-        result.emplace_back(candidate.name, reason ? reason : "");
+        const bool unwanted = !reason && reason_against(candidate, problem);
+        (unwanted ? passed_over : result).emplace_back(candidate.name, reason ? reason : "");
     }
+    result.insert(result.end(), passed_over.begin(), passed_over.end());
     return result;
 }
 
@@ -187,8 +205,9 @@ Conv2dProblem not_empty(Conv2dProblem p) {
 void run_once(const ConvPlan& plan, ConvArgs args) {
     if (plan.problem().n == 0) return;
     args.team = num_threads();
-    const Workspace packed(plan.packed_bytes()), workspace(plan.workspace_bytes(args.team));
-    if (plan.packed_bytes()) {
+    const bool pack = plan.packed_bytes() && !plan.packs_itself(args.team);
+    const Workspace packed(pack ? plan.packed_bytes() : 0), workspace(plan.workspace_bytes(args.team));
+    if (pack) {
         plan.pack(args.weight, packed.as<void>());
         args.packed = packed.as<void>();
     }
@@ -215,6 +234,10 @@ const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->n
 
 size_t ConvPlan::packed_bytes() const {
     return conv_ && conv_->packed_bytes ? conv_->packed_bytes(not_empty(problem_)) : 0;
+}
+
+bool ConvPlan::packs_itself(int team) const {
+    return conv_ && conv_->packs_itself && conv_->packs_itself(problem_, team);
 }
 
 void ConvPlan::pack(const void* weight, void* packed) const {

@@ -119,9 +119,12 @@ class ConvPlan {
     // 64-byte aligned memory that `pack` fills and `run` reads: 0 where weights are read as they are.
     size_t packed_bytes() const;
     void pack(const void* weight, void* packed) const;
+    // Whether a single run is quicker with args.packed null than with weights packed just for it.
+    bool packs_itself(int team) const;
     // 64-byte aligned memory that `run` needs for so many workers.
     size_t workspace_bytes(int team) const;
-    // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0.
+    // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0,
+    // unless packs_itself().
     void run(const ConvArgs& args, void* workspace) const;
     void run(const WgradArgs& args, void* workspace) const;
 

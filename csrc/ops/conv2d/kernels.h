@@ -41,6 +41,21 @@ void shift_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void shift_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
+// winograd.cpp: 3x3 of stride and dilation 1.
+const char* winograd_declines(const Conv2dProblem& p);
+const char* winograd_fprop_unwanted(const Conv2dProblem& p);
+const char* winograd_dgrad_unwanted(const Conv2dProblem& p);
+const char* winograd_wgrad_unwanted(const Conv2dProblem& p);
+size_t winograd_fprop_packed_bytes(const Conv2dProblem& p);
+void winograd_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team);
+void winograd_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p);
+void winograd_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team);
+void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
 // depthwise.cpp: one filter a channel.
 size_t depthwise_packed_bytes(const Conv2dProblem& p);
 void depthwise_pack(const Conv2dProblem& p, const void* weight, void* packed);

@@ -1,0 +1,70 @@
+#include "ops/conv2d/cost.h"
+
+#include "cpu/isa.h"
+
+namespace fastconv {
+namespace {
+
+// AVX-512: read off Sapphire Rapids and checked with `python -m benchmarks.calibrate`. Transforms are bound
+// by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their 168 and 120 operations.
+// AVX2 and portable: scaled from it by lanes, and checked with the same sweep.
+constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000};
+constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000};
+constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000};
+
+const CostTable& table() {
+    switch (active_isa()) {
+        case Isa::avx512:
+            return kAvx512;
+        case Isa::avx2:
+            return kAvx2;
+        default:
+            return kScalar;
+    }
+}
+
+// Points of all tiles of an axis, and tiles.
+int64_t points(int64_t outputs) {
+    const int64_t tiles = (outputs + 3) / 4, last = outputs - (tiles - 1) * 4;
+    return (tiles - 1) * 6 + last + 2;
+}
+
+}  // namespace
+
+ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
+    const CostTable& t = table();
+    const bool wgrad = direction == ConvDirection::wgrad, dgrad = direction == ConvDirection::dgrad;
+    const double n = static_cast<double>(p.n), groups = static_cast<double>(p.groups);
+    const double c = static_cast<double>(p.group_c()), k = static_cast<double>(p.group_k());
+    const double depth = dgrad ? k : c, width = dgrad ? c : k;
+    const int64_t rows = dgrad ? p.h : p.p, cols = dgrad ? p.w : p.q;
+    const double tiles = n * static_cast<double>((rows + 3) / 4) * static_cast<double>((cols + 3) / 4);
+    const double products = n * static_cast<double>(points(rows)) * static_cast<double>(points(cols));
+    const auto vectors = [&](double channels) {
+        return static_cast<double>(static_cast<int64_t>((channels + t.lanes - 1) / t.lanes));
+    };
+    // wgrad's lanes run along the filter's row where channels are few.
+    const double lanes_used = wgrad ? 1 : width / (vectors(width) * t.lanes);
+
+    ConvCost cost;
+    const double outputs = n * static_cast<double>(rows * cols);
+    const double share = wgrad ? t.direct_wgrad : t.direct * depth / (depth + t.few_channels);
+    cost.direct =
+        t.start + groups * c * k *
+                      (18.0 * outputs / (t.flops * share * lanes_used) + (wgrad ? 0 : 9 * t.direct_weight));
+
+    const double planar = p.layout == Layout::nchw ? t.planar : 0;
+    const double transforms = vectors(depth) * (t.input + planar) + vectors(width) * (t.output + planar);
+    const double gemm = 2.0 * products * t.lanes * (wgrad ? width * vectors(depth) : depth * vectors(width)) /
+                        (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
+    const double filters = depth * vectors(width) * t.filter;
+    double blocks = 0;
+    if (wgrad) {
+        const double block = depth * width <= 128 * 128 ? 48 : depth * width <= 256 * 256 ? 96 : 192;
+        blocks = (tiles / block + 1) * 36 * width * vectors(depth) * t.sums;
+    }
+    cost.winograd = 2 * t.start + groups * (gemm + tiles * transforms + filters + blocks);
+    return cost;
+}
+
+}  // namespace fastconv

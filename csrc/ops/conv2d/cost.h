@@ -1,0 +1,34 @@
+// What a 3x3 convolution is expected to cost by each algorithm, from its counts and a machine's coefficients.
+// No call is ever timed, so that the choice, and with it the bits, are the same from run to run.
+#pragma once
+
+#include "ops/conv2d/conv2d.h"
+
+namespace fastconv {
+
+// Clock cycles, one thread. Fitted to a calibration run for each instruction set (see cost.cpp).
+struct CostTable {
+    double flops;          // float operations a cycle at the FMA peak
+    double lanes;          // floats a vector
+    double direct;         // share of the peak that direct fprop and dgrad reach
+    double direct_wgrad;   // and wgrad
+    double few_channels;   // reduced channels at which direct reaches half of that share
+    double direct_weight;  // packing one weight of fprop or dgrad
+    double gemm;           // share that Winograd's GEMM reaches
+    double gemm_wgrad;
+    double input, output;  // transform of one tile of one vector of channels
+    double planar;         // more of either for NCHW arrays
+    double filter;         // transform of one vector of filters
+    double sums;           // wgrad: adding to one vector of sums, for each block of tiles
+    double start;          // of a call
+};
+
+struct ConvCost {
+    double direct = 0;
+    double winograd = 0;
+};
+
+// Of a problem that winograd takes.
+ConvCost conv_cost(const Conv2dProblem& problem, ConvDirection direction);
+
+}  // namespace fastconv

@@ -1,0 +1,88 @@
+// U = GgG': filters transformed and packed for the microkernel, [component][depth][vectors of a block of
+// outputs].
+#pragma once
+
+#include "ops/conv2d/cpu/winograd_block.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+// t = Gg along one axis.
+inline void filter_1d(vf g0, vf g1, vf g2, vf (&t)[6]) {
+    const vf even = g0 + g2, third = set1(kFilter[2][0]);
+    t[0] = g0;
+    t[1] = g2;
+    t[2] = third * (even + g1);
+    t[3] = third * (g1 - even);
+    t[4] = fma(set1(kFilter[4][2]), g2, fma(set1(kFilter[4][1]), g1, set1(kFilter[4][0]) * g0));
+    t[5] = fma(set1(kFilter[5][2]), g2, fma(set1(kFilter[5][1]), g1, set1(kFilter[5][0]) * g0));
+}
+
+// All 36 components of VL filters, taps [9][VL], to u + component * step.
+template <bool kStream>
+inline void filter_tile(const float* g, bool rotated, float* u, int64_t step) {
+    vf half[6][3];
+    const auto at = [&](int r, int s) {
+        const int t = r * 3 + s;
+        return load(g + (rotated ? 8 - t : t) * VL);
+    };
+#pragma GCC unroll 3
+    for (int s = 0; s < 3; ++s) {
+        vf t[6];
+        filter_1d(at(0, s), at(1, s), at(2, s), t);
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; ++i) half[i][s] = t[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < 6; ++i) {
+        vf t[6];
+        filter_1d(half[i][0], half[i][1], half[i][2], t);
+#pragma GCC unroll 6
+        for (int j = 0; j < 6; ++j) {
+            if (kStream)
+                store_streaming(u + (i * 6 + j) * step, t[j]);
+            else
+                store(u + (i * 6 + j) * step, t[j]);
+        }
+    }
+}
+
+// out[t * VL + lane] = in[lane * step + t] for t < count; lanes from `lanes` on are zero.
+inline void gather_lanes(const float* in, int64_t step, int64_t lanes, int64_t count, float* out) {
+    int64_t t = 0;
+    if (lanes == VL)
+        for (; t + VL <= count; t += VL) transpose_tile(in + t, step, out + t * VL, VL);
+    for (; t < count; t += VL) {
+        float from[VL * VL], to[VL * VL];
+        const int64_t some = least(VL, count - t);
+        for (int64_t i = 0; i < VL; ++i)
+            store(from + i * VL, i < lanes ? load(in + i * step + t, tail(some)) : zero());
+        transpose_tile(from, VL, to, VL);
+        for (int64_t i = 0; i < some; ++i) store(out + (t + i) * VL, load(to + i * VL));
+    }
+}
+
+// kStream: past the caches, for an array that is larger than they are. Its lines would be read from memory
+// only to be overwritten, which took four times as long. U of output block `b` and channels [c0, c1) of the
+// reduction, to u (of the block) with `component` floats from one component to the next; `weight` is the
+// group's.
+template <bool kStream>
+inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0,
+                         int64_t c1, const float* weight, float* u, int64_t component) {
+    const int64_t nv = widths.nv(b);
+    // As many filters as lie side by side in the array are read in one go.
+    const int64_t run = w.step_depth == 9 ? VL : 1;
+    float taps[9 * VL * VL];
+    for (int64_t c = c0; c < c1; c += run)
+        for (int64_t j = 0; j < nv; ++j) {
+            const int64_t k = (widths.first(b) + j) * VL, count = least(run, c1 - c);
+            gather_lanes(weight + k * w.step_width + c * w.step_depth, w.step_width, least(VL, w.width - k),
+                         count * 9, taps);
+            for (int64_t i = 0; i < count; ++i)
+                filter_tile<kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
+                                     component);
+        }
+}
+
+}  // namespace
+}  // namespace fastconv::FC_ISA_NS

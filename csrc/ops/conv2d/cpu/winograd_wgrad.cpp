@@ -1,0 +1,291 @@
+// Winograd's weight gradient: dW = G'[sum over tiles of (A dY A') . (B'dB)]G. Block by block of tiles, both
+// operands are transformed; then one GEMM a component, whose reduction runs over the tiles, adds to the sums
+// S: [component][output channel][input channel].
+#include "cpu/parallel.h"
+#include "ops/conv2d/cpu/winograd_block.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+// s[i][j] (+)= sum over t < rows of a(t)[k0 + i] * b(t)[c0 + j], for MR output channels and NV vectors of
+// input channels; both operands as TileBlock lays them.
+struct Operands {
+    const float* a[kMR];     // tile 0 of each output channel
+    const float* b;          // tile 0 of the first vector
+    int64_t a_tile, b_tile;  // floats from row tile to row tile
+    int64_t rows;
+    bool fetch;  // b is not in L1 yet
+};
+
+template <int MR, int NV>
+void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
+    vf acc[MR][NV];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] = add ? load(s + i * lds + j * VL) : zero();
+    const float* a[MR];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) a[i] = o.a[i];
+    const float* b = o.b;
+    const auto step = [&](int64_t t) {
+        vf v[NV];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) v[j] = load(b + j * kVChunk + t);
+#pragma GCC unroll 8
+        for (int i = 0; i < MR; ++i) {
+            const vf x = set1(a[i][t]);
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+        }
+    };
+    int64_t rows = o.rows;
+    for (; rows >= kMR; rows -= kMR, b += o.b_tile) {
+        // The next row tile is as far as the whole channels of this one: no stream that the processor would
+        // see.
+        if (o.fetch) {
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; ++j)
+#pragma GCC unroll 8
+                for (int t = 0; t < kMR; ++t) __builtin_prefetch(b + o.b_tile + j * kVChunk + t * VL, 0, 3);
+        }
+#pragma GCC unroll 8
+        for (int t = 0; t < kMR; ++t) step(t * VL);
+#pragma GCC unroll 8
+        for (int i = 0; i < MR; ++i) a[i] += o.a_tile;
+    }
+    for (int64_t t = 0; t < rows; ++t) step(t * VL);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) store(s + i * lds + j * VL, acc[i][j]);
+}
+
+using ReduceTile = void (*)(const Operands&, float*, int64_t, bool);
+
+template <int NV>
+inline ReduceTile reduce_of_rows(int64_t rows) {
+    switch (rows) {
+        case 1:
+            return &reduce_tile<1, NV>;
+        case 2:
+            return &reduce_tile<2, NV>;
+        case 3:
+            return &reduce_tile<3, NV>;
+        case 4:
+            return &reduce_tile<4, NV>;
+        case 5:
+            return &reduce_tile<(kMR < 5 ? kMR : 5), NV>;
+        default:
+            return &reduce_tile<kMR, NV>;
+    }
+}
+inline ReduceTile reduce_for(int64_t rows, int nv) {
+    switch (nv) {
+        case 1:
+            return reduce_of_rows<1>(rows);
+#if defined(FC_ISA_AVX512)
+        case 3:
+            return reduce_of_rows<3>(rows);
+        case 4:
+            return reduce_of_rows<4>(rows);
+#endif
+        default:
+            return reduce_of_rows<2>(rows);
+    }
+}
+
+// dW's nine taps of one vector of input channels from the 36 sums, G'SG.
+inline void weight_tile(const float* s, int64_t step, vf (&w)[3][3]) {
+    const auto rows = [](const vf(&m)[6], vf(&y)[3]) {
+        for (int r = 0; r < 3; ++r) {
+            vf sum = zero();
+            bool first = true;
+#pragma GCC unroll 6
+            for (int p = 0; p < 6; ++p) sum = add_scaled(sum, kFilter[p][r], m[p], first);
+            y[r] = sum;
+        }
+    };
+    vf half[3][6];
+    for (int j = 0; j < 6; ++j) {
+        vf m[6], y[3];
+        for (int i = 0; i < 6; ++i) m[i] = load(s + (i * 6 + j) * step);
+        rows(m, y);
+        for (int r = 0; r < 3; ++r) half[r][j] = y[r];
+    }
+    for (int r = 0; r < 3; ++r) rows(half[r], w[r]);
+}
+
+// The sums of output channels [k0, k1) to their rows of dW; `sums` is the row of k0, `dw` the group's.
+void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
+                 float* dw) {
+    const int64_t vectors = vectors_of(p.depth);
+    float taps[16 * VL], turned[VL * VL];
+    for (int i = 9 * VL; i < 16 * VL; ++i) taps[i] = 0;
+    for (int64_t k = k0; k < k1; ++k)
+        for (int64_t at = 0; at < vectors; ++at) {
+            vf w[3][3];
+            weight_tile(sums + ((k - k0) * vectors + at) * VL, component, w);
+            for (int t = 0; t < 9; ++t) store(taps + t * VL, w[t / 3][t % 3]);
+            const int64_t lanes = least(VL, p.depth - at * VL);
+            float* const to = dw + (k * p.depth + at * VL) * 9;
+            for (int64_t t = 0; t < 9; t += VL) {
+                transpose_tile(taps + t * VL, VL, turned, VL);
+                for (int64_t i = 0; i < lanes; ++i) store(to + i * 9 + t, load(turned + i * VL), tail(9 - t));
+            }
+        }
+}
+
+// Whether one block takes all tiles and the sums are made and used up a few output channels at a time. x's
+// operand is read again for each of them, so it must be small; the sums, which need not go through memory,
+// large.
+inline bool in_pieces(const WinogradWgrad& p, int64_t tiles) {
+    return tiles <= 256 && 2 * v_floats(tiles, p.depth) <= 3 * kL2Floats &&
+           kWinogradComponents * p.depth * p.width > 2 * kL2Floats;
+}
+
+// Output channels of such a piece.
+constexpr int64_t kPieceRows = 2 * kMR;
+// Tiles a part of a block's transforms.
+constexpr int64_t kPart = 2 * kMR;
+
+struct Run {
+    const WinogradWgrad& p;
+    TileGrid g;
+    WidthBlocks c;  // blocks of input channels
+    int64_t blocks, x_vectors, y_vectors;
+    bool pieces;
+    int64_t x_floats, y_floats, places, rows, component, patch;
+
+    Run(const WinogradWgrad& conv, int64_t tiles)
+        : p(conv),
+          g(conv.n, conv.output.h, conv.output.w),
+          c(conv.depth),
+          blocks(ceil_div(g.count, tiles)),
+          x_vectors(vectors_of(conv.depth)),
+          y_vectors(vectors_of(conv.width)) {
+        x_floats = v_floats(tiles, p.depth), y_floats = v_floats(tiles, p.width);
+        places = ceil_div(tiles, 16) * 16;
+        pieces = in_pieces(p, g.count) && blocks == 1;
+        rows = pieces ? least(kPieceRows, p.width) : p.width;
+        component = rows * x_vectors * VL + 80;  // components must not be a power of two apart
+        patch = patch_floats(g, p.input.step_c != 1);
+    }
+    int64_t sums() const { return kWinogradComponents * component; }
+    int64_t shared() const { return x_floats + y_floats + places + (pieces ? 0 : sums()); }
+    int64_t worker() const { return patch + (pieces ? sums() : 0); }
+
+    // Both operands of a block, in parts.
+    void transform(const TileBlock& block, int64_t group, float* x, float* y, char* scratch, size_t step,
+                   int team) const {
+        parallel_for(
+            2 * ceil_div(block.count, kPart), 1,
+            [&](int64_t begin, int64_t end, int worker) {
+                float* const mine = reinterpret_cast<float*>(scratch + step * static_cast<size_t>(worker));
+                for (int64_t item = begin; item < end; ++item) {
+                    const int64_t from = item / 2 * kPart;
+                    const TileBlock part = block.part(from, least(kPart, block.count - from));
+                    if (item % 2) {
+                        const TileReader reader{p.dy + group * p.width * p.output.step_c, p.output, p.width,
+                                                0, mine};
+                        transform_block<GradientTile<kVStep>>(reader, g, part, 0, 0, y);
+                    } else {
+                        const TileReader reader{p.x + group * p.depth * p.input.step_c, p.input, p.depth, 2,
+                                                mine};
+                        transform_block<InputTile<kVStep>>(reader, g, part, p.top, p.left, x);
+                    }
+                }
+            },
+            team);
+    }
+
+    // Sums of one component, output channels [k0, k1), one block of input channels. `s` is the row of k0.
+    void reduce(const TileBlock& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
+                const float* y, float* s, bool add) const {
+        Operands o{};
+        o.b = x + c.first(b) * kVChunk + xi * kVStep;
+        o.a_tile = y_vectors * kVChunk;
+        o.b_tile = x_vectors * kVChunk;
+        o.rows = block.rows(xi);
+        s += xi * component + c.first(b) * VL;
+        for (int64_t k = k0; k < k1; k += kMR, s += kMR * x_vectors * VL) {
+            const int64_t count = least(kMR, k1 - k);
+            o.fetch = k == k0;
+            for (int64_t i = 0; i < count; ++i)
+                o.a[i] = y + (k + i) / VL * kVChunk + xi * kVStep + (k + i) % VL;
+            reduce_for(count, c.nv(b))(o, s, x_vectors * VL, add);
+        }
+    }
+};
+
+}  // namespace
+
+WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
+    const TileGrid g(p.n, p.output.h, p.output.w);
+    WinogradWgradPlan plan{};
+    // A block's reduction must be long enough to pay for reading and writing the sums (24 vectors of either
+    // for 24 of each of 12 cycles), which are the larger the more channels there are.
+    const int64_t product = p.depth * p.width;
+    plan.tiles = in_pieces(p, g.count) ? g.count
+                                       : least(g.count, product <= 128 * 128   ? 48
+                                                        : product <= 256 * 256 ? 96
+                                                                               : 192);
+    plan.tiles = most(1, plan.tiles);
+    const Run r(p, plan.tiles);
+    plan.shared = static_cast<size_t>(r.shared()) * sizeof(float);
+    plan.scratch = static_cast<size_t>(ceil_div(r.worker(), 16) * 16) * sizeof(float);
+    return plan;
+}
+
+void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
+                        int team) {
+    const Run r(p, plan.tiles);
+    float* const x = reinterpret_cast<float*>(shared);
+    float* const y = x + r.x_floats;
+    int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
+    float* const sums = y + r.y_floats + r.places;
+    for (int64_t group = 0; group < p.groups; ++group) {
+        float* const dw = p.dw + group * p.width * p.depth * 9;
+        for (int64_t at = 0; at < r.blocks; ++at) {
+            const int64_t tile = r.g.count * at / r.blocks;
+            const TileBlock block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
+            r.transform(block, group, x, y, scratch, plan.scratch, team);
+            if (r.pieces) {
+                parallel_for(
+                    ceil_div(p.width, kPieceRows), 1,
+                    [&](int64_t begin, int64_t end, int worker) {
+                        float* const own =
+                            reinterpret_cast<float*>(scratch + plan.scratch * static_cast<size_t>(worker)) +
+                            r.patch;
+                        for (int64_t k = begin * kPieceRows; k < least(p.width, end * kPieceRows);
+                             k += kPieceRows) {
+                            const int64_t last = least(p.width, k + kPieceRows);
+                            for (int xi = 0; xi < kWinogradComponents; ++xi)
+                                for (int64_t b = 0; b < r.c.count; ++b)
+                                    r.reduce(block, xi, b, k, last, x, y, own, false);
+                            finish_rows(p, own, r.component, k, last, dw);
+                        }
+                    },
+                    team);
+                continue;
+            }
+            parallel_for(
+                kWinogradComponents * r.c.count, 1,
+                [&](int64_t begin, int64_t end, int) {
+                    for (int64_t item = begin; item < end; ++item)
+                        r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, p.width, x,
+                                 y, sums, at > 0);
+                },
+                team);
+        }
+        if (!r.pieces)
+            parallel_for(
+                p.width, 8,
+                [&](int64_t begin, int64_t end, int) {
+                    finish_rows(p, sums + begin * r.x_vectors * VL, r.component, begin, end, dw);
+                },
+                team);
+    }
+}
+
+}  // namespace fastconv::FC_ISA_NS

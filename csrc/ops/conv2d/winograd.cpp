@@ -1,0 +1,143 @@
+// Winograd convolution of conv2d's three directions: geometry, workspaces.
+#include "ops/conv2d/winograd.h"
+
+#include <algorithm>
+
+#include "core/precision.h"
+#include "ops/conv2d/cost.h"
+#include "ops/conv2d/kernels.h"
+
+namespace fastconv {
+namespace {
+
+WinogradImage image_of(Layout layout, int64_t c, int64_t h, int64_t w) {
+    if (layout == Layout::nchw) return {h, w, c * h * w, w, 1, h * w};
+    return {h, w, c * h * w, w * c, c, 1};
+}
+
+WinogradWeight forward_filter(const Conv2dProblem& p) {
+    return {p.groups, p.group_c(), p.group_k(), p.group_k() * p.group_c() * 9, 9, p.group_c() * 9, false};
+}
+
+// dx = dy convolved with the filter rotated, its two channel axes exchanged.
+WinogradWeight backward_filter(const Conv2dProblem& p) {
+    return {p.groups, p.group_k(), p.group_c(), p.group_k() * p.group_c() * 9, p.group_c() * 9, 9, true};
+}
+
+WinogradConv forward(const Conv2dProblem& p) {
+    WinogradConv conv{};
+    conv.input = image_of(p.layout, p.c, p.h, p.w);
+    conv.output = image_of(p.layout, p.k, p.p, p.q);
+    conv.n = p.n;
+    conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
+    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
+    conv.filter = forward_filter(p);
+    return conv;
+}
+
+WinogradConv backward(const Conv2dProblem& p) {
+    WinogradConv conv{};
+    conv.input = image_of(p.layout, p.k, p.p, p.q);
+    conv.output = image_of(p.layout, p.c, p.h, p.w);
+    conv.n = p.n;
+    conv.top = 2 - p.vertical.pad_begin, conv.left = 2 - p.horizontal.pad_begin;
+    conv.groups = p.groups, conv.depth = p.group_k(), conv.width = p.group_c();
+    conv.filter = backward_filter(p);
+    return conv;
+}
+
+WinogradWgrad weights(const Conv2dProblem& p) {
+    WinogradWgrad conv{};
+    conv.input = image_of(p.layout, p.c, p.h, p.w);
+    conv.output = image_of(p.layout, p.k, p.p, p.q);
+    conv.n = p.n;
+    conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
+    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
+    return conv;
+}
+
+size_t packed_bytes(const WinogradWeight& w) {
+    return static_cast<size_t>(FC_ISA_PICK(winograd_packed_floats)(w)) * sizeof(float);
+}
+
+void pack(const WinogradWeight& w, const void* weight, void* packed) {
+    FC_ISA_PICK(winograd_pack)(w, static_cast<const float*>(weight), static_cast<float*>(packed));
+}
+
+WinogradPlan plan_of(WinogradConv conv, bool packed, int team) {
+    static const float present = 0;
+    conv.packed = packed ? &present : nullptr;
+    return FC_ISA_PICK(winograd_plan)(conv, team);
+}
+
+// Only the stationary way transforms the weights as it goes.
+bool packs_itself(const WinogradConv& conv, int team) { return plan_of(conv, false, team).stationary; }
+
+void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
+    // Room for a run with packed weights and for one without.
+    WinogradPlan plan = plan_of(conv, args.packed || !packs_itself(conv, args.team), args.team);
+    const WinogradPlan packed = plan_of(conv, true, args.team), itself = plan_of(conv, false, args.team);
+    const size_t team = static_cast<size_t>(args.team);
+    char* const shared = arena.take<char>(std::max(packed.shared, itself.stationary ? itself.shared : 0));
+    char* const scratch =
+        arena.take<char>(std::max(packed.scratch, itself.stationary ? itself.scratch : 0) * team);
+    if (arena.counting()) return;
+    conv.in = static_cast<const float*>(args.in);
+    conv.out = static_cast<float*>(args.out);
+    conv.weight = static_cast<const float*>(args.weight);
+    conv.packed = static_cast<const float*>(args.packed);
+    conv.bias = static_cast<const float*>(args.epilogue.bias);
+    FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
+}
+
+const char* unwanted(const Conv2dProblem& p, ConvDirection direction) {
+    if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
+    const ConvCost cost = conv_cost(p, direction);
+    return cost.winograd < cost.direct ? nullptr : "the direct convolution is expected to be faster";
+}
+
+}  // namespace
+
+const char* winograd_declines(const Conv2dProblem& p) {
+    if (p.dtype != DType::f32) return "element type is not float32";
+    if (p.r != 3 || p.s != 3) return "kernel is not 3x3";
+    if (p.vertical.stride != 1 || p.horizontal.stride != 1) return "stride is not 1";
+    if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
+    return nullptr;
+}
+
+const char* winograd_fprop_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::fprop); }
+const char* winograd_dgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::dgrad); }
+const char* winograd_wgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::wgrad); }
+
+size_t winograd_fprop_packed_bytes(const Conv2dProblem& p) { return packed_bytes(forward_filter(p)); }
+void winograd_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(forward_filter(p), weight, packed);
+}
+bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(forward(p), team); }
+void winograd_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    run(forward(p), args, arena);
+}
+
+size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p) { return packed_bytes(backward_filter(p)); }
+void winograd_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(backward_filter(p), weight, packed);
+}
+bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(backward(p), team); }
+void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    run(backward(p), args, arena);
+}
+
+void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    WinogradWgrad conv = weights(p);
+    const WinogradWgradPlan plan = FC_ISA_PICK(winograd_wgrad_plan)(conv);
+    char* const shared = arena.take<char>(plan.shared);
+    char* const scratch = arena.take<char>(plan.scratch * static_cast<size_t>(args.team));
+    if (arena.counting()) return;
+    conv.x = static_cast<const float*>(args.x);
+    conv.dy = static_cast<const float*>(args.dy);
+    conv.dw = static_cast<float*>(args.dweight);
+    FC_ISA_PICK(winograd_wgrad_run)(conv, plan, shared, scratch, args.team);
+}
+
+}  // namespace fastconv

@@ -1,0 +1,316 @@
+"""Winograd convolution, forced by name: geometry, error, layouts, threads, NaN; and the choice."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import _core
+from tests.support import check_same_bits_for_threads, randn, rng
+
+LAYOUTS = ("NCHW", "NHWC")
+DIRECTIONS = ("fprop", "dgrad", "wgrad")
+BOUND = 5e-6  # what precision "high" promises, as relative RMS error
+
+# (N, C, H, W), K, padding, groups
+CASES = [
+    ((1, 1, 1, 1), 1, (1, 1), 1),
+    ((1, 16, 3, 3), 16, (0, 0), 1),
+    ((2, 16, 4, 4), 16, (1, 1), 1),
+    ((1, 5, 7, 7), 3, (1, 1), 1),
+    ((4, 33, 7, 7), 65, (1, 1), 1),
+    ((3, 17, 14, 14), 100, (1, 1), 1),
+    ((2, 64, 13, 18), 48, (1, 1), 1),
+    ((1, 20, 5, 30), 24, (2, 0), 1),
+    ((1, 8, 30, 6), 130, (0, 2), 1),
+    ((2, 12, 9, 10), 20, (5, 4), 1),
+    ((2, 24, 11, 10), 48, (1, 1), 3),
+    ((2, 6, 8, 9), 6, (1, 1), 6),
+    ((9, 16, 10, 10), 32, (1, 1), 1),
+    ((1, 130, 16, 16), 64, (1, 1), 1),
+    ((1, 256, 8, 8), 128, (1, 1), 1),
+    ((2, 32, 2, 40), 16, (1, 1), 1),
+]
+cases = pytest.mark.parametrize(
+    ("x", "k", "padding", "groups"),
+    CASES,
+    ids=lambda v: "x".join(map(str, v)) if isinstance(v, tuple) else str(v),
+)
+
+
+def to_layout(a: Any, layout: str) -> Any:
+    return a if layout == "NCHW" else np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+
+
+def from_layout(a: Any, layout: str) -> Any:
+    return a if layout == "NCHW" else a.transpose(0, 3, 1, 2)
+
+
+def arrays(x: Any, k: int, padding: Any, groups: int) -> tuple[Any, Any, Any, Any]:
+    g = rng("winograd", x, k, padding, groups)
+    y = (x[0], k, x[2] + 2 * padding[0] - 2, x[3] + 2 * padding[1] - 2)
+    return randn(g, *x), randn(g, k, x[1] // groups, 3, 3), randn(g, k), randn(g, *y)
+
+
+def convolve(
+    direction: str, x: Any, w: Any, dy: Any, geometry: Any, algorithm: str, bias: Any = None
+) -> Any:
+    """One direction on arrays in the layout that `geometry` ends with."""
+    if direction == "fprop":
+        return _core.conv2d(x, w, bias, *geometry, algorithm=algorithm)
+    if direction == "dgrad":
+        return _core.conv2d_input(x.shape, w, dy, *geometry, algorithm=algorithm)
+    return _core.conv2d_weight(x, w.shape, dy, *geometry, algorithm=algorithm)
+
+
+def relative_rms(got: Any, expected: Any) -> float:
+    assert got.shape == expected.shape
+    error = float(np.sqrt(np.mean((got.astype(np.float64) - expected) ** 2)))
+    return error / max(float(np.sqrt(np.mean(expected**2))), 1e-30)
+
+
+def check(x: Any, k: int, padding: Any, groups: int, layout: str, bound: float = BOUND) -> None:
+    """Every direction against float64 on the reference path."""
+    xa, w, b, dy = arrays(x, k, padding, groups)
+    for direction in DIRECTIONS:
+        geometry = (1, padding, 1, groups)
+        bias = b if direction == "fprop" else None
+        wide = [None if a is None else a.astype(np.float64) for a in (xa, w, dy, bias)]
+        expected = convolve(direction, *wide[:3], (*geometry, "NCHW"), "reference", wide[3])
+        got = convolve(
+            direction,
+            to_layout(xa, layout),
+            w,
+            to_layout(dy, layout),
+            (*geometry, layout),
+            "winograd",
+            bias,
+        )
+        if direction != "wgrad":
+            got = from_layout(got, layout)
+        error = relative_rms(got, expected)
+        assert error <= bound, f"{direction} {layout}: {error:.2e}"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@cases
+def test_against_float64(x: Any, k: int, padding: Any, groups: int, layout: str) -> None:
+    check(x, k, padding, groups, layout)
+
+
+@given(
+    n=st.integers(1, 3),
+    c=st.integers(1, 40),
+    k=st.integers(1, 40),
+    size=st.tuples(st.integers(1, 21), st.integers(1, 21)),
+    padding=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    groups=st.sampled_from([1, 1, 2]),
+    layout=st.sampled_from(LAYOUTS),
+)
+@settings(deadline=None, max_examples=60, derandomize=True)
+def test_any_geometry(
+    n: int, c: int, k: int, size: Any, padding: Any, groups: int, layout: str
+) -> None:
+    if min(size[0] + 2 * padding[0], size[1] + 2 * padding[1]) < 3:
+        return
+    check((n, c * groups, *size), k * groups, padding, groups, layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_asymmetric_padding_of_a_transposed_convolution(layout: str) -> None:
+    """padding 3 makes dgrad read from inside dy, and the output larger than the reads."""
+    check((1, 16, 6, 7), 16, (3, 3), 1, layout)
+    check((1, 16, 3, 9), 16, (6, 0), 1, layout)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_error_bound_at_512_channels(direction: str) -> None:
+    """Normal data, where all of the sum's terms count; and the all-positive data behind a ReLU."""
+    g = rng("bound", direction)
+    x = (1, 512, 14, 14)
+    for positive in (False, True):
+        xa, w, dy = randn(g, *x), randn(g, 64, 512, 3, 3), randn(g, 1, 64, 14, 14)
+        if direction == "dgrad":  # its sums run over the output channels
+            xa, w, dy = randn(g, 1, 64, 14, 14), randn(g, 512, 64, 3, 3), randn(g, *x)
+        if positive:
+            xa = np.maximum(xa, 0)
+        geometry = (1, 1, 1, 1, "NCHW")
+        wide = [a.astype(np.float64) for a in (xa, w, dy)]
+        expected = convolve(direction, *wide, geometry, "reference")
+        got = convolve(direction, xa, w, dy, geometry, "winograd")
+        assert relative_rms(got, expected) <= BOUND
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "shape", [((2, 32, 15, 14), 80), ((1, 160, 14, 14), 256), ((1, 256, 7, 7), 192)]
+)
+def test_same_bits_for_threads(direction: str, layout: str, shape: Any) -> None:
+    """Whole, cut and stationary plans change with the number of threads; bits do not."""
+    x, w, _, dy = arrays(shape[0], shape[1], (1, 1), 1)
+    x, dy = to_layout(x, layout), to_layout(dy, layout)
+    geometry = (1, 1, 1, 1, layout)
+    check_same_bits_for_threads(lambda: convolve(direction, x, w, dy, geometry, "winograd"))
+
+
+def test_same_bits_alone_and_in_a_batch() -> None:
+    """A batch is cut into other blocks of tiles than an image alone, with other edges beside it."""
+    x, w, _, _ = arrays((5, 48, 14, 10), 70, (1, 1), 1)
+    geometry = (1, 1, 1, 1, "NCHW")
+    together = _core.conv2d(x, w, None, *geometry, algorithm="winograd")
+    for i in range(5):
+        alone = _core.conv2d(x[i : i + 1].copy(), w, None, *geometry, algorithm="winograd")
+        np.testing.assert_array_equal(alone[0], together[i])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_input_stays_in_the_tiles_that_read_it(layout: str, value: float) -> None:
+    x, w, b, _ = arrays((2, 20, 17, 14), 18, (1, 1), 1)
+    geometry = (1, 1, 1, 1, layout)
+    clean = from_layout(
+        _core.conv2d(to_layout(x, layout), w, b, *geometry, algorithm="winograd"), layout
+    )
+    for row, column in ((0, 0), (5, 6), (16, 13)):
+        dirty = x.copy()
+        dirty[1, 3, row, column] = value
+        y = from_layout(
+            _core.conv2d(to_layout(dirty, layout), w, b, *geometry, algorithm="winograd"), layout
+        )
+        direct = from_layout(
+            _core.conv2d(to_layout(dirty, layout), w, b, *geometry, algorithm="reference"), layout
+        )
+        bad = ~np.isfinite(direct)
+        assert bad.any() and not np.isfinite(y[bad]).any()  # nothing is lost
+        touched = np.zeros(y.shape, bool)
+        for ty in range(0, 17, 4):  # 4x4 tiles read rows ty - 1 .. ty + 4
+            for tx in range(0, 14, 4):
+                if ty - 1 <= row <= ty + 4 and tx - 1 <= column <= tx + 4:
+                    touched[1, :, ty : ty + 4, tx : tx + 4] = True
+        np.testing.assert_array_equal(y[~touched], clean[~touched])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_finite_data_never_makes_nan(layout: str) -> None:
+    """Rows of scratch that no tile owns and the padding must not reach the result."""
+    poison = np.full(1 << 20, np.nan, np.float32)
+    for c, k, h, w in ((3, 5, 5, 7), (17, 33, 9, 6), (16, 64, 13, 14), (130, 130, 7, 5)):
+        x, weight, _, dy = arrays((2, c, h, w), k, (1, 1), 1)
+        big = np.float32(1e30)
+        for direction in DIRECTIONS:
+            F.relu(poison)  # leaves NaN in the pool's blocks
+            got = convolve(
+                direction,
+                to_layout(x * big, layout),
+                weight,
+                to_layout(dy, layout) * (big if direction == "dgrad" else 1),
+                (1, 1, 1, 1, layout),
+                "winograd",
+            )
+            assert np.isfinite(got).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stride": 2}, "stride is not 1"),
+        ({"dilation": 2}, "dilation is not 1"),
+        ({"kernel": 5}, "kernel is not 3x3"),
+        ({"dtype": np.float64}, "not float32"),
+    ],
+)
+def test_declines(change: dict[str, Any], reason: str) -> None:
+    dtype, kernel = change.get("dtype", np.float32), change.get("kernel", 3)
+    x, w = np.zeros((1, 16, 12, 12), dtype), np.zeros((16, 16, kernel, kernel), dtype)
+    geometry = (change.get("stride", 1), 1, change.get("dilation", 1), 1, "NCHW")
+    with pytest.raises(fc.ShapeError, match=reason):
+        _core.conv2d(x, w, None, *geometry, algorithm="winograd")
+
+
+def test_empty_batch() -> None:
+    x, w = np.zeros((0, 16, 12, 12), np.float32), np.ones((16, 16, 3, 3), np.float32)
+    geometry = (1, 1, 1, 1, "NCHW")
+    assert _core.conv2d(x, w, None, *geometry, algorithm="winograd").shape == (0, 16, 12, 12)
+    dw = _core.conv2d_weight(x, w.shape, x, *geometry, algorithm="winograd")
+    np.testing.assert_array_equal(dw, np.zeros_like(w))
+
+
+# ---- the choice and the switch
+
+
+@pytest.fixture(autouse=True)
+def _precision() -> Any:
+    before = fc.get_precision()
+    yield
+    fc.set_precision(before)
+
+
+def chosen(direction: str, x: Any, k: int, layout: str = "NHWC") -> str:
+    shape = x if layout == "NCHW" else (x[0], x[2], x[3], x[1])
+    listed = _core.conv2d_candidates(shape, (k, x[1], 3, 3), 1, 1, 1, 1, layout, direction)
+    return next(name for name, reason in listed if not reason)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_chosen_for_large_layers_only(direction: str, layout: str) -> None:
+    assert chosen(direction, (4, 64, 56, 56), 64, layout) == "winograd"
+    assert chosen(direction, (8, 256, 28, 28), 256, layout) == "winograd"
+    assert chosen(direction, (1, 256, 2, 2), 256, layout) != "winograd"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_highest_precision_is_direct(direction: str) -> None:
+    x, w, _, dy = arrays((2, 64, 28, 28), 64, (1, 1), 1)
+    geometry = (1, 1, 1, 1, "NCHW")
+    results = {}
+    for precision in ("high", "highest", "medium"):
+        fc.set_precision(precision)
+        assert fc.get_precision() == precision
+        name = chosen(direction, x.shape, 64)
+        assert (name == "winograd") == (precision != "highest")
+        results[precision] = convolve(direction, x, w, dy, geometry, "")
+    fc.set_precision("highest")
+    winograd = convolve(direction, x, w, dy, geometry, "winograd")  # by name it still runs
+    direct = convolve(direction, x, w, dy, geometry, "implicit_gemm")
+    np.testing.assert_array_equal(results["high"], winograd)
+    np.testing.assert_array_equal(results["highest"], direct)
+    assert not np.array_equal(winograd, direct)
+
+
+@pytest.mark.parametrize("value", ["low", "", "HIGH", "high "])
+def test_unknown_precision(value: str) -> None:
+    with pytest.raises(fc.ShapeError, match="'highest', 'high' or 'medium'"):
+        fc.set_precision(value)
+    assert fc.get_precision() == "high"
+
+
+@pytest.mark.parametrize("value", [None, 1, b"high", ["high"]])
+def test_precision_is_a_string(value: Any) -> None:
+    with pytest.raises(fc.DTypeError, match="precision"):
+        fc.set_precision(value)
+
+
+def test_precision_from_many_threads() -> None:
+    names = ("highest", "high", "medium")
+    seen: list[str] = []
+
+    def work(i: int) -> None:
+        for j in range(200):
+            fc.set_precision(names[(i + j) % 3])
+            seen.append(fc.get_precision())
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(seen) == 800 and set(seen) <= set(names)
