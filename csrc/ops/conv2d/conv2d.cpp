@@ -94,7 +94,7 @@ const char* only_f32(const Conv2dProblem& p) {
 
 const char* only_depthwise(const Conv2dProblem& p) {
     if (const char* reason = only_f32(p)) return reason;
-    return p.depthwise() ? nullptr : "not depthwise (groups = C = K)";
+    return p.depthwise() ? nullptr : "not depthwise (groups = C)";
 }
 
 const char* only_pointwise_nchw(const Conv2dProblem& p) {
