@@ -152,16 +152,38 @@ Kernel pick(const DepthwiseNhwc& g) {
             false};
 }
 
+// Arrays of fewer floats in all are likely in L2 already.
+constexpr int64_t kNear = 256 << 10;
+
 // Rows of output whose input stays in L2 while one vector of channels after the other passes over them.
 int64_t row_block(int64_t row_floats, int64_t rows) {
-    const int64_t fit = (128 << 10) / row_floats;
+    const int64_t fit = (64 << 10) / row_floats;
     return fit < 2 ? 2 : least(rows, fit / 2 * 2);
 }
+
+// Brings what the next block reads and writes into L2, in memory order, a few lines at each tile: the tiles
+// themselves step from pixel to pixel, which no prefetcher of the processor follows.
+struct Ahead {
+    const float *in, *in_end;
+    float *out, *out_end;
+    int64_t lines;  // a tile
+
+    void plan(int64_t tiles) {
+        lines = ceil_div(most(in_end - in, out_end - out), 16 * tiles);
+    }
+    void step() {
+        for (int64_t i = 0; i < lines; ++i) {
+            if (in < in_end) __builtin_prefetch(in, 0, 2);
+            if (out < out_end) __builtin_prefetch(out, 1, 2);
+            in += 16, out += 16;
+        }
+    }
+};
 
 // A row (or two) of output: tiles from left to right; the last one is moved back to end with the row.
 template <class Start>
 void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, float* out0,
-             float* out1, const Start& start) {
+             float* out1, Ahead& ahead, const Start& start) {
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);
         const int64_t column = start(at);
@@ -173,6 +195,7 @@ void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t colu
         t.out[0] = out0 + at * t.c;
         t.out[1] = rows == 2 ? out1 + at * t.c : nullptr;
         const bool edge = t.lo > 0 || t.hi < kernel.in || t.last < kernel.out;
+        ahead.step();
         kernel.run[edge][rows - 1](t);
     }
 }
@@ -182,10 +205,17 @@ void correlate(const DepthwiseNhwc& g, const float* x, const float* packed, cons
     const Kernel kernel = pick(g);
     const int64_t together = kernel.two && g.dilation_h == 1 ? 2 : 1;
     const int64_t block = row_block((g.w * g.stride_h + g.q) * g.c, g.p), blocks = ceil_div(g.p, block);
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     parallel_for(g.n * blocks, 65536 / (block * g.w * g.c * g.r) + 1, [&](int64_t begin, int64_t end, int) {
         InputRow rows[kMostRows];
         for (int64_t item = begin; item < end; ++item) {
             const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
+            // The next block's new input rows and its output, in the whole batch's row count.
+            const int64_t row_in = n * g.h + (p1 - 1) * g.stride_h - g.pad_h + g.r, row_out = n * g.p + p1;
+            Ahead ahead{x + least(row_in, g.n * g.h) * g.w * g.c,
+                        x + least(row_in + block * g.stride_h, g.n * g.h) * g.w * g.c,
+                        y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
+            if (far) ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
             for (int64_t c = 0; c < g.c; c += VL) {
                 Tile t{};
                 t.rows = rows;
@@ -208,7 +238,7 @@ void correlate(const DepthwiseNhwc& g, const float* x, const float* packed, cons
                                                 b ? packed + second * g.s * g.c : nullptr}};
                     }
                     float* out = y + (n * g.p + p) * g.q * g.c;
-                    run_row(kernel, t, static_cast<int>(count), g.w, g.q, out, out + g.q * g.c,
+                    run_row(kernel, t, static_cast<int>(count), g.w, g.q, out, out + g.q * g.c, ahead,
                             [&](int64_t o) { return o * g.stride_w - g.pad_w; });
                     p += count;
                 }
@@ -221,10 +251,16 @@ void correlate(const DepthwiseNhwc& g, const float* x, const float* packed, cons
 void spread(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias, float* dx) {
     const Kernel kernel = g.s == 3 ? make<3, 2, true>() : make<5, 2, true>();
     const int64_t block = row_block(2 * g.w * g.c, g.h), blocks = ceil_div(g.h, block);
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     parallel_for(g.n * blocks, 65536 / (block * g.w * g.c * g.r) + 1, [&](int64_t begin, int64_t end, int) {
         InputRow rows[kMostRows];
         for (int64_t item = begin; item < end; ++item) {
             const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
+            const int64_t row_in = n * g.p + (h1 + g.pad_h) / g.stride_h, row_out = n * g.h + h1;
+            Ahead ahead{dy + least(row_in, g.n * g.p) * g.q * g.c,
+                        dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
+                        dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c, 0};
+            if (far) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
             for (int64_t c = 0; c < g.c; c += VL) {
                 Tile t{};
                 t.rows = rows;
@@ -251,6 +287,7 @@ void spread(const DepthwiseNhwc& g, const float* packed, const float* dy, const 
                         t.last = least(kernel.out, g.pad_w + g.w - v);
                         t.out[0] = out + (v - g.pad_w) * g.c;
                         const bool edge = t.lo > 0 || t.hi < kernel.in || t.first > 0 || t.last < kernel.out;
+                        ahead.step();
                         kernel.run[edge][0](t);
                     }
                 }
