@@ -1,9 +1,10 @@
+#include "ops/conv2d/depthwise.h"
+
 #include <algorithm>
 
 #include "core/memory.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/threads.h"
-#include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -118,7 +119,8 @@ void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, cons
         float* to = m > 1 ? wide.as<float>() : out;
         const float* add = m > 1 ? nullptr : bias;
         if (dense)
-            FC_ISA_PICK(depthwise_fprop_run)(turned(geometry(p)), gradient.data(), packed.as<float>(), add, to);
+            FC_ISA_PICK(depthwise_fprop_run)(turned(geometry(p)), gradient.data(), packed.as<float>(), add,
+                                             to);
         else
             FC_ISA_PICK(depthwise_dgrad_run)(geometry(p), packed.as<float>(), gradient.data(), add, to);
         if (m > 1) FC_ISA_PICK(sum_channels_f32)(to, bias, out, pixels, p.c, m);

@@ -9,8 +9,8 @@
 
 namespace fastconv {
 
-// Channels-last arrays of `c` channels each: with a multiplier the caller has widened the input to K channels.
-// Packed weights are [tap][channel].
+// Channels-last arrays of `c` channels each: with a multiplier the caller has widened the input to K
+// channels. Packed weights are [tap][channel].
 struct DepthwiseNhwc {
     int64_t n, c, h, w, p, q, r, s;
     int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;

@@ -31,7 +31,18 @@ void shift_fprop(const Conv2dProblem& p, const void* x, const void* w, const voi
 void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
 
-// depthwise.cpp: one filter a channel.
+// planar.cpp: few channels and depthwise on NCHW arrays, few output channels on NHWC: lanes along the pixels
+// of rows in cache. Null or the reason to decline.
+const char* planar_fprop_declines(const Conv2dProblem& p);
+const char* planar_dgrad_declines(const Conv2dProblem& p);
+void planar_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void planar_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+
+// tap_wgrad.cpp: few input channels, lanes along the output channels.
+const char* tap_wgrad_declines(const Conv2dProblem& p);
+void tap_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+
+// depthwise.cpp: one filter an output channel.
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);

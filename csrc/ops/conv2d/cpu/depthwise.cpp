@@ -1,8 +1,9 @@
-// Depthwise convolution of channels-last arrays one pixel at a time: any geometry and fewer channels than lanes.
-// Also the copies that a depth multiplier needs.
+// Depthwise convolution of channels-last arrays one pixel at a time: any geometry and fewer channels than
+// lanes. Also the copies that a depth multiplier needs.
+#include "ops/conv2d/depthwise.h"
+
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
-#include "ops/conv2d/depthwise.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -23,7 +24,7 @@ inline int64_t grain(const DepthwiseNhwc& g) { return 65536 / (g.w * g.c * g.r *
 }  // namespace
 
 void depthwise_pixels_fprop(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
-                         float* y) {
+                            float* y) {
     parallel_for(g.n * g.p, grain(g), [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
             const int64_t n = row / g.p, h0 = row % g.p * g.stride_h - g.pad_h;
@@ -49,7 +50,7 @@ void depthwise_pixels_fprop(const DepthwiseNhwc& g, const float* x, const float*
 }
 
 void depthwise_pixels_dgrad(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
-                         float* dx) {
+                            float* dx) {
     parallel_for(g.n * g.h, grain(g), [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
             const int64_t n = row / g.h, h = row % g.h;

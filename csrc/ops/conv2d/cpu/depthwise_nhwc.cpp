@@ -1,8 +1,9 @@
-// Depthwise convolution of channels-last arrays, lanes along the channels. A tile is seven (dgrad of stride 2:
-// eight) output columns of one or two rows; each input vector is loaded once a row and multiplied with every
-// tap that meets it. Columns and rows outside the input are skipped.
+// Depthwise convolution of channels-last arrays, lanes along the channels. A tile is seven (dgrad of stride
+// 2: eight) output columns of one or two rows; each input vector is loaded once a row and multiplied with
+// every tap that meets it. Columns and rows outside the input are skipped.
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/prefetch.h"
 #include "ops/conv2d/depthwise.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -38,8 +39,8 @@ struct Tile {
     int64_t s, stride, dilation;
 };
 
-// Which tile column tap `s` of input column `j` belongs to, or -1. A window of stride ST moves forward; TR: the
-// adjoint of stride 2, where tile column v meets input column j = (v + 2 * ((S - 1) / 2) - s) / 2.
+// Which tile column tap `s` of input column `j` belongs to, or -1. A window of stride ST moves forward; TR:
+// the adjoint of stride 2, where tile column v meets input column j = (v + 2 * ((S - 1) / 2) - s) / 2.
 template <int S, int ST, bool TR, int OUT>
 constexpr int column_of(int j, int s) {
     const int v = TR ? 2 * j + s - (S - 1) / 2 * 2 : (j - s) % ST ? -1 : (j - s) / ST;
@@ -152,38 +153,16 @@ Kernel pick(const DepthwiseNhwc& g) {
             false};
 }
 
-// Arrays of fewer floats in all are likely in L2 already.
-constexpr int64_t kNear = 256 << 10;
-
 // Rows of output whose input stays in L2 while one vector of channels after the other passes over them.
 int64_t row_block(int64_t row_floats, int64_t rows) {
     const int64_t fit = (64 << 10) / row_floats;
     return fit < 2 ? 2 : least(rows, fit / 2 * 2);
 }
 
-// Brings what the next block reads and writes into L2, in memory order, a few lines at each tile: the tiles
-// themselves step from pixel to pixel, which no prefetcher of the processor follows.
-struct Ahead {
-    const float *in, *in_end;
-    float *out, *out_end;
-    int64_t lines;  // a tile
-
-    void plan(int64_t tiles) {
-        lines = ceil_div(most(in_end - in, out_end - out), 16 * tiles);
-    }
-    void step() {
-        for (int64_t i = 0; i < lines; ++i) {
-            if (in < in_end) __builtin_prefetch(in, 0, 2);
-            if (out < out_end) __builtin_prefetch(out, 1, 2);
-            in += 16, out += 16;
-        }
-    }
-};
-
 // A row (or two) of output: tiles from left to right; the last one is moved back to end with the row.
 template <class Start>
-void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, float* out0,
-             float* out1, Ahead& ahead, const Start& start) {
+void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, float* out0, float* out1,
+             Ahead<true>& ahead, const Start& start) {
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);
         const int64_t column = start(at);
@@ -212,9 +191,9 @@ void correlate(const DepthwiseNhwc& g, const float* x, const float* packed, cons
             const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
             // The next block's new input rows and its output, in the whole batch's row count.
             const int64_t row_in = n * g.h + (p1 - 1) * g.stride_h - g.pad_h + g.r, row_out = n * g.p + p1;
-            Ahead ahead{x + least(row_in, g.n * g.h) * g.w * g.c,
-                        x + least(row_in + block * g.stride_h, g.n * g.h) * g.w * g.c,
-                        y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
+            Ahead<true> ahead{x + least(row_in, g.n * g.h) * g.w * g.c,
+                              x + least(row_in + block * g.stride_h, g.n * g.h) * g.w * g.c,
+                              y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
             if (far) ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
             for (int64_t c = 0; c < g.c; c += VL) {
                 Tile t{};
@@ -257,9 +236,10 @@ void spread(const DepthwiseNhwc& g, const float* packed, const float* dy, const 
         for (int64_t item = begin; item < end; ++item) {
             const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
             const int64_t row_in = n * g.p + (h1 + g.pad_h) / g.stride_h, row_out = n * g.h + h1;
-            Ahead ahead{dy + least(row_in, g.n * g.p) * g.q * g.c,
-                        dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
-                        dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c, 0};
+            Ahead<true> ahead{dy + least(row_in, g.n * g.p) * g.q * g.c,
+                              dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
+                              dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c,
+                              0};
             if (far) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
             for (int64_t c = 0; c < g.c; c += VL) {
                 Tile t{};
@@ -307,7 +287,8 @@ void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* pa
 void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                          float* dx) {
     if (g.c < VL || g.r + g.stride_h > kMostRows) return depthwise_pixels_dgrad(g, packed, dy, bias, dx);
-    if (g.stride_w == 2 && g.dilation_w == 1 && (g.s == 3 || g.s == 5)) return spread(g, packed, dy, bias, dx);
+    if (g.stride_w == 2 && g.dilation_w == 1 && (g.s == 3 || g.s == 5))
+        return spread(g, packed, dy, bias, dx);
     depthwise_pixels_dgrad(g, packed, dy, bias, dx);
 }
 

