@@ -66,7 +66,7 @@ inline __attribute__((always_inline)) void add_row(const Tile& t, const InputRow
 #pragma GCC unroll 32
     for (int j = 0; j < Shape<S, ST, TR>::in; ++j) {
         if (EDGE && (j < t.lo || j >= t.hi)) continue;
-        const vf x = load(in + j * t.c);
+        const vf x = once(load(in + j * t.c));
 #pragma GCC unroll 8
         for (int s = 0; s < S; ++s) {
             const int v = column_of<S, ST, TR, OUT>(j, s);

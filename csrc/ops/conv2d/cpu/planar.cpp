@@ -3,7 +3,7 @@
 
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/prefetch.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -55,20 +55,20 @@ void tile(const PlanarTile& t) {
         if constexpr (MR <= NV) {
             vf w[MR];
 #pragma GCC unroll 8
-            for (int i = 0; i < MR; ++i) w[i] = set1(weight[i]);
+            for (int i = 0; i < MR; ++i) w[i] = once(set1(weight[i]));
 #pragma GCC unroll 8
             for (int v = 0; v < NV; ++v) {
-                const vf x = load(in[v] + offset);
+                const vf x = once(load(in[v] + offset));
 #pragma GCC unroll 8
                 for (int i = 0; i < MR; ++i) acc[i][v] = fma(x, w[i], acc[i][v]);
             }
         } else {
             vf x[NV];
 #pragma GCC unroll 8
-            for (int v = 0; v < NV; ++v) x[v] = load(in[v] + offset);
+            for (int v = 0; v < NV; ++v) x[v] = once(load(in[v] + offset));
 #pragma GCC unroll 8
             for (int i = 0; i < MR; ++i) {
-                const vf w = set1(weight[i]);
+                const vf w = once(set1(weight[i]));
 #pragma GCC unroll 8
                 for (int v = 0; v < NV; ++v) acc[i][v] = fma(x[v], w, acc[i][v]);
             }
@@ -152,17 +152,27 @@ void fill_band(const PlanarConv& g, int64_t n, int64_t group, int64_t i0, int64_
 
 // The classes' results of a band, each pixel to its place.
 void place(const PlanarConv& g, int64_t n, int64_t group, int64_t i0, const float* piece) {
-    const int64_t row = g.piece_row();
-    for (int64_t k = 0; k < g.class_count; ++k) {
+    const int64_t row = g.piece_row(), plane = g.width * g.band * row;
+    const bool pairs = g.stride_w == 2 && g.out_w == 1 && g.class_count % 2 == 0;
+    for (int64_t k = 0; k < g.class_count; k += pairs ? 2 : 1) {
         const PlanarClass& c = g.classes[k];
-        const int64_t rows = least(g.band, c.rows - i0);
+        const int64_t rows = least(g.band, c.rows - i0), step = g.stride_w * g.out_w;
         for (int64_t o = 0; o < g.width; ++o)
             for (int64_t i = 0; i < rows; ++i) {
-                const float* from = piece + ((k * g.width + o) * g.band + i) * row;
+                const float* from = piece + k * plane + (o * g.band + i) * row;
                 float* to = g.out + n * g.out_n + (group * g.width + o) * g.out_c +
                             ((i0 + i) * g.stride_h + c.residue_h) * g.out_h + c.residue_w * g.out_w;
-                const int64_t step = g.stride_w * g.out_w;
-                for (int64_t j = 0; j < c.cols; ++j) to[j * step] = from[j];
+                if (!pairs) {
+                    for (int64_t j = 0; j < c.cols; ++j) to[j * step] = from[j];
+                    continue;
+                }
+                // Both residues of a row at once.
+                const int64_t both = g.classes[k + 1].cols;
+                for (int64_t j = 0; j < both; ++j) {
+                    to[2 * j] = from[j];
+                    to[2 * j + 1] = from[plane + j];
+                }
+                if (c.cols > both) to[2 * both] = from[both];
             }
     }
 }

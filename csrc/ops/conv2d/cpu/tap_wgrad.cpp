@@ -37,8 +37,8 @@ void tile(const TapTile& t) {
         for (const float* end = dy + t.cols * t.dy_step; dy < end; dy += t.dy_step, at += t.a_step) {
             vf b[NV];
 #pragma GCC unroll 4
-            for (int j = 0; j < NV - 1; ++j) b[j] = load(dy + j * VL);
-            b[NV - 1] = load(dy + (NV - 1) * VL, last);
+            for (int j = 0; j < NV - 1; ++j) b[j] = once(load(dy + j * VL));
+            b[NV - 1] = once(load(dy + (NV - 1) * VL, last));
 #pragma GCC unroll 8
             for (int i = 0; i < MR; ++i) {
                 const vf x = set1(a[i][at]);
