@@ -177,26 +177,24 @@ void reference_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void
 }
 
 constexpr FpropCandidate kFprop[] = {
-    {"planar", planar_fprop_declines, planar_fprop},
     {"depthwise", only_depthwise, depthwise_fprop},
+    {"planar", planar_fprop_declines, planar_fprop},
     {"shift", shift_fprop_declines, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, pointwise_nchw_fprop},
     {"implicit_gemm", only_f32, implicit_gemm_fprop},
     {"reference", takes_all, reference_fprop},
 };
 constexpr DgradCandidate kDgrad[] = {
-    {"planar", planar_dgrad_declines, planar_dgrad},
     {"depthwise", only_depthwise, depthwise_dgrad},
+    {"planar", planar_dgrad_declines, planar_dgrad},
     {"shift", shift_dgrad_declines, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, pointwise_nchw_dgrad},
     {"implicit_gemm", only_f32, implicit_gemm_dgrad},
     {"reference", takes_all, reference_dgrad},
 };
 constexpr WgradCandidate kWgrad[] = {
-    {"taps", tap_wgrad_declines, tap_wgrad},
-    {"depthwise", only_depthwise, depthwise_wgrad},
-    {"shift", shift_wgrad_declines, shift_wgrad},
-    {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"taps", tap_wgrad_declines, tap_wgrad},      {"depthwise", only_depthwise, depthwise_wgrad},
+    {"shift", shift_wgrad_declines, shift_wgrad}, {"implicit_gemm", only_f32, implicit_gemm_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
 

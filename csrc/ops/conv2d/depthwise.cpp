@@ -97,9 +97,39 @@ Workspace pack(const Conv2dProblem& p, const void* w, bool turn) {
     return packed;
 }
 
+// Weights, scratch and team of the kernels for NCHW arrays.
+struct Nchw {
+    Workspace packed, scratch;
+    int team;
+    Nchw(const Conv2dProblem& p, const DepthwiseNhwc& g, int direction, const void* w, bool turn)
+        : team(num_threads()) {
+        if (w) {
+            packed = Workspace(bytes(FC_ISA_PICK(depthwise_nchw_packed)(p.k, p.taps())));
+            FC_ISA_PICK(depthwise_nchw_pack)
+            (static_cast<const float*>(w), p.k, p.taps(), turn, packed.as<float>());
+        }
+        scratch = Workspace(bytes(FC_ISA_PICK(depthwise_nchw_scratch)(g, direction) * team));
+    }
+};
+
+// Whether a band of one row of all lanes stays small.
+bool planes(const Conv2dProblem& p) {
+    constexpr int64_t kMostPixels = 1 << 15;
+    const int64_t rows = std::min(p.h, (p.r - 1) * p.vertical.dilation + 1 + p.vertical.stride);
+    return p.layout == Layout::nchw && p.k == p.c &&
+           std::max(p.w, p.q) <= kMostPixels / std::max(rows, int64_t{1});
+}
+
 }  // namespace
 
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
+    if (planes(p)) {
+        const DepthwiseNhwc g = geometry(p);
+        const Nchw room(p, g, 0, w, false);
+        return FC_ISA_PICK(depthwise_nchw_fprop_run)(g, static_cast<const float*>(x), room.packed.as<float>(),
+                                                     static_cast<const float*>(bias), static_cast<float*>(y),
+                                                     room.scratch.as<float>(), room.team);
+    }
     const Input input(p, x);
     const Workspace packed = pack(p, w, false);
     write(p, y, p.k, p.pixels_out(), [&](float* out) {
@@ -109,10 +139,21 @@ void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const
 }
 
 void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias_data, void* dx) {
-    const Gradient gradient(p, dy);
     const bool dense = p.vertical.stride == 1 && p.horizontal.stride == 1;
-    const Workspace packed = pack(p, w, dense);
     const float* bias = static_cast<const float*>(bias_data);
+    if (planes(p)) {
+        const DepthwiseNhwc g = dense ? turned(geometry(p)) : geometry(p);
+        const Nchw room(p, g, dense ? 0 : 1, w, dense);
+        const float *from = static_cast<const float*>(dy), *packed = room.packed.as<float>();
+        float *to = static_cast<float*>(dx), *scratch = room.scratch.as<float>();
+        if (dense)
+            FC_ISA_PICK(depthwise_nchw_fprop_run)(g, from, packed, bias, to, scratch, room.team);
+        else
+            FC_ISA_PICK(depthwise_nchw_dgrad_run)(g, packed, from, bias, to, scratch, room.team);
+        return;
+    }
+    const Gradient gradient(p, dy);
+    const Workspace packed = pack(p, w, dense);
     const int64_t m = p.k / p.c, pixels = p.n * p.pixels_in();
     const Workspace wide(m > 1 ? bytes(pixels * p.k) : 0);
     write(p, dx, p.c, p.pixels_in(), [&](float* out) {
@@ -128,10 +169,16 @@ void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, cons
 }
 
 void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
-    const Input input(p, x);
-    const Gradient gradient(p, dy);
     const DepthwiseNhwc g = geometry(p);
     const Workspace partial(bytes(FC_ISA_PICK(depthwise_wgrad_partial)(g)));
+    if (planes(p)) {
+        const Nchw room(p, g, 0, nullptr, false);
+        return FC_ISA_PICK(depthwise_nchw_wgrad_run)(
+            g, static_cast<const float*>(x), static_cast<const float*>(dy), partial.as<float>(),
+            static_cast<float*>(dw), room.scratch.as<float>(), room.team);
+    }
+    const Input input(p, x);
+    const Gradient gradient(p, dy);
     FC_ISA_PICK(depthwise_wgrad_run)
     (g, input.data(), gradient.data(), partial.as<float>(), static_cast<float*>(dw));
 }

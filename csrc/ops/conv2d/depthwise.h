@@ -25,6 +25,20 @@ FC_ISA_DECLARE(int64_t depthwise_wgrad_partial(const DepthwiseNhwc& g))
 FC_ISA_DECLARE(void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
                                         float* partial, float* dweight))
 
+// NCHW arrays, without a depth multiplier. Packed weights are [vector of channels][tap][lane]; `direction` is
+// 0 for fprop and wgrad, 1 for dgrad; scratch: so many floats for each worker of the team.
+FC_ISA_DECLARE(int64_t depthwise_nchw_packed(int64_t c, int64_t taps))
+FC_ISA_DECLARE(void depthwise_nchw_pack(const float* weight, int64_t c, int64_t taps, bool turn,
+                                        float* packed))
+FC_ISA_DECLARE(int64_t depthwise_nchw_scratch(const DepthwiseNhwc& g, int direction))
+FC_ISA_DECLARE(void depthwise_nchw_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed,
+                                             const float* bias, float* y, float* scratch, int team))
+FC_ISA_DECLARE(void depthwise_nchw_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy,
+                                             const float* bias, float* dx, float* scratch, int team))
+// partial: depthwise_wgrad_partial() floats.
+FC_ISA_DECLARE(void depthwise_nchw_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
+                                             float* partial, float* dweight, float* scratch, int team))
+
 // The same, one pixel at a time: any geometry, any number of channels.
 FC_ISA_DECLARE(void depthwise_pixels_fprop(const DepthwiseNhwc& g, const float* x, const float* packed,
                                            const float* bias, float* y))

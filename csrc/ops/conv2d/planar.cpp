@@ -123,7 +123,7 @@ const char* planar_fprop_declines(const Conv2dProblem& p) {
     if (p.horizontal.stride > kMostStride) return "stride along the row is above 4";
     if (p.layout == Layout::nchw) {
         if (p.group_c() > 4 && p.group_k() > 8) return "more than 4 input and 8 output channels per group";
-        if (p.q < 10 && !p.depthwise()) return "rows of fewer than 10 pixels";
+        if (p.q < 10) return "rows of fewer than 10 pixels";
     } else {
         if (p.group_k() > 8 || p.groups > 1) return "more than 8 output channels, or groups, in NHWC";
         if (p.q < 10) return "rows of fewer than 10 pixels";
@@ -139,7 +139,7 @@ const char* planar_dgrad_declines(const Conv2dProblem& p) {
     if (p.horizontal.stride > kMostStride || p.vertical.stride > kMostStride) return "a stride is above 4";
     if (p.group_c() > 8) return "more than 8 input channels per group";
     if (p.layout == Layout::nhwc && p.groups > 1) return "groups in NHWC";
-    if (p.w < 7 * p.horizontal.stride && !p.depthwise()) return "rows of few pixels";
+    if (p.w < 7 * p.horizontal.stride) return "rows of few pixels";
     if (p.unpadded_1x1()) return "1x1";
     if (!band_fits(p.vertical, p.horizontal, p.group_k(), p.w, 1)) return "rows are too long";
     return nullptr;

@@ -20,10 +20,11 @@ int64_t reach(const WindowAxis& a, int64_t outputs) { return (outputs - 1) * a.s
 const char* tap_wgrad_declines(const Conv2dProblem& p) {
     if (p.dtype != DType::f32) return "element type is not float32";
     if (p.groups > 1) return "groups";
-    if (p.c > 8) return "more than 8 input channels";
+    if (p.c > 4) return "more than 4 input channels";
     if (p.k < 12) return "fewer than 12 output channels";
     if (p.unpadded_1x1()) return "1x1";
     constexpr int64_t kLong = 1 << 14;
+    if (p.q * p.k > kMostBand) return "rows are too long";
     if (p.vertical.extent() > kLong || p.horizontal.extent() > kLong || p.vertical.stride > kLong ||
         reach(p.horizontal, p.q) * p.vertical.extent() > kMostBand / p.c)
         return "rows are too long";

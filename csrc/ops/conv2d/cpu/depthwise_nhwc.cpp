@@ -2,9 +2,7 @@
 // 2: eight) output columns of one or two rows; each input vector is loaded once a row and multiplied with
 // every tap that meets it. Columns and rows outside the input are skipped.
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
-#include "ops/conv2d/cpu/prefetch.h"
-#include "ops/conv2d/depthwise.h"
+#include "ops/conv2d/cpu/depthwise_kernels.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -179,117 +177,131 @@ void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t colu
     }
 }
 
-// y = correlation of x with packed weights: also dgrad of stride 1, over dy with the taps turned round.
-void correlate(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias, float* y) {
-    const Kernel kernel = pick(g);
-    const int64_t together = kernel.two && g.dilation_h == 1 ? 2 : 1;
-    const int64_t block = row_block((g.w * g.stride_h + g.q) * g.c, g.p), blocks = ceil_div(g.p, block);
-    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
-    parallel_for(g.n * blocks, 65536 / (block * g.w * g.c * g.r) + 1, [&](int64_t begin, int64_t end, int) {
-        InputRow rows[kMostRows];
-        for (int64_t item = begin; item < end; ++item) {
-            const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
-            // The next block's new input rows and its output, in the whole batch's row count.
-            const int64_t row_in = n * g.h + (p1 - 1) * g.stride_h - g.pad_h + g.r, row_out = n * g.p + p1;
-            Ahead<true> ahead{x + least(row_in, g.n * g.h) * g.w * g.c,
-                              x + least(row_in + block * g.stride_h, g.n * g.h) * g.w * g.c,
-                              y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
-            if (far) ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
-            for (int64_t c = 0; c < g.c; c += VL) {
-                Tile t{};
-                t.rows = rows;
-                t.c = g.c;
-                t.channel = least(c, g.c - VL);
-                t.bias = bias;
-                t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
-                for (int64_t p = p0; p < p1;) {
-                    const int64_t count = least(together, p1 - p);
-                    const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
-                    const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
-                    t.row_count = 0;
-                    for (int64_t i = 0; i < reach; ++i) {
-                        const int64_t h = h0 + i * step, second = i - g.stride_h;
-                        if (h < 0 || h >= g.h) continue;
-                        const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
-                        if (!a && !b) continue;
-                        rows[t.row_count++] = {x + (n * g.h + h) * g.w * g.c,
-                                               {a ? packed + i * g.s * g.c : nullptr,
-                                                b ? packed + second * g.s * g.c : nullptr}};
-                    }
-                    float* out = y + (n * g.p + p) * g.q * g.c;
-                    run_row(kernel, t, static_cast<int>(count), g.w, g.q, out, out + g.q * g.c, ahead,
-                            [&](int64_t o) { return o * g.stride_w - g.pad_w; });
-                    p += count;
-                }
-            }
-        }
-    });
-}
-
-// dgrad of stride 2 along the row: column v = w + pad of dx meets column (v - s) / 2 of dy.
-void spread(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias, float* dx) {
-    const Kernel kernel = g.s == 3 ? make<3, 2, true>() : make<5, 2, true>();
-    const int64_t block = row_block(2 * g.w * g.c, g.h), blocks = ceil_div(g.h, block);
-    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
-    parallel_for(g.n * blocks, 65536 / (block * g.w * g.c * g.r) + 1, [&](int64_t begin, int64_t end, int) {
-        InputRow rows[kMostRows];
-        for (int64_t item = begin; item < end; ++item) {
-            const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
-            const int64_t row_in = n * g.p + (h1 + g.pad_h) / g.stride_h, row_out = n * g.h + h1;
-            Ahead<true> ahead{dy + least(row_in, g.n * g.p) * g.q * g.c,
-                              dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
-                              dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c,
-                              0};
-            if (far) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
-            for (int64_t c = 0; c < g.c; c += VL) {
-                Tile t{};
-                t.rows = rows;
-                t.c = g.c;
-                t.channel = least(c, g.c - VL);
-                t.bias = bias;
-                for (int64_t h = h0; h < h1; ++h) {
-                    t.row_count = 0;
-                    for (int64_t r = 0; r < g.r; ++r) {
-                        const int64_t v = h + g.pad_h - r * g.dilation_h;
-                        if (v < 0 || v % g.stride_h || v / g.stride_h >= g.p) continue;
-                        rows[t.row_count++] = {dy + (n * g.p + v / g.stride_h) * g.q * g.c,
-                                               {packed + r * g.s * g.c, nullptr}};
-                    }
-                    // Tiles start at even v: columns before 0 are left out, or begin behind the padding.
-                    float* out = dx + (n * g.h + h) * g.w * g.c;
-                    const int64_t even = g.pad_w / 2 * 2;
-                    for (int64_t v = even; v < g.pad_w + g.w; v += kernel.out) {
-                        const int64_t column = v / 2 - (g.s - 1) / 2;
-                        t.at = column * g.c + t.channel;
-                        t.lo = most(0, -column);
-                        t.hi = least(kernel.in, g.q - column);
-                        t.first = most(0, g.pad_w - v);
-                        t.last = least(kernel.out, g.pad_w + g.w - v);
-                        t.out[0] = out + (v - g.pad_w) * g.c;
-                        const bool edge = t.lo > 0 || t.hi < kernel.in || t.first > 0 || t.last < kernel.out;
-                        ahead.step();
-                        kernel.run[edge][0](t);
-                    }
-                }
-            }
-        }
-    });
-}
+int64_t fprop_block(const DepthwiseNhwc& g) { return row_block((g.w * g.stride_h + g.q) * g.c, g.p); }
+int64_t dgrad_block(const DepthwiseNhwc& g) { return row_block(2 * g.w * g.c, g.h); }
 
 }  // namespace
 
+bool depthwise_fprop_tiled(const DepthwiseNhwc& g) { return g.c >= VL && g.r + g.stride_h <= kMostRows; }
+
+bool depthwise_dgrad_tiled(const DepthwiseNhwc& g) {
+    return g.c >= VL && g.r <= kMostRows && g.stride_w == 2 && g.dilation_w == 1 && (g.s == 3 || g.s == 5);
+}
+
+int64_t depthwise_fprop_items(const DepthwiseNhwc& g) { return g.n * ceil_div(g.p, fprop_block(g)); }
+int64_t depthwise_dgrad_items(const DepthwiseNhwc& g) { return g.n * ceil_div(g.h, dgrad_block(g)); }
+
+// y = correlation of x with packed weights: also dgrad of stride 1, over dy with the taps turned round.
+void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
+                           float* y, int64_t begin, int64_t end, Ahead<true>* given) {
+    const Kernel kernel = pick(g);
+    const int64_t together = kernel.two && g.dilation_h == 1 ? 2 : 1;
+    const int64_t block = fprop_block(g), blocks = ceil_div(g.p, block);
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
+    InputRow rows[kMostRows];
+    for (int64_t item = begin; item < end; ++item) {
+        const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
+        // The next block's new input rows and its output, in the whole batch's row count.
+        const int64_t row_in = n * g.h + (p1 - 1) * g.stride_h - g.pad_h + g.r, row_out = n * g.p + p1;
+        Ahead<true> own{x + least(most(row_in, 0), g.n * g.h) * g.w * g.c,
+                        x + least(most(row_in, 0) + block * g.stride_h, g.n * g.h) * g.w * g.c,
+                        y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
+        Ahead<true>& ahead = given ? *given : own;
+        if (far || given)
+            ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
+        for (int64_t c = 0; c < g.c; c += VL) {
+            Tile t{};
+            t.rows = rows;
+            t.c = g.c;
+            t.channel = least(c, g.c - VL);
+            t.bias = bias;
+            t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
+            for (int64_t p = p0; p < p1;) {
+                const int64_t count = least(together, p1 - p);
+                const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
+                const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
+                t.row_count = 0;
+                for (int64_t i = 0; i < reach; ++i) {
+                    const int64_t h = h0 + i * step, second = i - g.stride_h;
+                    if (h < 0 || h >= g.h) continue;
+                    const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
+                    if (!a && !b) continue;
+                    rows[t.row_count++] = {
+                        x + (n * g.h + h) * g.w * g.c,
+                        {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
+                }
+                float* out = y + (n * g.p + p) * g.q * g.c;
+                run_row(kernel, t, static_cast<int>(count), g.w, g.q, out, out + g.q * g.c, ahead,
+                        [&](int64_t o) { return o * g.stride_w - g.pad_w; });
+                p += count;
+            }
+        }
+    }
+}
+
+// dgrad of stride 2 along the row: column v = w + pad of dx meets column (v - s) / 2 of dy.
+void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
+                           float* dx, int64_t begin, int64_t end, Ahead<true>* given) {
+    const Kernel kernel = g.s == 3 ? make<3, 2, true>() : make<5, 2, true>();
+    const int64_t block = dgrad_block(g), blocks = ceil_div(g.h, block);
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
+    InputRow rows[kMostRows];
+    for (int64_t item = begin; item < end; ++item) {
+        const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
+        const int64_t row_in = n * g.p + (h1 + g.pad_h) / g.stride_h, row_out = n * g.h + h1;
+        Ahead<true> own{dy + least(row_in, g.n * g.p) * g.q * g.c,
+                        dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
+                        dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c, 0};
+        Ahead<true>& ahead = given ? *given : own;
+        if (far || given) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
+        for (int64_t c = 0; c < g.c; c += VL) {
+            Tile t{};
+            t.rows = rows;
+            t.c = g.c;
+            t.channel = least(c, g.c - VL);
+            t.bias = bias;
+            for (int64_t h = h0; h < h1; ++h) {
+                t.row_count = 0;
+                for (int64_t r = 0; r < g.r; ++r) {
+                    const int64_t v = h + g.pad_h - r * g.dilation_h;
+                    if (v < 0 || v % g.stride_h || v / g.stride_h >= g.p) continue;
+                    rows[t.row_count++] = {dy + (n * g.p + v / g.stride_h) * g.q * g.c,
+                                           {packed + r * g.s * g.c, nullptr}};
+                }
+                // Tiles start at even v: columns before 0 are left out, or begin behind the padding.
+                float* out = dx + (n * g.h + h) * g.w * g.c;
+                const int64_t even = g.pad_w / 2 * 2;
+                for (int64_t v = even; v < g.pad_w + g.w; v += kernel.out) {
+                    const int64_t column = v / 2 - (g.s - 1) / 2;
+                    t.at = column * g.c + t.channel;
+                    t.lo = most(0, -column);
+                    t.hi = least(kernel.in, g.q - column);
+                    t.first = most(0, g.pad_w - v);
+                    t.last = least(kernel.out, g.pad_w + g.w - v);
+                    t.out[0] = out + (v - g.pad_w) * g.c;
+                    const bool edge = t.lo > 0 || t.hi < kernel.in || t.first > 0 || t.last < kernel.out;
+                    ahead.step();
+                    kernel.run[edge][0](t);
+                }
+            }
+        }
+    }
+}
+
 void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
                          float* y) {
-    if (g.c < VL || g.r + g.stride_h > kMostRows) return depthwise_pixels_fprop(g, x, packed, bias, y);
-    correlate(g, x, packed, bias, y);
+    if (!depthwise_fprop_tiled(g)) return depthwise_pixels_fprop(g, x, packed, bias, y);
+    parallel_for(
+        depthwise_fprop_items(g), 65536 / (fprop_block(g) * g.w * g.c * g.r) + 1,
+        [&](int64_t begin, int64_t end, int) { depthwise_fprop_piece(g, x, packed, bias, y, begin, end); });
 }
 
 void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                          float* dx) {
-    if (g.c < VL || g.r + g.stride_h > kMostRows) return depthwise_pixels_dgrad(g, packed, dy, bias, dx);
-    if (g.stride_w == 2 && g.dilation_w == 1 && (g.s == 3 || g.s == 5))
-        return spread(g, packed, dy, bias, dx);
-    depthwise_pixels_dgrad(g, packed, dy, bias, dx);
+    if (!depthwise_dgrad_tiled(g)) return depthwise_pixels_dgrad(g, packed, dy, bias, dx);
+    parallel_for(
+        depthwise_dgrad_items(g), 65536 / (dgrad_block(g) * g.w * g.c * g.r) + 1,
+        [&](int64_t begin, int64_t end, int) { depthwise_dgrad_piece(g, packed, dy, bias, dx, begin, end); });
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -6,8 +6,8 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// A vector that is used several times, loaded once: GCC would otherwise read it from memory in each multiply-add,
-// and unaligned rows then cost two cycles each time (41 -> 90 GFLOP/s on dgrad of a 7x7 stem).
+// A vector that is used several times, loaded once: GCC would otherwise read it from memory in each
+// multiply-add, and unaligned rows then cost two cycles each time (41 -> 90 GFLOP/s on dgrad of a 7x7 stem).
 inline vf once(vf x) {
 #if defined(FC_ISA_AVX512)
     __asm__("" : "+v"(x));
@@ -19,6 +19,8 @@ inline vf once(vf x) {
 
 // Arrays of fewer floats in all are likely in L2 already.
 constexpr int64_t kNear = 256 << 10;
+
+}  // namespace
 
 // Brings two ranges that the next block needs into L2, in memory order, a few lines at each tile: the tiles
 // themselves step over whole pixels, which no prefetcher of the processor follows. Measured: 2 to 6 times the
@@ -39,5 +41,4 @@ struct Ahead {
     }
 };
 
-}  // namespace
 }  // namespace fastconv::FC_ISA_NS
