@@ -134,7 +134,11 @@ const char* shift_dgrad_declines(const Conv2dProblem& p) {
     return few_channels_nchw(p, p.group_c(), p.w);
 }
 
-const char* shift_wgrad_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_c(), p.q, 4); }
+const char* shift_wgrad_declines(const Conv2dProblem& p) {
+    Conv2dProblem planes = p;
+    if (p.c == 1 && p.k < 12) planes.layout = Layout::nchw;
+    return few_channels_nchw(planes, p.group_c(), p.q, 4);
+}
 
 // ---- candidates, best first
 // ----------------------------------------------------------------------------------

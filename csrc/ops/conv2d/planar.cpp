@@ -123,6 +123,8 @@ const char* planar_fprop_declines(const Conv2dProblem& p) {
     if (p.horizontal.stride > kMostStride) return "stride along the row is above 4";
     if (p.layout == Layout::nchw) {
         if (p.group_c() > 4 && p.group_k() > 8) return "more than 4 input and 8 output channels per group";
+        // Lanes behind the end of a row are lost: at most one in eight.
+        if (p.group_k() > 8 && 8 * p.q < 7 * ceil_div(p.q, 16) * 16) return "rows leave lanes empty";
         if (p.q < 10) return "rows of fewer than 10 pixels";
     } else {
         if (p.group_k() > 8 || p.groups > 1) return "more than 8 output channels, or groups, in NHWC";

@@ -106,6 +106,14 @@ void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw
     rows.add(forward_taps(p.vertical));
     cols.add(forward_taps(p.horizontal));
     const Framed in(x, p.n * p.c, p.h, p.w, rows, cols, p.p, p.q, p.vertical.stride);
+    // One input channel makes x the same in both layouts; dy's planes are copied out of channels-last pixels.
+    Workspace planes;
+    if (p.layout == Layout::nhwc) {
+        planes = Workspace(static_cast<size_t>(p.n * p.k * p.pixels_out()) * sizeof(float));
+        FC_ISA_PICK(transpose_batch_f32)
+        (static_cast<const float*>(dy), planes.as<float>(), p.n, p.pixels_out(), p.k);
+        dy = planes.as<float>();
+    }
     ShiftWgrad g{};
     // The first tap's place: an input that starts inside (no padding) is not shifted.
     g.x = in.data() + (rows.low + rows.before()) * in.w + cols.low + cols.before();

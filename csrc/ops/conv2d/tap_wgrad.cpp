@@ -22,6 +22,7 @@ const char* tap_wgrad_declines(const Conv2dProblem& p) {
     if (p.groups > 1) return "groups";
     if (p.c > 4) return "more than 4 input channels";
     if (p.k < 12) return "fewer than 12 output channels";
+    if (p.layout == Layout::nhwc && p.k <= 16 && p.c > 1) return "one vector of output channels in NHWC";
     if (p.unpadded_1x1()) return "1x1";
     constexpr int64_t kLong = 1 << 14;
     if (p.q * p.k > kMostBand) return "rows are too long";

@@ -157,6 +157,14 @@ void place(const PlanarConv& g, int64_t n, int64_t group, int64_t i0, const floa
     for (int64_t k = 0; k < g.class_count; k += pairs ? 2 : 1) {
         const PlanarClass& c = g.classes[k];
         const int64_t rows = least(g.band, c.rows - i0), step = g.stride_w * g.out_w;
+        if (g.out_c == 1 && g.width > 4) {
+            for (int64_t i = 0; i < rows; ++i)
+                transpose_f32(piece + k * plane + i * row, g.band * row,
+                              g.out + n * g.out_n + group * g.width +
+                                  ((i0 + i) * g.stride_h + c.residue_h) * g.out_h + c.residue_w * g.out_w,
+                              step, g.width, c.cols);
+            continue;
+        }
         for (int64_t o = 0; o < g.width; ++o)
             for (int64_t i = 0; i < rows; ++i) {
                 const float* from = piece + k * plane + (o * g.band + i) * row;

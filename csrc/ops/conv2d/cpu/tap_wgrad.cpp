@@ -20,37 +20,53 @@ struct TapTile {
     float* sums;      // [tap][NV * VL]
 };
 
+// acc[i][j] += x(i) * dy[j] for one pixel.
+template <int MR, int NV>
+inline void step(const float* const (&a)[MR], int64_t at, const float* dy, Tail last, vf (&acc)[MR][NV]) {
+    vf b[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV - 1; ++j) b[j] = once(load(dy + j * VL));
+    b[NV - 1] = once(load(dy + (NV - 1) * VL, last));
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+        const vf x = set1(a[i][at]);
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, b[j], acc[i][j]);
+    }
+}
+
 template <int MR, int NV>
 void tile(const TapTile& t) {
+    // One vector of columns gives too few sums for two FMA units: even and odd pixels have their own.
+    constexpr int kSets = NV == 1 ? 2 : 1;
     const Tail last = tail(t.columns - (NV - 1) * VL);
-    vf acc[MR][NV];
+    vf acc[kSets][MR][NV];
     const float* a[MR];
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
         a[i] = t.band + t.offsets[i];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = load(t.sums + (i * NV + j) * VL);
+        for (int j = 0; j < NV; ++j) {
+            acc[0][i][j] = load(t.sums + (i * NV + j) * VL);
+            if (kSets == 2) acc[kSets - 1][i][j] = zero();
+        }
     }
     for (int64_t row = 0; row < t.rows; ++row) {
-        const float* dy = t.dy + row * t.dy_row;
+        const float *dy = t.dy + row * t.dy_row, *end = dy + t.cols * t.dy_step;
         int64_t at = row * t.a_row;
-        for (const float* end = dy + t.cols * t.dy_step; dy < end; dy += t.dy_step, at += t.a_step) {
-            vf b[NV];
-#pragma GCC unroll 4
-            for (int j = 0; j < NV - 1; ++j) b[j] = once(load(dy + j * VL));
-            b[NV - 1] = once(load(dy + (NV - 1) * VL, last));
-#pragma GCC unroll 8
-            for (int i = 0; i < MR; ++i) {
-                const vf x = set1(a[i][at]);
-#pragma GCC unroll 4
-                for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, b[j], acc[i][j]);
+        if (kSets == 2)
+            for (const float* pairs = end - t.dy_step; dy < pairs; dy += 2 * t.dy_step, at += 2 * t.a_step) {
+                step<MR, NV>(a, at, dy, last, acc[0]);
+                step<MR, NV>(a, at + t.a_step, dy + t.dy_step, last, acc[kSets - 1]);
             }
-        }
+        for (; dy < end; dy += t.dy_step, at += t.a_step) step<MR, NV>(a, at, dy, last, acc[0]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) store(t.sums + (i * NV + j) * VL, acc[i][j]);
+        for (int j = 0; j < NV; ++j)
+            store(t.sums + (i * NV + j) * VL,
+                  kSets == 2 ? acc[0][i][j] + acc[kSets - 1][i][j] : acc[0][i][j]);
 }
 
 using Tile = void (*)(const TapTile&);
