@@ -2,9 +2,7 @@
 
 #include <algorithm>
 
-#include "core/memory.h"
 #include "cpu/layout/transpose.h"
-#include "cpu/threads.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -32,85 +30,7 @@ DepthwiseNhwc turned(DepthwiseNhwc g) {
     return g;
 }
 
-size_t bytes(int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); }
-
-// x in channels-last order with K channels: itself, or copies of it.
-class Input {
-  public:
-    Input(const Conv2dProblem& p, const void* data) : data_(static_cast<const float*>(data)) {
-        if (p.layout == Layout::nchw) {
-            reordered_ = Workspace(bytes(p.n * p.c * p.pixels_in()));
-            FC_ISA_PICK(transpose_batch_f32)(data_, reordered_.as<float>(), p.n, p.c, p.pixels_in());
-            data_ = reordered_.as<float>();
-        }
-        if (p.k == p.c) return;
-        repeated_ = Workspace(bytes(p.n * p.k * p.pixels_in()));
-        FC_ISA_PICK(repeat_channels_f32)
-        (data_, repeated_.as<float>(), p.n * p.pixels_in(), p.c, p.k / p.c);
-        data_ = repeated_.as<float>();
-    }
-    const float* data() const { return data_; }
-
-  private:
-    const float* data_;
-    Workspace reordered_, repeated_;
-};
-
-// dy in channels-last order: itself or a copy.
-class Gradient {
-  public:
-    Gradient(const Conv2dProblem& p, const void* data) : data_(static_cast<const float*>(data)) {
-        if (p.layout == Layout::nhwc) return;
-        copy_ = Workspace(bytes(p.n * p.k * p.pixels_out()));
-        FC_ISA_PICK(transpose_batch_f32)(data_, copy_.as<float>(), p.n, p.k, p.pixels_out());
-        data_ = copy_.as<float>();
-    }
-    const float* data() const { return data_; }
-
-  private:
-    const float* data_;
-    Workspace copy_;
-};
-
-// Runs kernel(out) on channels-last memory and reorders the result where the caller's layout is NCHW.
-template <class Kernel>
-void write(const Conv2dProblem& p, void* out, int64_t channels, int64_t pixels, const Kernel& kernel) {
-    if (p.layout == Layout::nhwc) return kernel(static_cast<float*>(out));
-    const Workspace room(bytes(p.n * channels * pixels));
-    kernel(room.as<float>());
-    FC_ISA_PICK(transpose_batch_f32)
-    (room.as<float>(), static_cast<float*>(out), p.n, pixels, channels);
-}
-
-// [channel][tap] weights as [tap][channel], the taps in order or turned round.
-Workspace pack(const Conv2dProblem& p, const void* w, bool turn) {
-    Workspace packed(bytes(p.k * p.taps()));
-    const float* from = static_cast<const float*>(w);
-    if (!turn) {
-        FC_ISA_PICK(transpose_batch_f32)(from, packed.as<float>(), 1, p.k, p.taps());
-        return packed;
-    }
-    float* to = packed.as<float>();
-    const int64_t taps = p.taps();
-    for (int64_t t = 0; t < taps; ++t)
-        for (int64_t k = 0; k < p.k; ++k) to[t * p.k + k] = from[k * taps + taps - 1 - t];
-    return packed;
-}
-
-// Weights, scratch and team of the kernels for NCHW arrays.
-struct Nchw {
-    Workspace packed, scratch;
-    int team;
-    Nchw(const Conv2dProblem& p, const DepthwiseNhwc& g, int direction, const void* w, bool turn)
-        : team(num_threads()) {
-        if (w) {
-            packed = Workspace(bytes(FC_ISA_PICK(depthwise_nchw_packed)(p.k, p.taps())));
-            FC_ISA_PICK(depthwise_nchw_pack)
-            (static_cast<const float*>(w), p.k, p.taps(), turn, packed.as<float>());
-        }
-        scratch = Workspace(bytes(FC_ISA_PICK(depthwise_nchw_scratch)(g, direction) * team));
-    }
-};
+size_t floats(int64_t count) { return static_cast<size_t>(count); }
 
 // Whether a band of one row of all lanes stays small.
 bool planes(const Conv2dProblem& p) {
@@ -120,67 +40,131 @@ bool planes(const Conv2dProblem& p) {
            std::max(p.w, p.q) <= kMostPixels / std::max(rows, int64_t{1});
 }
 
+// x in channels-last order with K channels: itself, or copies of it.
+const float* widened(const Conv2dProblem& p, const void* data, Arena& arena) {
+    const float* from = static_cast<const float*>(data);
+    const int64_t pixels = p.pixels_in();
+    if (p.layout == Layout::nchw) {
+        float* copy = arena.take<float>(floats(p.n * p.c * pixels));
+        if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.c, pixels);
+        from = copy;
+    }
+    if (p.k == p.c) return from;
+    float* wide = arena.take<float>(floats(p.n * p.k * pixels));
+    if (!arena.counting()) FC_ISA_PICK(repeat_channels_f32)(from, wide, p.n * pixels, p.c, p.k / p.c);
+    return wide;
+}
+
+// dy in channels-last order: itself or a copy.
+const float* channels_last(const Conv2dProblem& p, const void* data, Arena& arena) {
+    const float* from = static_cast<const float*>(data);
+    if (p.layout == Layout::nhwc) return from;
+    float* copy = arena.take<float>(floats(p.n * p.k * p.pixels_out()));
+    if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.k, p.pixels_out());
+    return copy;
+}
+
+// Runs kernel(out) on channels-last memory and reorders the result where the caller's layout is NCHW.
+template <class Kernel>
+void write(const Conv2dProblem& p, void* data, int64_t channels, int64_t pixels, Arena& arena,
+           const Kernel& kernel) {
+    float* out = static_cast<float*>(data);
+    const bool reorder = p.layout == Layout::nchw;
+    float* room = reorder ? arena.take<float>(floats(p.n * channels * pixels)) : out;
+    if (arena.counting()) return;
+    kernel(room);
+    if (reorder) FC_ISA_PICK(transpose_batch_f32)(room, out, p.n, pixels, channels);
+}
+
+// [channel][tap] weights in the kernels' order, the taps as they are or turned round.
+void pack(const Conv2dProblem& p, const void* weight, bool turn, void* packed) {
+    const float* from = static_cast<const float*>(weight);
+    float* to = static_cast<float*>(packed);
+    const int64_t taps = p.taps();
+    if (planes(p)) return FC_ISA_PICK(depthwise_nchw_pack)(from, p.k, taps, turn, to);
+    for (int64_t t = 0; t < taps; ++t)
+        for (int64_t k = 0; k < p.k; ++k) to[t * p.k + k] = from[k * taps + (turn ? taps - 1 - t : t)];
+}
+
+bool dense(const Conv2dProblem& p) { return p.vertical.stride == 1 && p.horizontal.stride == 1; }
+
+float* nchw_scratch(const DepthwiseNhwc& g, int direction, int team, Arena& arena) {
+    return arena.take<float>(floats(FC_ISA_PICK(depthwise_nchw_scratch)(g, direction) * team));
+}
+
 }  // namespace
 
-void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
-    if (planes(p)) {
-        const DepthwiseNhwc g = geometry(p);
-        const Nchw room(p, g, 0, w, false);
-        return FC_ISA_PICK(depthwise_nchw_fprop_run)(g, static_cast<const float*>(x), room.packed.as<float>(),
-                                                     static_cast<const float*>(bias), static_cast<float*>(y),
-                                                     room.scratch.as<float>(), room.team);
-    }
-    const Input input(p, x);
-    const Workspace packed = pack(p, w, false);
-    write(p, y, p.k, p.pixels_out(), [&](float* out) {
-        FC_ISA_PICK(depthwise_fprop_run)
-        (geometry(p), input.data(), packed.as<float>(), static_cast<const float*>(bias), out);
-    });
+size_t depthwise_packed_bytes(const Conv2dProblem& p) {
+    const int64_t count = planes(p) ? FC_ISA_PICK(depthwise_nchw_packed)(p.k, p.taps()) : p.k * p.taps();
+    return floats(count) * sizeof(float);
+}
+void depthwise_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(p, weight, false, packed);
+}
+void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(p, weight, dense(p), packed);
 }
 
-void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias_data, void* dx) {
-    const bool dense = p.vertical.stride == 1 && p.horizontal.stride == 1;
-    const float* bias = static_cast<const float*>(bias_data);
+void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    const DepthwiseNhwc g = geometry(p);
+    const float *packed = static_cast<const float*>(args.packed),
+                *bias = static_cast<const float*>(args.epilogue.bias);
     if (planes(p)) {
-        const DepthwiseNhwc g = dense ? turned(geometry(p)) : geometry(p);
-        const Nchw room(p, g, dense ? 0 : 1, w, dense);
-        const float *from = static_cast<const float*>(dy), *packed = room.packed.as<float>();
-        float *to = static_cast<float*>(dx), *scratch = room.scratch.as<float>();
-        if (dense)
-            FC_ISA_PICK(depthwise_nchw_fprop_run)(g, from, packed, bias, to, scratch, room.team);
-        else
-            FC_ISA_PICK(depthwise_nchw_dgrad_run)(g, packed, from, bias, to, scratch, room.team);
+        float* scratch = nchw_scratch(g, 0, args.team, arena);
+        if (arena.counting()) return;
+        FC_ISA_PICK(depthwise_nchw_fprop_run)
+        (g, static_cast<const float*>(args.in), packed, bias, static_cast<float*>(args.out), scratch,
+         args.team);
         return;
     }
-    const Gradient gradient(p, dy);
-    const Workspace packed = pack(p, w, dense);
-    const int64_t m = p.k / p.c, pixels = p.n * p.pixels_in();
-    const Workspace wide(m > 1 ? bytes(pixels * p.k) : 0);
-    write(p, dx, p.c, p.pixels_in(), [&](float* out) {
-        float* to = m > 1 ? wide.as<float>() : out;
-        const float* add = m > 1 ? nullptr : bias;
-        if (dense)
-            FC_ISA_PICK(depthwise_fprop_run)(turned(geometry(p)), gradient.data(), packed.as<float>(), add,
-                                             to);
+    const float* x = widened(p, args.in, arena);
+    write(p, args.out, p.k, p.pixels_out(), arena,
+          [&](float* y) { FC_ISA_PICK(depthwise_fprop_run)(g, x, packed, bias, y); });
+}
+
+void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    const DepthwiseNhwc g = dense(p) ? turned(geometry(p)) : geometry(p);
+    const float *packed = static_cast<const float*>(args.packed),
+                *bias = static_cast<const float*>(args.epilogue.bias);
+    if (planes(p)) {
+        float* scratch = nchw_scratch(g, dense(p) ? 0 : 1, args.team, arena);
+        if (arena.counting()) return;
+        const float* from = static_cast<const float*>(args.in);
+        float* to = static_cast<float*>(args.out);
+        if (dense(p))
+            FC_ISA_PICK(depthwise_nchw_fprop_run)(g, from, packed, bias, to, scratch, args.team);
         else
-            FC_ISA_PICK(depthwise_dgrad_run)(geometry(p), packed.as<float>(), gradient.data(), add, to);
-        if (m > 1) FC_ISA_PICK(sum_channels_f32)(to, bias, out, pixels, p.c, m);
+            FC_ISA_PICK(depthwise_nchw_dgrad_run)(g, packed, from, bias, to, scratch, args.team);
+        return;
+    }
+    const float* dy = channels_last(p, args.in, arena);
+    const int64_t m = p.k / p.c, pixels = p.n * p.pixels_in();
+    float* wide = m > 1 ? arena.take<float>(floats(pixels * p.k)) : nullptr;
+    write(p, args.out, p.c, p.pixels_in(), arena, [&](float* dx) {
+        float* to = m > 1 ? wide : dx;
+        const float* add = m > 1 ? nullptr : bias;
+        if (dense(p))
+            FC_ISA_PICK(depthwise_fprop_run)(g, dy, packed, add, to);
+        else
+            FC_ISA_PICK(depthwise_dgrad_run)(g, packed, dy, add, to);
+        if (m > 1) FC_ISA_PICK(sum_channels_f32)(to, bias, dx, pixels, p.c, m);
     });
 }
 
-void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
+void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     const DepthwiseNhwc g = geometry(p);
-    const Workspace partial(bytes(FC_ISA_PICK(depthwise_wgrad_partial)(g)));
+    float* partial = arena.take<float>(floats(FC_ISA_PICK(depthwise_wgrad_partial)(g)));
+    float* dw = static_cast<float*>(args.dweight);
     if (planes(p)) {
-        const Nchw room(p, g, 0, nullptr, false);
-        return FC_ISA_PICK(depthwise_nchw_wgrad_run)(
-            g, static_cast<const float*>(x), static_cast<const float*>(dy), partial.as<float>(),
-            static_cast<float*>(dw), room.scratch.as<float>(), room.team);
+        float* scratch = nchw_scratch(g, 0, args.team, arena);
+        if (arena.counting()) return;
+        return FC_ISA_PICK(depthwise_nchw_wgrad_run)(g, static_cast<const float*>(args.x),
+                                                     static_cast<const float*>(args.dy), partial, dw, scratch,
+                                                     args.team);
     }
-    const Input input(p, x);
-    const Gradient gradient(p, dy);
-    FC_ISA_PICK(depthwise_wgrad_run)
-    (g, input.data(), gradient.data(), partial.as<float>(), static_cast<float*>(dw));
+    const float *x = widened(p, args.x, arena), *dy = channels_last(p, args.dy, arena);
+    if (arena.counting()) return;
+    FC_ISA_PICK(depthwise_wgrad_run)(g, x, dy, partial, dw);
 }
 
 }  // namespace fastconv

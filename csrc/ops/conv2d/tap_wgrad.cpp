@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/memory.h"
-#include "cpu/threads.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -32,10 +30,10 @@ const char* tap_wgrad_declines(const Conv2dProblem& p) {
     return nullptr;
 }
 
-void tap_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
+void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     TapWgrad g{};
-    g.x = static_cast<const float*>(x);
-    g.dy = static_cast<const float*>(dy);
+    g.x = static_cast<const float*>(args.x);
+    g.dy = static_cast<const float*>(args.dy);
     g.nchw = p.layout == Layout::nchw;
     g.n = p.n, g.c = p.c, g.h = p.h, g.w = p.w, g.k = p.k, g.p = p.p, g.q = p.q;
     g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
@@ -46,6 +44,10 @@ void tap_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) 
     while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * p.c > kMostBand) --g.band;
     g.band_rows = reach(p.vertical, g.band);
     g.splits = std::clamp<int64_t>(p.n * p.p / (2 * g.band), 1, 16);
+    const TapWgradSizes sizes = FC_ISA_PICK(tap_wgrad_sizes)(g);
+    float* partial = arena.take<float>(static_cast<size_t>(sizes.partial));
+    float* scratch = arena.take<float>(static_cast<size_t>(sizes.scratch * args.team));
+    if (arena.counting()) return;
     std::vector<int64_t> offsets;
     for (int64_t c = 0; c < p.c; ++c)
         for (int64_t r = 0; r < p.r; ++r)
@@ -55,11 +57,7 @@ void tap_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) 
                                          : (row * g.band_cols + column) * p.c + c);
             }
     g.offsets = offsets.data();
-    const int team = num_threads();
-    const TapWgradSizes sizes = FC_ISA_PICK(tap_wgrad_sizes)(g);
-    const Workspace partial(static_cast<size_t>(sizes.partial) * sizeof(float)),
-        scratch(static_cast<size_t>(sizes.scratch * team) * sizeof(float));
-    FC_ISA_PICK(tap_wgrad_run)(g, partial.as<float>(), scratch.as<float>(), static_cast<float*>(dw), team);
+    FC_ISA_PICK(tap_wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
 }
 
 }  // namespace fastconv
