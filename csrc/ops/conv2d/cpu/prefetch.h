@@ -7,7 +7,7 @@ namespace fastconv::FC_ISA_NS {
 namespace {
 
 // A vector that is used several times, loaded once: GCC would otherwise read it from memory in each
-// multiply-add, and unaligned rows then cost two cycles each time (41 -> 90 GFLOP/s on dgrad of a 7x7 stem).
+// multiply-add, and unaligned rows then cost two cycles each time (43 -> 77 GFLOP/s on dgrad of a 7x7 stem).
 inline vf once(vf x) {
 #if defined(FC_ISA_AVX512)
     __asm__("" : "+v"(x));
@@ -23,8 +23,8 @@ constexpr int64_t kNear = 256 << 10;
 }  // namespace
 
 // Brings two ranges that the next block needs into L2, in memory order, a few lines at each tile: the tiles
-// themselves step over whole pixels, which no prefetcher of the processor follows. Measured: 2 to 6 times the
-// speed on batches beyond L2.
+// themselves step over whole pixels, which no prefetcher of the processor follows. Measured: 1.5 to 7 times
+// the speed on batches beyond L2.
 template <bool WRITE>
 struct Ahead {
     const float *in, *in_end;
