@@ -26,7 +26,7 @@ const char* only_bf16(const Conv2dProblem& p) {
 
 const char* only_depthwise(const Conv2dProblem& p) {
     if (const char* reason = only_f32(p)) return reason;
-    return p.depthwise() ? nullptr : "not depthwise (groups = C = K)";
+    return p.depthwise() ? nullptr : "not depthwise (groups = C)";
 }
 
 const char* only_pointwise_nchw(const Conv2dProblem& p) {
@@ -66,7 +66,11 @@ const char* shift_dgrad_declines(const Conv2dProblem& p) {
     return few_channels_nchw(p, p.group_c(), p.w);
 }
 
-const char* shift_wgrad_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_c(), p.q, 4); }
+const char* shift_wgrad_declines(const Conv2dProblem& p) {
+    Conv2dProblem planes = p;
+    if (p.c == 1 && p.k < 12) planes.layout = Layout::nchw;
+    return few_channels_nchw(planes, p.group_c(), p.q, 4);
+}
 
 // Where sums gather that would be rounded at every step in the result itself.
 template <class T>
@@ -107,7 +111,8 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself}
 constexpr ConvCandidate kFprop[] = {
-    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_fprop},
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop},
+    {"planar", planar_fprop_declines, false, planar_fprop_packed_bytes, planar_fprop_pack, planar_fprop},
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop},
     {"winograd", winograd_declines, false, winograd_fprop_packed_bytes, winograd_fprop_pack, winograd_fprop,
@@ -118,7 +123,8 @@ constexpr ConvCandidate kFprop[] = {
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
 constexpr ConvCandidate kDgrad[] = {
-    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_dgrad},
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_dgrad_pack, depthwise_dgrad},
+    {"planar", planar_dgrad_declines, false, planar_dgrad_packed_bytes, planar_dgrad_pack, planar_dgrad},
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
@@ -131,6 +137,7 @@ constexpr ConvCandidate kDgrad[] = {
 };
 // {name, declines, run, unwanted}
 constexpr WgradCandidate kWgrad[] = {
+    {"taps", tap_wgrad_declines, tap_wgrad},
     {"depthwise", only_depthwise, depthwise_wgrad},
     {"shift", shift_wgrad_declines, shift_wgrad},
     {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},

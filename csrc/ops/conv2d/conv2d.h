@@ -44,7 +44,8 @@ struct Conv2dProblem {
         return r == 1 && s == 1 && vertical.pad_begin == 0 && vertical.pad_end == 0 &&
                horizontal.pad_begin == 0 && horizontal.pad_end == 0;
     }
-    bool depthwise() const { return groups == c && groups == k && groups > 1; }
+    // One filter an output channel; K may be a multiple of C.
+    bool depthwise() const { return groups == c && groups > 1; }
     Shape x_shape() const;
     Shape weight_shape() const { return {k, group_c(), r, s}; }
     Shape y_shape() const;

@@ -1,79 +1,170 @@
+#include "ops/conv2d/depthwise.h"
+
 #include <algorithm>
 
 #include "cpu/layout/transpose.h"
-#include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
 namespace {
 
+// The problem on arrays of K channels (a depth multiplier's input is widened to as many).
 DepthwiseNhwc geometry(const Conv2dProblem& p) {
     DepthwiseNhwc g{};
-    g.n = p.n, g.c = p.c, g.h = p.h, g.w = p.w, g.p = p.p, g.q = p.q, g.r = p.r, g.s = p.s;
+    g.n = p.n, g.c = p.k, g.h = p.h, g.w = p.w, g.p = p.p, g.q = p.q, g.r = p.r, g.s = p.s;
     g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
     g.pad_h = p.vertical.pad_begin, g.pad_w = p.horizontal.pad_begin;
     g.dilation_h = p.vertical.dilation, g.dilation_w = p.horizontal.dilation;
-    // Enough parts for many threads, few enough that their partial sums cost nothing.
-    g.splits = std::clamp<int64_t>(p.n * p.p / 8, 1, 32);
+    // Enough parts for many threads, few enough that their partial sums cost little against reading x and dy.
+    g.splits = std::clamp<int64_t>(p.n * (p.pixels_in() + p.pixels_out()) / (16 * p.taps()), 1,
+                                   std::min<int64_t>(16, std::max<int64_t>(1, p.n * p.p)));
     return g;
 }
 
-// The channels-last form of an array of n x c planes: itself, or a reordered copy in the arena.
-const float* channels_last(const Conv2dProblem& p, const void* data, int64_t pixels, Arena& arena) {
+// dgrad of stride 1 is fprop over dy with the taps turned round.
+DepthwiseNhwc turned(DepthwiseNhwc g) {
+    std::swap(g.h, g.p);
+    std::swap(g.w, g.q);
+    g.pad_h = (g.r - 1) * g.dilation_h - g.pad_h;
+    g.pad_w = (g.s - 1) * g.dilation_w - g.pad_w;
+    return g;
+}
+
+size_t floats(int64_t count) { return static_cast<size_t>(count); }
+
+// Whether a band of one row of all lanes stays small.
+bool planes(const Conv2dProblem& p) {
+    constexpr int64_t kMostPixels = 1 << 15;
+    const int64_t rows = std::min(p.h, (p.r - 1) * p.vertical.dilation + 1 + p.vertical.stride);
+    return p.layout == Layout::nchw && p.k == p.c &&
+           std::max(p.w, p.q) <= kMostPixels / std::max(rows, int64_t{1});
+}
+
+// x in channels-last order with K channels: itself, or copies of it.
+const float* widened(const Conv2dProblem& p, const void* data, Arena& arena) {
+    const float* from = static_cast<const float*>(data);
+    const int64_t pixels = p.pixels_in();
+    if (p.layout == Layout::nchw) {
+        float* copy = arena.take<float>(floats(p.n * p.c * pixels));
+        if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.c, pixels);
+        from = copy;
+    }
+    if (p.k == p.c) return from;
+    float* wide = arena.take<float>(floats(p.n * p.k * pixels));
+    if (!arena.counting()) FC_ISA_PICK(repeat_channels_f32)(from, wide, p.n * pixels, p.c, p.k / p.c);
+    return wide;
+}
+
+// dy in channels-last order: itself or a copy.
+const float* channels_last(const Conv2dProblem& p, const void* data, Arena& arena) {
     const float* from = static_cast<const float*>(data);
     if (p.layout == Layout::nhwc) return from;
-    float* copy = arena.take<float>(static_cast<size_t>(p.n * p.c * pixels));
-    if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.c, pixels);
+    float* copy = arena.take<float>(floats(p.n * p.k * p.pixels_out()));
+    if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.k, p.pixels_out());
     return copy;
 }
 
 // Runs kernel(out) on channels-last memory and reorders the result where the caller's layout is NCHW.
 template <class Kernel>
-void write(const Conv2dProblem& p, void* data, int64_t pixels, Arena& arena, const Kernel& kernel) {
+void write(const Conv2dProblem& p, void* data, int64_t channels, int64_t pixels, Arena& arena,
+           const Kernel& kernel) {
     float* out = static_cast<float*>(data);
     const bool reorder = p.layout == Layout::nchw;
-    float* room = reorder ? arena.take<float>(static_cast<size_t>(p.n * p.c * pixels)) : out;
+    float* room = reorder ? arena.take<float>(floats(p.n * channels * pixels)) : out;
     if (arena.counting()) return;
     kernel(room);
-    if (reorder) FC_ISA_PICK(transpose_batch_f32)(room, out, p.n, pixels, p.c);
+    if (reorder) FC_ISA_PICK(transpose_batch_f32)(room, out, p.n, pixels, channels);
+}
+
+// [channel][tap] weights in the kernels' order, the taps as they are or turned round.
+void pack(const Conv2dProblem& p, const void* weight, bool turn, void* packed) {
+    const float* from = static_cast<const float*>(weight);
+    float* to = static_cast<float*>(packed);
+    const int64_t taps = p.taps();
+    if (planes(p)) return FC_ISA_PICK(depthwise_nchw_pack)(from, p.k, taps, turn, to);
+    for (int64_t t = 0; t < taps; ++t)
+        for (int64_t k = 0; k < p.k; ++k) to[t * p.k + k] = from[k * taps + (turn ? taps - 1 - t : t)];
+}
+
+bool dense(const Conv2dProblem& p) { return p.vertical.stride == 1 && p.horizontal.stride == 1; }
+
+float* nchw_scratch(const DepthwiseNhwc& g, int direction, int team, Arena& arena) {
+    return arena.take<float>(floats(FC_ISA_PICK(depthwise_nchw_scratch)(g, direction) * team));
 }
 
 }  // namespace
 
-// [channel][tap] weights as [tap][channel].
 size_t depthwise_packed_bytes(const Conv2dProblem& p) {
-    return static_cast<size_t>(p.c * p.taps()) * sizeof(float);
+    const int64_t count = planes(p) ? FC_ISA_PICK(depthwise_nchw_packed)(p.k, p.taps()) : p.k * p.taps();
+    return floats(count) * sizeof(float);
 }
-void depthwise_pack(const Conv2dProblem& p, const void* weight, void* packed) {
-    FC_ISA_PICK(transpose_batch_f32)
-    (static_cast<const float*>(weight), static_cast<float*>(packed), 1, p.c, p.taps());
+void depthwise_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(p, weight, false, packed);
+}
+void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    pack(p, weight, dense(p), packed);
 }
 
 void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    const float* x = channels_last(p, args.in, p.pixels_in(), arena);
-    write(p, args.out, p.pixels_out(), arena, [&](float* y) {
-        FC_ISA_PICK(depthwise_fprop_run)
-        (geometry(p), x, static_cast<const float*>(args.packed),
-         static_cast<const float*>(args.epilogue.bias), y);
-    });
+    const DepthwiseNhwc g = geometry(p);
+    const float *packed = static_cast<const float*>(args.packed),
+                *bias = static_cast<const float*>(args.epilogue.bias);
+    if (planes(p)) {
+        float* scratch = nchw_scratch(g, 0, args.team, arena);
+        if (arena.counting()) return;
+        FC_ISA_PICK(depthwise_nchw_fprop_run)
+        (g, static_cast<const float*>(args.in), packed, bias, static_cast<float*>(args.out), scratch,
+         args.team);
+        return;
+    }
+    const float* x = widened(p, args.in, arena);
+    write(p, args.out, p.k, p.pixels_out(), arena,
+          [&](float* y) { FC_ISA_PICK(depthwise_fprop_run)(g, x, packed, bias, y); });
 }
 
 void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    const float* dy = channels_last(p, args.in, p.pixels_out(), arena);
-    write(p, args.out, p.pixels_in(), arena, [&](float* dx) {
-        FC_ISA_PICK(depthwise_dgrad_run)
-        (geometry(p), static_cast<const float*>(args.packed), dy,
-         static_cast<const float*>(args.epilogue.bias), dx);
+    const DepthwiseNhwc g = dense(p) ? turned(geometry(p)) : geometry(p);
+    const float *packed = static_cast<const float*>(args.packed),
+                *bias = static_cast<const float*>(args.epilogue.bias);
+    if (planes(p)) {
+        float* scratch = nchw_scratch(g, dense(p) ? 0 : 1, args.team, arena);
+        if (arena.counting()) return;
+        const float* from = static_cast<const float*>(args.in);
+        float* to = static_cast<float*>(args.out);
+        if (dense(p))
+            FC_ISA_PICK(depthwise_nchw_fprop_run)(g, from, packed, bias, to, scratch, args.team);
+        else
+            FC_ISA_PICK(depthwise_nchw_dgrad_run)(g, packed, from, bias, to, scratch, args.team);
+        return;
+    }
+    const float* dy = channels_last(p, args.in, arena);
+    const int64_t m = p.k / p.c, pixels = p.n * p.pixels_in();
+    float* wide = m > 1 ? arena.take<float>(floats(pixels * p.k)) : nullptr;
+    write(p, args.out, p.c, p.pixels_in(), arena, [&](float* dx) {
+        float* to = m > 1 ? wide : dx;
+        const float* add = m > 1 ? nullptr : bias;
+        if (dense(p))
+            FC_ISA_PICK(depthwise_fprop_run)(g, dy, packed, add, to);
+        else
+            FC_ISA_PICK(depthwise_dgrad_run)(g, packed, dy, add, to);
+        if (m > 1) FC_ISA_PICK(sum_channels_f32)(to, bias, dx, pixels, p.c, m);
     });
 }
 
 void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
-    const float* x = channels_last(p, args.x, p.pixels_in(), arena);
-    const float* dy = channels_last(p, args.dy, p.pixels_out(), arena);
     const DepthwiseNhwc g = geometry(p);
-    float* partial = arena.take<float>(static_cast<size_t>(g.splits * p.taps() * p.c));
+    float* partial = arena.take<float>(floats(FC_ISA_PICK(depthwise_wgrad_partial)(g)));
+    float* dw = static_cast<float*>(args.dweight);
+    if (planes(p)) {
+        float* scratch = nchw_scratch(g, 0, args.team, arena);
+        if (arena.counting()) return;
+        return FC_ISA_PICK(depthwise_nchw_wgrad_run)(g, static_cast<const float*>(args.x),
+                                                     static_cast<const float*>(args.dy), partial, dw, scratch,
+                                                     args.team);
+    }
+    const float *x = widened(p, args.x, arena), *dy = channels_last(p, args.dy, arena);
     if (arena.counting()) return;
-    FC_ISA_PICK(depthwise_wgrad_run)(g, x, dy, partial, static_cast<float*>(args.dweight));
+    FC_ISA_PICK(depthwise_wgrad_run)(g, x, dy, partial, dw);
 }
 
 }  // namespace fastconv

@@ -175,18 +175,5 @@ struct ShiftWgrad {
 FC_ISA_DECLARE(int64_t shift_wgrad_partial(const ShiftWgrad& g))
 FC_ISA_DECLARE(void shift_wgrad_run(const ShiftWgrad& g, float* partial, float* dweight))
 
-// Depthwise convolution of NHWC arrays; packed weights are [tap][channel].
-struct DepthwiseNhwc {
-    int64_t n, c, h, w, p, q, r, s;
-    int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-    int64_t splits;  // wgrad: parts of the reduction, as above
-};
-FC_ISA_DECLARE(void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed,
-                                        const float* bias, float* y))
-FC_ISA_DECLARE(void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy,
-                                        const float* bias, float* dx))
-// partial: splits x taps x c floats; dweight: [channel][tap].
-FC_ISA_DECLARE(void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
-                                        float* partial, float* dweight))
 
 }  // namespace fastconv

@@ -56,9 +56,25 @@ bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team);
 void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
-// depthwise.cpp: one filter a channel.
+// planar.cpp: few input channels on NCHW arrays, few output channels on either layout: lanes along the pixels
+// of rows in cache. Null or the reason to decline.
+const char* planar_fprop_declines(const Conv2dProblem& p);
+size_t planar_fprop_packed_bytes(const Conv2dProblem& p);
+void planar_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void planar_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* planar_dgrad_declines(const Conv2dProblem& p);
+size_t planar_dgrad_packed_bytes(const Conv2dProblem& p);
+void planar_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void planar_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+
+// tap_wgrad.cpp: few input channels, lanes along the output channels.
+const char* tap_wgrad_declines(const Conv2dProblem& p);
+void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
+// depthwise.cpp: one filter an output channel.
 size_t depthwise_packed_bytes(const Conv2dProblem& p);
-void depthwise_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void depthwise_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);

@@ -112,8 +112,15 @@ void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     rows.add(forward_taps(p.vertical));
     cols.add(forward_taps(p.horizontal));
     const Framed in(args.x, p.n * p.c, p.h, p.w, rows, cols, p.p, p.q, p.vertical.stride, arena);
+    // One input channel makes x the same in both layouts; dy's planes are copied out of channels-last pixels.
+    const float* dy = static_cast<const float*>(args.dy);
+    if (p.layout == Layout::nhwc) {
+        float* planes = arena.take<float>(static_cast<size_t>(p.n * p.k * p.pixels_out()));
+        if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(dy, planes, p.n, p.pixels_out(), p.k);
+        dy = planes;
+    }
     ShiftWgrad g{};
-    g.dy = static_cast<const float*>(args.dy);
+    g.dy = dy;
     g.n = p.n, g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k(), g.r = p.r, g.s = p.s;
     g.rows = p.p, g.cols = p.q;
     g.x_plane = in.h * in.w;

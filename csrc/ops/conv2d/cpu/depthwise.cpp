@@ -1,7 +1,9 @@
-// Depthwise convolution, lanes along the channels of NHWC arrays.
+// Depthwise convolution of channels-last arrays one pixel at a time: any geometry and fewer channels than
+// lanes. Also the copies that a depth multiplier needs.
+#include "ops/conv2d/depthwise.h"
+
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
-#include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -21,8 +23,8 @@ inline int64_t grain(const DepthwiseNhwc& g) { return 65536 / (g.w * g.c * g.r *
 
 }  // namespace
 
-void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
-                         float* y) {
+void depthwise_pixels_fprop(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
+                            float* y) {
     parallel_for(g.n * g.p, grain(g), [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
             const int64_t n = row / g.p, h0 = row % g.p * g.stride_h - g.pad_h;
@@ -47,8 +49,8 @@ void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* pa
     });
 }
 
-void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
-                         float* dx) {
+void depthwise_pixels_dgrad(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
+                            float* dx) {
     parallel_for(g.n * g.h, grain(g), [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
             const int64_t n = row / g.h, h = row % g.h;
@@ -75,44 +77,21 @@ void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const floa
     });
 }
 
-void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy, float* partial,
-                         float* dweight) {
-    const int64_t taps = g.r * g.s;
-    parallel_for(g.splits, 1, [&](int64_t begin, int64_t end, int) {
-        for (int64_t split = begin; split < end; ++split) {
-            float* sums = partial + split * taps * g.c;
-            zero_floats(sums, taps * g.c);
-            const int64_t row0 = split * g.n * g.p / g.splits, row1 = (split + 1) * g.n * g.p / g.splits;
-            for (int64_t row = row0; row < row1; ++row) {
-                const int64_t n = row / g.p, h0 = row % g.p * g.stride_h - g.pad_h;
-                const TapRange r(h0, g.dilation_h, g.r, g.h);
-                for (int64_t i = r.first; i < r.last; ++i) {
-                    const float* from = x + (n * g.h + h0 + i * g.dilation_h) * g.w * g.c;
-                    for (int64_t j = 0; j < g.s; ++j) {
-                        // Output columns whose input column q * stride + d lies in [0, w).
-                        const int64_t d = j * g.dilation_w - g.pad_w;
-                        const int64_t q0 = d < 0 ? (-d + g.stride_w - 1) / g.stride_w : 0;
-                        const int64_t q1 = g.w - 1 - d < 0 ? 0 : least(g.q, (g.w - 1 - d) / g.stride_w + 1);
-                        float* to = sums + (i * g.s + j) * g.c;
-                        for (int64_t c = 0; c < g.c; c += VL) {
-                            const Tail t = tail(g.c - c);
-                            vf sum = load(to + c, t);
-                            for (int64_t q = q0; q < q1; ++q)
-                                sum = fma(load(from + (q * g.stride_w + d) * g.c + c, t),
-                                          load(dy + (row * g.q + q) * g.c + c, t), sum);
-                            store(to + c, sum, t);
-                        }
-                    }
-                }
-            }
+void repeat_channels_f32(const float* in, float* out, int64_t pixels, int64_t c, int64_t m) {
+    parallel_for(pixels, 16384 / (c * m) + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin * c; i < end * c; ++i)
+            for (int64_t j = 0; j < m; ++j) out[i * m + j] = in[i];
+    });
+}
+
+void sum_channels_f32(const float* in, const float* bias, float* out, int64_t pixels, int64_t c, int64_t m) {
+    parallel_for(pixels, 16384 / (c * m) + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin * c; i < end * c; ++i) {
+            float sum = in[i * m];
+            for (int64_t j = 1; j < m; ++j) sum += in[i * m + j];
+            out[i] = bias ? sum + bias[i % c] : sum;
         }
     });
-    for (int64_t tap = 0; tap < taps; ++tap)
-        for (int64_t c = 0; c < g.c; ++c) {
-            float sum = partial[tap * g.c + c];
-            for (int64_t split = 1; split < g.splits; ++split) sum += partial[(split * taps + tap) * g.c + c];
-            dweight[c * taps + tap] = sum;
-        }
 }
 
 }  // namespace fastconv::FC_ISA_NS

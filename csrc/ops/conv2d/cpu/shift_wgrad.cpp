@@ -2,7 +2,7 @@
 // moved by (r, s). Lanes run along the pixels of a row; a tile holds several filters by several shifts of one
 // row.
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
+#include "ops/conv2d/cpu/prefetch.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -25,6 +25,20 @@ struct Planes {
     int64_t sums_filter;
 };
 
+// One vector of pixels: each of dy and of the shifts of x is loaded once.
+template <int F, int S, class Load>
+inline void step(const Planes& p, const Load& get, const float* dy, const float* x, vf (&acc)[F][S]) {
+    vf g[F];
+#pragma GCC unroll 4
+    for (int i = 0; i < F; ++i) g[i] = once(get(dy + i * p.dy_plane));
+#pragma GCC unroll 5
+    for (int s = 0; s < S; ++s) {
+        const vf v = once(get(x + s * p.shift));
+#pragma GCC unroll 4
+        for (int i = 0; i < F; ++i) acc[i][s] = fma(g[i], v, acc[i][s]);
+    }
+}
+
 template <int F, int S>
 void tile(const Planes& p) {
     vf acc[F][S];
@@ -32,20 +46,13 @@ void tile(const Planes& p) {
     for (int i = 0; i < F; ++i)
 #pragma GCC unroll 5
         for (int s = 0; s < S; ++s) acc[i][s] = load(p.sums + i * p.sums_filter + s * VL);
+    const Tail rest = tail(p.cols % VL);
     for (int64_t row = 0; row < p.rows; ++row) {
         const float *dy = p.dy + row * p.cols, *x = p.x + row * p.x_row;
-        for (int64_t q = 0; q < p.cols; q += VL) {
-            const Tail t = tail(p.cols - q);
-            vf g[F];
-#pragma GCC unroll 4
-            for (int i = 0; i < F; ++i) g[i] = load(dy + i * p.dy_plane + q, t);
-#pragma GCC unroll 5
-            for (int s = 0; s < S; ++s) {
-                const vf v = load(x + s * p.shift + q, t);
-#pragma GCC unroll 4
-                for (int i = 0; i < F; ++i) acc[i][s] = fma(g[i], v, acc[i][s]);
-            }
-        }
+        int64_t q = 0;
+        for (; q + VL <= p.cols; q += VL)
+            step<F, S>(p, [&](const float* at) { return load(at + q); }, dy, x, acc);
+        if (q < p.cols) step<F, S>(p, [&](const float* at) { return load(at + q, rest); }, dy, x, acc);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < F; ++i)

@@ -1,0 +1,185 @@
+// The kernels of tap_wgrad.h.
+#include "ops/conv2d/tap_wgrad.h"
+
+#include "cpu/gemm/blocking.h"
+#include "cpu/layout/transpose.h"
+#include "cpu/parallel.h"
+#include "ops/conv2d/cpu/prefetch.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+struct TapTile {
+    const float* band;
+    const int64_t* offsets;
+    int64_t rows, cols;     // of pixels
+    int64_t a_row, a_step;  // elements between them in the band
+    const float* dy;
+    int64_t dy_row, dy_step;
+    int64_t columns;  // (NV - 1) * VL < columns <= NV * VL
+    float* sums;      // [tap][NV * VL]
+};
+
+// acc[i][j] += x(i) * dy[j] for one pixel.
+template <int MR, int NV>
+inline void step(const float* const (&a)[MR], int64_t at, const float* dy, Tail last, vf (&acc)[MR][NV]) {
+    vf b[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV - 1; ++j) b[j] = once(load(dy + j * VL));
+    b[NV - 1] = once(load(dy + (NV - 1) * VL, last));
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+        const vf x = set1(a[i][at]);
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, b[j], acc[i][j]);
+    }
+}
+
+template <int MR, int NV>
+void tile(const TapTile& t) {
+    // One vector of columns gives too few sums for two FMA units: even and odd pixels have their own.
+    constexpr int kSets = NV == 1 ? 2 : 1;
+    const Tail last = tail(t.columns - (NV - 1) * VL);
+    vf acc[kSets][MR][NV];
+    const float* a[MR];
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+        a[i] = t.band + t.offsets[i];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) {
+            acc[0][i][j] = load(t.sums + (i * NV + j) * VL);
+            if (kSets == 2) acc[kSets - 1][i][j] = zero();
+        }
+    }
+    for (int64_t row = 0; row < t.rows; ++row) {
+        const float *dy = t.dy + row * t.dy_row, *end = dy + t.cols * t.dy_step;
+        int64_t at = row * t.a_row;
+        if (kSets == 2)
+            for (const float* pairs = end - t.dy_step; dy < pairs; dy += 2 * t.dy_step, at += 2 * t.a_step) {
+                step<MR, NV>(a, at, dy, last, acc[0]);
+                step<MR, NV>(a, at + t.a_step, dy + t.dy_step, last, acc[kSets - 1]);
+            }
+        for (; dy < end; dy += t.dy_step, at += t.a_step) step<MR, NV>(a, at, dy, last, acc[0]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j)
+            store(t.sums + (i * NV + j) * VL,
+                  kSets == 2 ? acc[0][i][j] + acc[kSets - 1][i][j] : acc[0][i][j]);
+}
+
+using Tile = void (*)(const TapTile&);
+
+template <int NV>
+Tile of_rows(int64_t rows) {
+    constexpr int most = rows_for(NV);
+    constexpr Tile tiles[] = {&tile<1, NV>,
+                              &tile<2, NV>,
+                              &tile<3, NV>,
+                              &tile<4, NV>,
+                              &tile<(most < 5 ? most : 5), NV>,
+                              &tile<(most < 6 ? most : 6), NV>,
+                              &tile<(most < 7 ? most : 7), NV>,
+                              &tile<most, NV>};
+    return tiles[rows - 1];
+}
+
+Tile pick(int64_t rows, int64_t nv) {
+    switch (nv) {
+        case 1:
+            return of_rows<1>(rows);
+#if defined(FC_ISA_AVX512)
+        case 3:
+            return of_rows<3>(rows);
+        case 4:
+            return of_rows<4>(rows);
+#endif
+        default:
+            return of_rows<2>(rows);
+    }
+}
+
+// The input rows of output rows [p0, p0 + rows) of image n, in a frame of zeros: planes (NCHW) or pixels.
+void fill_band(const TapWgrad& g, int64_t n, int64_t p0, int64_t rows, float* band) {
+    const int64_t planes = g.nchw ? g.c : 1, pixel = g.nchw ? 1 : g.c, row_floats = g.band_cols * pixel;
+    const int64_t needed = g.band_rows - (g.band - rows) * g.stride_h, h0 = p0 * g.stride_h - g.pad_h;
+    const int64_t lead = g.pad_w * pixel, inside = least(g.w * pixel, row_floats - lead);
+    for (int64_t plane = 0; plane < planes; ++plane)
+        for (int64_t e = 0; e < needed; ++e) {
+            float* to = band + (plane * g.band_rows + e) * row_floats;
+            const int64_t h = h0 + e;
+            if (h < 0 || h >= g.h || inside <= 0) {
+                zero_floats(to, row_floats);
+                continue;
+            }
+            zero_floats(to, lead);
+            copy_floats(to + lead, g.x + ((n * planes + plane) * g.h + h) * g.w * pixel, inside);
+            zero_floats(to + lead + inside, row_floats - lead - inside);
+        }
+}
+
+}  // namespace
+
+TapWgradSizes tap_wgrad_sizes(const TapWgrad& g) {
+    const int64_t width = ceil_div(g.k, VL) * VL;
+    return {g.splits * g.taps * width, g.band_floats() + (g.nchw ? g.band * g.q * width : 0)};
+}
+
+void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dweight, int team) {
+    const int64_t vectors = ceil_div(g.k, VL), blocks = ceil_div(vectors, kMaxNV), width = vectors * VL;
+    const int64_t size = g.taps * width, mine = tap_wgrad_sizes(g).scratch;
+    const int64_t mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
+    const int64_t tap_tiles = ceil_div(g.taps, mr);
+    const bool far = g.n * (g.c * g.h * g.w + g.k * g.p * g.q) > kNear && !g.nchw;
+    parallel_for(
+        g.splits, 1,
+        [&](int64_t begin, int64_t end, int worker) {
+            float *band = scratch + worker * mine, *panel = band + g.band_floats();
+            for (int64_t split = begin; split < end; ++split) {
+                float* sums = partial + split * size;
+                zero_floats(sums, size);
+                const int64_t row1 = (split + 1) * g.n * g.p / g.splits;
+                for (int64_t row = split * g.n * g.p / g.splits; row < row1;) {
+                    const int64_t n = row / g.p, p0 = row % g.p;
+                    const int64_t rows = least(least(g.band, g.p - p0), row1 - row);
+                    fill_band(g, n, p0, rows, band);
+                    const float* dy = g.dy + row * g.q * g.k;
+                    if (g.nchw) {
+                        transpose_f32(g.dy + (n * g.k * g.p + p0) * g.q, g.p * g.q, panel, width, g.k,
+                                      rows * g.q);
+                        dy = panel;
+                    }
+                    const int64_t ld = g.nchw ? width : g.k;
+                    const float *next = g.dy + (row + rows) * g.q * g.k,
+                                *after = g.dy + least(row + 2 * rows, g.n * g.p) * g.q * g.k;
+                    Ahead<false> ahead{next, next, next, after, 0};
+                    if (far) ahead.plan(blocks * tap_tiles);
+                    for (int64_t b = 0; b < blocks; ++b) {
+                        const int64_t v0 = b * vectors / blocks, v1 = (b + 1) * vectors / blocks;
+                        for (int64_t i = 0; i < tap_tiles; ++i) {
+                            const int64_t t0 = i * g.taps / tap_tiles, t1 = (i + 1) * g.taps / tap_tiles;
+                            ahead.step();
+                            pick(t1 - t0, v1 - v0)({band, g.offsets + t0, rows, g.q,
+                                                    g.stride_h * g.band_cols * (g.nchw ? 1 : g.c),
+                                                    g.stride_w * (g.nchw ? 1 : g.c), dy + v0 * VL, g.q * ld,
+                                                    ld, least(g.k, v1 * VL) - v0 * VL,
+                                                    sums + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
+                        }
+                    }
+                    row += rows;
+                }
+            }
+        },
+        team);
+    for (int64_t split = 1; split < g.splits; ++split)
+        for (int64_t i = 0; i < size; i += VL)
+            store(partial + i, load(partial + i) + load(partial + split * size + i));
+    for (int64_t b = 0; b < blocks; ++b) {
+        const int64_t v0 = b * vectors / blocks, v1 = (b + 1) * vectors / blocks;
+        transpose_f32(partial + g.taps * v0 * VL, (v1 - v0) * VL, dweight + v0 * VL * g.taps, g.taps, g.taps,
+                      least(g.k, v1 * VL) - v0 * VL);
+    }
+}
+
+}  // namespace fastconv::FC_ISA_NS

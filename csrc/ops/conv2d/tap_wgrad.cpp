@@ -1,0 +1,63 @@
+#include "ops/conv2d/tap_wgrad.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "ops/conv2d/kernels.h"
+
+namespace fastconv {
+namespace {
+
+// Floats of dy that the tiles pass over again and again, from L1; and the most of a band.
+constexpr int64_t kPanel = 6 << 10, kMostBand = 256 << 10;
+
+int64_t reach(const WindowAxis& a, int64_t outputs) { return (outputs - 1) * a.stride + a.extent(); }
+
+}  // namespace
+
+const char* tap_wgrad_declines(const Conv2dProblem& p) {
+    if (p.dtype != DType::f32) return "element type is not float32";
+    if (p.groups > 1) return "groups";
+    if (p.c > 4) return "more than 4 input channels";
+    if (p.k < 12) return "fewer than 12 output channels";
+    if (p.layout == Layout::nhwc && p.k <= 16 && p.c > 1) return "one vector of output channels in NHWC";
+    if (p.unpadded_1x1()) return "1x1";
+    constexpr int64_t kLong = 1 << 14;
+    if (p.q * p.k > kMostBand) return "rows are too long";
+    if (p.vertical.extent() > kLong || p.horizontal.extent() > kLong || p.vertical.stride > kLong ||
+        reach(p.horizontal, p.q) * p.vertical.extent() > kMostBand / p.c)
+        return "rows are too long";
+    return nullptr;
+}
+
+void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    TapWgrad g{};
+    g.x = static_cast<const float*>(args.x);
+    g.dy = static_cast<const float*>(args.dy);
+    g.nchw = p.layout == Layout::nchw;
+    g.n = p.n, g.c = p.c, g.h = p.h, g.w = p.w, g.k = p.k, g.p = p.p, g.q = p.q;
+    g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
+    g.pad_h = p.vertical.pad_begin, g.pad_w = p.horizontal.pad_begin;
+    g.taps = p.c * p.taps();
+    g.band_cols = reach(p.horizontal, p.q);
+    g.band = std::clamp<int64_t>(kPanel / (p.q * p.k), 1, p.p);
+    while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * p.c > kMostBand) --g.band;
+    g.band_rows = reach(p.vertical, g.band);
+    g.splits = std::clamp<int64_t>(p.n * p.p / (2 * g.band), 1, 16);
+    const TapWgradSizes sizes = FC_ISA_PICK(tap_wgrad_sizes)(g);
+    float* partial = arena.take<float>(static_cast<size_t>(sizes.partial));
+    float* scratch = arena.take<float>(static_cast<size_t>(sizes.scratch * args.team));
+    if (arena.counting()) return;
+    std::vector<int64_t> offsets;
+    for (int64_t c = 0; c < p.c; ++c)
+        for (int64_t r = 0; r < p.r; ++r)
+            for (int64_t s = 0; s < p.s; ++s) {
+                const int64_t row = r * p.vertical.dilation, column = s * p.horizontal.dilation;
+                offsets.push_back(g.nchw ? (c * g.band_rows + row) * g.band_cols + column
+                                         : (row * g.band_cols + column) * p.c + c);
+            }
+    g.offsets = offsets.data();
+    FC_ISA_PICK(tap_wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
+}
+
+}  // namespace fastconv

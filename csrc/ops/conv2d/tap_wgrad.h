@@ -1,0 +1,35 @@
+// wgrad of few input channels: a tile's rows are taps (input channel and filter position), its lanes output
+// channels, and the reduction runs over pixels. The input rows under a few output rows are copied into a
+// frame of zeros in cache; dy is read in place (NHWC) or transposed row by row (NCHW).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/isa.h"
+
+namespace fastconv {
+
+struct TapWgrad {
+    const float* x;
+    const float* dy;
+    bool nchw;
+    int64_t n, c, h, w, k, p, q;
+    int64_t stride_h, stride_w, pad_h, pad_w;
+    int64_t taps;            // c * r * s
+    const int64_t* offsets;  // of each tap in the band, in the weight's order
+    int64_t band;            // output rows of a band
+    int64_t band_rows, band_cols;
+    int64_t splits;  // parts of the reduction over rows, a number that depends on shapes only
+
+    int64_t band_floats() const { return (c * band_rows * band_cols + 63) / 64 * 64; }
+};
+
+struct TapWgradSizes {
+    int64_t partial, scratch;  // floats; scratch is a worker's
+};
+FC_ISA_DECLARE(TapWgradSizes tap_wgrad_sizes(const TapWgrad& g))
+FC_ISA_DECLARE(void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dweight,
+                                  int team))
+
+}  // namespace fastconv
