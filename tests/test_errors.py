@@ -208,6 +208,7 @@ TABLE = {
     "flatten": Entry(
         {"input": (ANY, lambda: f32(2, 3, 2)), "start_dim": value(INT, 1), "end_dim": value(INT, 2)}
     ),
+    "astype": Entry({"input": (ANY, lambda: f32(2, 6)), "dtype": value(CHOICE, "float32")}),
     "permute": Entry({"input": (ANY, lambda: f32(2, 3, 4)), "dims": value(SIZES, (2, 0, 1))}),
     "transpose": Entry(
         {"input": (ANY, lambda: f32(2, 3, 4)), "dim0": value(INT, 0), "dim1": value(INT, -1)}

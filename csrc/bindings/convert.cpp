@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "bindings/bfloat16.h"
 #include "bindings/bindings.h"
 
 namespace fastconv::bindings {
@@ -11,13 +12,15 @@ std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name
 DType to_dtype(const char* op, const char* what, const py::dtype& dtype) {
     const char kind = dtype.kind();
     const auto size = dtype.itemsize();
+    if (kind == 'V' && is_bfloat16(dtype)) return DType::bf16;
     if (kind == 'f' && size == 4) return DType::f32;
     if (kind == 'f' && size == 8) return DType::f64;
     if (kind == 'u' && size == 1) return DType::u8;
     if (kind == 'i' && size == 4) return DType::i32;
     if (kind == 'i' && size == 8) return DType::i64;
     throw DTypeError(message(op, ": ", what,
-                             " must be float32 or float64 (or uint8, int32, int64 for indices), got ",
+                             " must be float32, float64 or bfloat16 (or uint8, int32, int64 for indices), "
+                             "got ",
                              py::str(dtype).cast<std::string>()));
 }
 
@@ -92,6 +95,7 @@ ArrayOut::ArrayOut(const char* op, DType dtype, const Shape& shape) {
     const int64_t count = element_count(op, shape);
     view_.dtype = dtype;
     view_.shape = shape;
+    PyObject* const type = dtype == DType::bf16 ? bfloat16_dtype(op) : nullptr;
     view_.data = pool_alloc(static_cast<size_t>(count * size_of(dtype)));
     py::capsule owner(view_.data, [](void* p) { pool_free(p); });
     static constexpr const char* formats[] = {"f4", "f8", "u1", "i4", "i8"};
@@ -100,7 +104,7 @@ ArrayOut::ArrayOut(const char* op, DType dtype, const Shape& shape) {
         for (size_t i = 0; i < made.size(); ++i) made[i] = py::dtype(formats[i]).release().ptr();
         return made;
     }();
-    array_ = py::array(py::reinterpret_borrow<py::dtype>(dtypes[static_cast<size_t>(dtype)]),
+    array_ = py::array(py::reinterpret_borrow<py::dtype>(type ? type : dtypes[static_cast<size_t>(dtype)]),
                        std::vector<py::ssize_t>(shape.begin(), shape.end()), view_.data, owner);
 }
 

@@ -5,6 +5,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "bindings/bfloat16.h"
 #include "bindings/bindings.h"
 #include "core/memory.h"
 #include "cpu/isa.h"
@@ -75,6 +76,7 @@ PYBIND11_MODULE(_core, m) {
     });
     m.def("empty_cache", &pool_empty);
 
+    bindings::bind_bfloat16(m);
 #define FC_BIND(op) bindings::bind_##op(m);
     FC_FOR_EACH_OP(FC_BIND)
 #undef FC_BIND

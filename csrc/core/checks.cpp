@@ -48,8 +48,8 @@ void require_dtype(const char* op, const char* what, DType got, DType expected) 
 }
 
 void require_float(const char* op, const char* what, DType got) {
-    if (got != DType::f32 && got != DType::f64)
-        throw DTypeError(message(op, ": ", what, " must be float32 or float64, got ", name(got)));
+    if (got != DType::f32 && got != DType::f64 && got != DType::bf16)
+        throw DTypeError(message(op, ": ", what, " must be float32, float64 or bfloat16, got ", name(got)));
 }
 
 }  // namespace fastconv

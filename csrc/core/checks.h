@@ -23,13 +23,27 @@ void require_shape(const char* op, const char* what, const Shape& got, const Sha
 // DTypeError unless `got` equals `expected`.
 void require_dtype(const char* op, const char* what, DType got, DType expected);
 
-// DTypeError unless `got` is float32 or float64.
+// DTypeError unless `got` is float32, float64 or bfloat16.
 void require_float(const char* op, const char* what, DType got);
 
-// Calls fn(float{}) or fn(double{}): the one place where an element type becomes a template argument.
+// Calls fn(float{}), fn(double{}) or fn(bfloat16{}): the one place where an element type becomes a template
+// argument.
 template <class Fn>
 void visit_float(const char* op, DType dtype, Fn&& fn) {
     require_float(op, "input", dtype);
+    if (dtype == DType::f32)
+        fn(float{});
+    else if (dtype == DType::f64)
+        fn(double{});
+    else
+        fn(bfloat16{});
+}
+
+// The same where bfloat16 arrays have been widened before (core/widened.h).
+template <class Fn>
+void visit_wide(const char* op, DType dtype, Fn&& fn) {
+    require_float(op, "input", dtype);
+    if (dtype == DType::bf16) throw DTypeError(message(op, ": bfloat16 does not work here"));
     if (dtype == DType::f32)
         fn(float{});
     else

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from . import _core
 from .errors import DTypeError, ShapeError
 
 NDArray: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
@@ -16,24 +17,98 @@ ArrayLike: TypeAlias = Any
 LAYOUTS = ("NCHW", "NHWC")
 
 
+def is_floating(dtype: np.dtype[Any]) -> bool:
+    """Whether `dtype` is one of real numbers with a fraction: NumPy's own, or ml_dtypes' bfloat16."""
+    return dtype.kind == "f" or _core.is_bfloat16(dtype)
+
+
+def is_numeric(dtype: np.dtype[Any]) -> bool:
+    """Whether `dtype` is one of real numbers: floating, integers or bool."""
+    return dtype.kind in "fiub" or _core.is_bfloat16(dtype)
+
+
+def to_dtype(op: str, dtype: Any) -> np.dtype[Any]:
+    """What `dtype` names, "bfloat16" included; ImportError where that needs ml_dtypes and it is missing.
+
+    Raises:
+        DTypeError: nothing that NumPy knows.
+    """
+    if isinstance(dtype, str) and dtype == "bfloat16":
+        return _core.bfloat16_dtype(op)
+    try:
+        if dtype is not None:  # NumPy's default
+            found: np.dtype[Any] = np.dtype(dtype)
+            return found
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"{op}: dtype {dtype!r} is not an element type") from error
+    raise DTypeError(f"{op}: dtype None is not an element type")
+
+
 def from_dlpack(op: str, what: str, value: Any) -> NDArray:
     """View a DLPack producer's memory as a NumPy array, without a copy."""
     try:
         return np.from_dlpack(value)
     except Exception as error:  # whatever the producer raises
+        if str(getattr(value, "dtype", "")).endswith("bfloat16"):
+            return _from_dlpack_bfloat16(op, what, value)
         raise DTypeError(f"{op}: {what} cannot be read through DLPack: {error}") from error
+
+
+def _from_dlpack_bfloat16(op: str, what: str, value: Any) -> NDArray:
+    """The same for bfloat16, which NumPy's own reader does not know."""
+    _core.bfloat16_dtype(op)  # says what to install, in the name of `op`
+    try:
+        return _core.bfloat16_from_dlpack(value.__dlpack__())
+    except Exception as error:
+        raise DTypeError(f"{op}: {what} cannot be read through DLPack: {error}") from error
+
+
+def dlpack(
+    array: NDArray,
+    stream: Any = None,
+    max_version: tuple[int, int] | None = None,
+    dl_device: tuple[int, int] | None = None,
+    copy: bool | None = None,
+) -> Any:
+    """What `array.__dlpack__(...)` gives, for bfloat16 as well."""
+    if not _core.is_bfloat16(array.dtype):
+        options: dict[str, Any] = {"max_version": max_version, "dl_device": dl_device, "copy": copy}
+        given = {name: value for name, value in options.items() if value is not None}
+        return array.__dlpack__(stream=stream, **given)
+    if stream is not None:
+        raise RuntimeError("arrays on the CPU have no stream")
+    if dl_device is not None and tuple(dl_device) != (1, 0):
+        raise BufferError(f"this array is on the CPU, not on DLPack device {dl_device}")
+    versioned = max_version is not None and max_version[0] >= 1
+    return _core.bfloat16_to_dlpack(array.copy() if copy else array, versioned)
+
+
+class _Producer:
+    """A bfloat16 array as other libraries import it."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, array: NDArray) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return dlpack(self._array, **options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
 
 
 def to_kind_of(source: Any, result: NDArray) -> Any:
     """`result` as an array of the library that `source` comes from (it must import DLPack)."""
+    producer = _Producer(result) if _core.is_bfloat16(result.dtype) else result
     namespace = getattr(source, "__array_namespace__", None)
     if namespace is not None:
-        return namespace().from_dlpack(result)
+        return namespace().from_dlpack(producer)
     module = sys.modules.get(type(source).__module__.partition(".")[0])
     for home in (module, getattr(module, "dlpack", None)):
         importer = getattr(home, "from_dlpack", None)
         if importer is not None:
-            return importer(result)
+            return importer(producer)
     return result
 
 

@@ -224,7 +224,7 @@ def test_to_converts_in_place_and_keeps_the_objects() -> None:
     with pytest.raises(fc.DeviceError, match="'cuda'"):
         net.to("cuda")
     for bad in ("float16", np.int64):
-        with pytest.raises(fc.DTypeError, match="float32 or float64"):
+        with pytest.raises(fc.DTypeError, match="float32, float64 or bfloat16"):
             net.to(bad)
 
 

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "fastconv/types.h"
+
 namespace fastconv::FC_ISA_NS {
 namespace {
 
@@ -58,6 +60,39 @@ inline vf add_pairs(vf a, vf b) {
 // Every lane twice: the lower and the upper half of the result.
 inline vf double_low(vf a) { return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3)); }
 inline vf double_high(vf a) { return _mm256_permutevar8x32_ps(a, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7)); }
+
+// bfloat16 is the upper half of a float32.
+inline vf widen_lanes(__m128i v) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
+}
+inline vf load(const bfloat16* p) {
+    return widen_lanes(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+// There is no masked access to 16-bit lanes: the tail goes one by one.
+inline int lanes_of(Tail t) {
+    return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(t.mask))));
+}
+inline vf load(const bfloat16* p, Tail t) {
+    bfloat16 lanes[VL] = {};
+    for (int i = 0, n = lanes_of(t); i < n; ++i) lanes[i] = p[i];
+    return load(lanes);
+}
+// Round to nearest, ties to even; a NaN keeps its upper bits and is made quiet.
+inline __m128i round_bfloat16(vf v) {
+    const __m256i bits = _mm256_castps_si256(v), upper = _mm256_srli_epi32(bits, 16);
+    const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    const __m256i rounded =
+        _mm256_blendv_epi8(_mm256_srli_epi32(sum, 16), quiet, _mm256_castps_si256(unordered(v, v)));
+    return _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+}
+inline void store(bfloat16* p, vf v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), round_bfloat16(v)); }
+inline void store(bfloat16* p, vf v, Tail t) {
+    bfloat16 lanes[VL];
+    store(lanes, v);
+    for (int i = 0, n = lanes_of(t); i < n; ++i) p[i] = lanes[i];
+}
 
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "fastconv/types.h"
+
 namespace fastconv::FC_ISA_NS {
 namespace {
 
@@ -61,6 +63,29 @@ inline vf double_high(vf a) {
     return _mm512_permutexvar_ps(
         _mm512_setr_epi32(8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15), a);
 }
+
+// bfloat16 is the upper half of a float32.
+inline vf widen_lanes(__m256i v) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+}
+inline vf load(const bfloat16* p) {
+    return widen_lanes(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline vf load(const bfloat16* p, Tail t) { return widen_lanes(_mm256_maskz_loadu_epi16(t.mask, p)); }
+// Round to nearest, ties to even; a NaN keeps its upper bits and is made quiet. In integers, because
+// vcvtneps2bf16 takes denormals for zero and is not on every AVX-512 machine.
+inline __m256i round_bfloat16(vf v) {
+    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
+    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __m512i rounded =
+        _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), unordered(v, v), upper, _mm512_set1_epi32(0x40));
+    return _mm512_cvtepi32_epi16(rounded);
+}
+inline void store(bfloat16* p, vf v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bfloat16(v));
+}
+inline void store(bfloat16* p, vf v, Tail t) { _mm256_mask_storeu_epi16(p, t.mask, round_bfloat16(v)); }
 
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/bfloat16.h"
+
 namespace fastconv::FC_ISA_NS {
 namespace {
 
@@ -65,6 +67,21 @@ inline vf add_pairs(vf a, vf b) { return vf{a[0] + a[1], a[2] + a[3], b[0] + b[1
 // Every lane twice: the lower and the upper half of the result.
 inline vf double_low(vf a) { return vf{a[0], a[0], a[1], a[1]}; }
 inline vf double_high(vf a) { return vf{a[2], a[2], a[3], a[3]}; }
+
+inline vf load(const bfloat16* p, Tail t) {
+    vf v = zero();
+    for (int i = 0; i < t.count; ++i) v[i] = to_float(p[i]);
+    return v;
+}
+inline vf load(const bfloat16* p) {
+    return vf{to_float(p[0]), to_float(p[1]), to_float(p[2]), to_float(p[3])};
+}
+inline void store(bfloat16* p, vf v, Tail t) {
+    for (int i = 0; i < t.count; ++i) p[i] = to_bfloat16(v[i]);
+}
+inline void store(bfloat16* p, vf v) {
+    for (int i = 0; i < VL; ++i) p[i] = to_bfloat16(v[i]);
+}
 
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {

@@ -8,19 +8,24 @@
 
 namespace fastconv {
 
-enum class DType : uint8_t { f32, f64, u8, i32, i64 };
+enum class DType : uint8_t { f32, f64, u8, i32, i64, bf16 };
 enum class Layout : uint8_t { nchw, nhwc };
 
 inline const char* name(DType t) {
-    constexpr const char* names[] = {"float32", "float64", "uint8", "int32", "int64"};
+    constexpr const char* names[] = {"float32", "float64", "uint8", "int32", "int64", "bfloat16"};
     return names[static_cast<int>(t)];
 }
 inline const char* name(Layout l) { return l == Layout::nchw ? "NCHW" : "NHWC"; }
 
 inline int64_t size_of(DType t) {
-    constexpr int64_t sizes[] = {4, 8, 1, 4, 8};
+    constexpr int64_t sizes[] = {4, 8, 1, 4, 8, 2};
     return sizes[static_cast<int>(t)];
 }
+
+// The upper half of a float32: a storage type, converted to float32 for arithmetic (core/bfloat16.h).
+struct bfloat16 {
+    uint16_t bits;
+};
 
 inline constexpr int kMaxDims = 8;
 

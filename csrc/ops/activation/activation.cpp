@@ -1,6 +1,7 @@
 #include "ops/activation/activation.h"
 
 #include "core/checks.h"
+#include "core/widened.h"
 #include "ops/activation/kernels.h"
 
 namespace fastconv {
@@ -17,6 +18,11 @@ bool activation_saves_output(Activation kind) {
 }
 
 void activation_forward(Activation kind, double slope, const TensorView& x, const TensorView& y) {
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("activation", y);
+        activation_forward(kind, slope, WidenedIn("activation", x).view(), out.view());
+        return out.round();
+    }
     const int64_t n = element_count("activation", x.shape);
     if (x.dtype == DType::f32)
         return FC_ISA_PICK(activation_f32)(kind, static_cast<float>(slope), x.as<float>(), y.as<float>(), n);
@@ -25,6 +31,12 @@ void activation_forward(Activation kind, double slope, const TensorView& x, cons
 
 void activation_backward(Activation kind, double slope, const TensorView& saved, const TensorView& dy,
                          const TensorView& dx) {
+    if (dy.dtype == DType::bf16) {
+        const WidenedOut out("activation", dx);
+        activation_backward(kind, slope, WidenedIn("activation", saved).view(),
+                            WidenedIn("activation", dy).view(), out.view());
+        return out.round();
+    }
     const int64_t n = element_count("activation", dy.shape);
     if (dy.dtype == DType::f32)
         return FC_ISA_PICK(activation_backward_f32)(kind, static_cast<float>(slope), saved.as<float>(),

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "ops/batch_norm/kernels.h"
 
 namespace fastconv {
@@ -43,10 +45,13 @@ Workspace doubles(int64_t count) {
 
 double at(const TensorView& v, int64_t i, double absent) {
     if (!v.data) return absent;
+    if (v.dtype == DType::bf16) return static_cast<double>(to_float(v.as<bfloat16>()[i]));
     return v.dtype == DType::f32 ? static_cast<double>(v.as<float>()[i]) : v.as<double>()[i];
 }
 void put(const TensorView& v, int64_t i, double value) {
-    if (v.dtype == DType::f32)
+    if (v.dtype == DType::bf16)
+        v.as<bfloat16>()[i] = to_bfloat16(static_cast<float>(value));
+    else if (v.dtype == DType::f32)
         v.as<float>()[i] = static_cast<float>(value);
     else
         v.as<double>()[i] = value;
@@ -87,6 +92,11 @@ void check_batch_norm(const char* op, const BatchNormParams& p, const Shape& inp
 
 void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const BatchNormArrays& arrays,
                         const TensorView& y, double* mean, double* invstd) {
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("batch_norm", y);
+        batch_norm_forward(p, WidenedIn("batch_norm", x).view(), arrays, out.view(), mean, invstd);
+        return out.round();
+    }
     const ChannelView& view = p.view;
     const int64_t channels = view.channels, values = view.values();
     const bool empty = channels == 0 || values == 0;
@@ -137,6 +147,13 @@ void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const Bat
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
                          const TensorView& dx, const TensorView& dweight, const TensorView& dbias) {
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("batch_norm", dx);
+        batch_norm_backward(view, training, WidenedIn("batch_norm", dy).view(),
+                            WidenedIn("batch_norm", x).view(), mean, invstd, weight, out.view(), dweight,
+                            dbias);
+        return out.round();
+    }
     const int64_t channels = view.channels, values = view.values();
     if (channels == 0 || values == 0) {
         for (int64_t c = 0; c < channels; ++c) {

@@ -23,7 +23,8 @@ struct BatchNormParams {
     double eps = 1e-5;
 };
 
-// Per-channel arrays (data null where absent) of the input's element type.
+// Per-channel arrays (data null where absent) of the input's element type; float32 ones may go with a
+// bfloat16 input.
 struct BatchNormArrays {
     TensorView weight, bias;
     // Read in inference; in training updated in place: the mean, and the unbiased variance.

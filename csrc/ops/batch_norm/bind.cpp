@@ -6,9 +6,10 @@ namespace {
 
 constexpr const char* kOp = "batch_norm";
 
-// One value a channel, of the input's element type.
+// One value a channel, of the input's element type, or float32 beside a bfloat16 input.
 void check_channels(const char* what, const Shape& shape, DType dtype, const ArrayIn& x, int64_t channels) {
     require_shape(kOp, what, shape, Shape{channels});
+    if (x.dtype() == DType::bf16 && dtype == DType::f32) return;
     require_dtype(kOp, what, dtype, x.dtype());
 }
 
@@ -90,8 +91,9 @@ py::tuple backward(py::object grad_output, py::object input, py::object mean_arr
 
     std::optional<ArrayOut> dx, dweight, dbias;
     if (need_input) dx.emplace(kOp, x.dtype(), x.shape());
-    if (need_weight) dweight.emplace(kOp, x.dtype(), channels);
-    if (need_bias) dbias.emplace(kOp, x.dtype(), channels);
+    const DType dtype = weight ? weight->dtype() : x.dtype();
+    if (need_weight) dweight.emplace(kOp, dtype, channels);
+    if (need_bias) dbias.emplace(kOp, dtype, channels);
     {
         py::gil_scoped_release nogil;
         batch_norm_backward(view, training, dy.view(), x.view(), mean.view().as<double>(),

@@ -165,9 +165,10 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
                     py::object dilation, py::object groups, py::object layout, const std::string& direction,
                     const std::string& dtype) {
     const char* op = "conv2d_candidates";
-    const Conv2dProblem problem = conv2d_problem(
-        op, dtype == "float64" ? DType::f64 : DType::f32, to_shape(op, "input_size", input_size),
-        to_shape(op, "weight_size", weight_size), parse(op, stride, padding, dilation, groups, layout));
+    const DType type = dtype == "float64" ? DType::f64 : dtype == "bfloat16" ? DType::bf16 : DType::f32;
+    const Conv2dProblem problem = conv2d_problem(op, type, to_shape(op, "input_size", input_size),
+                                                 to_shape(op, "weight_size", weight_size),
+                                                 parse(op, stride, padding, dilation, groups, layout));
     py::list result;
     for (const auto& [name, reason] : conv2d_candidates(problem, direction))
         result.append(py::make_tuple(name, reason));

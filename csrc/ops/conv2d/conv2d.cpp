@@ -92,6 +92,10 @@ const char* only_f32(const Conv2dProblem& p) {
     return p.dtype == DType::f32 ? nullptr : "element type is not float32";
 }
 
+const char* only_bf16(const Conv2dProblem& p) {
+    return p.dtype == DType::bf16 ? nullptr : "element type is not bfloat16";
+}
+
 const char* only_depthwise(const Conv2dProblem& p) {
     if (const char* reason = only_f32(p)) return reason;
     return p.depthwise() ? nullptr : "not depthwise (groups = C = K)";
@@ -181,6 +185,7 @@ constexpr FpropCandidate kFprop[] = {
     {"shift", shift_fprop_declines, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, pointwise_nchw_fprop},
     {"implicit_gemm", only_f32, implicit_gemm_fprop},
+    {"widened", only_bf16, widened_fprop},
     {"reference", takes_all, reference_fprop},
 };
 constexpr DgradCandidate kDgrad[] = {
@@ -188,12 +193,12 @@ constexpr DgradCandidate kDgrad[] = {
     {"shift", shift_dgrad_declines, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, pointwise_nchw_dgrad},
     {"implicit_gemm", only_f32, implicit_gemm_dgrad},
+    {"widened", only_bf16, widened_dgrad},
     {"reference", takes_all, reference_dgrad},
 };
 constexpr WgradCandidate kWgrad[] = {
-    {"depthwise", only_depthwise, depthwise_wgrad},
-    {"shift", shift_wgrad_declines, shift_wgrad},
-    {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"depthwise", only_depthwise, depthwise_wgrad},   {"shift", shift_wgrad_declines, shift_wgrad},
+    {"implicit_gemm", only_f32, implicit_gemm_wgrad}, {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
 
@@ -303,6 +308,7 @@ void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, v
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias) {
     if (problem.dtype == DType::f32)
         return bias_grad_f32(problem, static_cast<const float*>(dy), static_cast<float*>(dbias));
+    if (problem.dtype == DType::bf16) return widened_bias_grad(problem, dy, dbias);
     conv2d_bias_grad_reference(problem, static_cast<const double*>(dy), static_cast<double*>(dbias));
 }
 

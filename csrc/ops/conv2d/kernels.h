@@ -6,7 +6,7 @@
 
 namespace fastconv {
 
-// reference.cpp: plain loops, float32 and float64, both layouts.
+// reference.cpp: plain loops, float32, float64 and bfloat16 (sums in float32), both layouts.
 template <class T>
 void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, const T* bias, T* y);
 template <class T>
@@ -35,6 +35,12 @@ void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw
 void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
 void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
 void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+
+// widened.cpp: bfloat16 arrays as float32, through the best float32 candidate.
+void widened_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
+void widened_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+void widened_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias);
 
 // bias_grad.cpp
 void bias_grad_f32(const Conv2dProblem& p, const float* dy, float* dbias);

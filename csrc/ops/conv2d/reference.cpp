@@ -1,5 +1,7 @@
 // Plain loops over the definition: the oracle for every other candidate, and the float64 path.
+#include "core/bfloat16.h"
 #include "core/checks.h"
+#include "core/memory.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -43,33 +45,66 @@ void for_each_output(const Conv2dProblem& p, const Begin& begin, const Term& ter
                 }
 }
 
+// Sums that are gathered in memory, in the type that T is computed in: T's own array, or scratch that is
+// rounded to it at the end.
+template <class T>
+class Sums {
+  public:
+    Sums(T* target, int64_t count) : target_(target), count_(count) {
+        if constexpr (std::is_same_v<T, Wide<T>>) {
+            sums_ = target;
+        } else {
+            scratch_ = Workspace(static_cast<size_t>(count) * sizeof(Wide<T>));
+            sums_ = scratch_.template as<Wide<T>>();
+        }
+    }
+    Wide<T>& operator[](int64_t i) const { return sums_[i]; }
+    void finish() const {
+        if constexpr (!std::is_same_v<T, Wide<T>>)
+            for (int64_t i = 0; i < count_; ++i) target_[i] = narrow<T>(sums_[i]);
+    }
+
+  private:
+    T* target_;
+    int64_t count_;
+    Workspace scratch_;
+    Wide<T>* sums_;
+};
+
 }  // namespace
 
 template <class T>
 void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, const T* bias, T* y) {
-    T sum = 0;
+    Wide<T> sum = 0;
     for_each_output(
-        p, [&](int64_t, int64_t k) { sum = bias ? bias[k] : T(0); },
-        [&](int64_t xi, int64_t wi, int64_t) { sum += x[xi] * w[wi]; }, [&](int64_t yi) { y[yi] = sum; });
+        p, [&](int64_t, int64_t k) { sum = bias ? widen(bias[k]) : Wide<T>(0); },
+        [&](int64_t xi, int64_t wi, int64_t) { sum += widen(x[xi]) * widen(w[wi]); },
+        [&](int64_t yi) { y[yi] = narrow<T>(sum); });
 }
 
 template <class T>
 void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx) {
-    const int64_t pixels = p.pixels_in();
-    for (int64_t i = 0, count = p.n * p.c * pixels; i < count; ++i)
-        dx[i] = bias ? bias[p.layout == Layout::nchw ? i / pixels % p.c : i % p.c] : T(0);
+    const int64_t pixels = p.pixels_in(), count = p.n * p.c * pixels;
+    const Sums<T> sums(dx, count);
+    for (int64_t i = 0; i < count; ++i)
+        sums[i] = bias ? widen(bias[p.layout == Layout::nchw ? i / pixels % p.c : i % p.c]) : Wide<T>(0);
     for_each_output(
-        p, [](int64_t, int64_t) {}, [&](int64_t xi, int64_t wi, int64_t yi) { dx[xi] += w[wi] * dy[yi]; },
+        p, [](int64_t, int64_t) {},
+        [&](int64_t xi, int64_t wi, int64_t yi) { sums[xi] += widen(w[wi]) * widen(dy[yi]); },
         [](int64_t) {});
+    sums.finish();
 }
 
 template <class T>
 void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw) {
     const int64_t count = element_count("conv2d_weight", p.weight_shape());
-    for (int64_t i = 0; i < count; ++i) dw[i] = T(0);
+    const Sums<T> sums(dw, count);
+    for (int64_t i = 0; i < count; ++i) sums[i] = Wide<T>(0);
     for_each_output(
-        p, [](int64_t, int64_t) {}, [&](int64_t xi, int64_t wi, int64_t yi) { dw[wi] += x[xi] * dy[yi]; },
+        p, [](int64_t, int64_t) {},
+        [&](int64_t xi, int64_t wi, int64_t yi) { sums[wi] += widen(x[xi]) * widen(dy[yi]); },
         [](int64_t) {});
+    sums.finish();
 }
 
 template <class T>
@@ -93,6 +128,12 @@ template void conv2d_dgrad_reference<double>(const Conv2dProblem&, const double*
                                              const double*, double*);
 template void conv2d_wgrad_reference<float>(const Conv2dProblem&, const float*, const float*, float*);
 template void conv2d_wgrad_reference<double>(const Conv2dProblem&, const double*, const double*, double*);
+template void conv2d_fprop_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
+                                               const bfloat16*, bfloat16*);
+template void conv2d_dgrad_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
+                                               const bfloat16*, bfloat16*);
+template void conv2d_wgrad_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
+                                               bfloat16*);
 template void conv2d_bias_grad_reference<double>(const Conv2dProblem&, const double*, double*);
 
 }  // namespace fastconv

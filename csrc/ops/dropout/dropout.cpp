@@ -1,11 +1,17 @@
 #include "ops/dropout/dropout.h"
 
 #include "core/checks.h"
+#include "core/widened.h"
 #include "ops/dropout/kernels.h"
 
 namespace fastconv {
 
 void dropout(const TensorView& x, double p, uint64_t key, const TensorView& y) {
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("dropout", y);
+        dropout(WidenedIn("dropout", x).view(), p, key, out.view());
+        return out.round();
+    }
     const int64_t n = element_count("dropout", x.shape);
     DropoutParams params;
     params.key = key;

@@ -18,7 +18,7 @@ py::array run(const std::string& name, py::object input, py::object other) {
     return out.release();
 }
 
-// The number is rounded to the array's type; infinity and NaN are numbers here.
+// The number is rounded to the type that the array is computed in; infinity and NaN are numbers here.
 py::array run_scalar(const std::string& name, py::object input, double value) {
     const char* op = name.c_str();
     const Binary kind = binary_from_name(name);
@@ -27,8 +27,8 @@ py::array run_scalar(const std::string& name, py::object input, double value) {
     ArrayOut out(op, a.dtype(), a.shape());
     float single = static_cast<float>(value);
     TensorView scalar;
-    scalar.dtype = a.dtype();
-    scalar.data = a.dtype() == DType::f32 ? static_cast<void*>(&single) : static_cast<void*>(&value);
+    scalar.dtype = a.dtype() == DType::f64 ? DType::f64 : DType::f32;
+    scalar.data = a.dtype() == DType::f64 ? static_cast<void*>(&value) : static_cast<void*>(&single);
     {
         py::gil_scoped_release nogil;
         binary(kind, a.view(), scalar, out.view());

@@ -1,6 +1,7 @@
 #include "ops/elementwise/elementwise.h"
 
 #include "core/checks.h"
+#include "core/widened.h"
 #include "ops/elementwise/kernels.h"
 
 namespace fastconv {
@@ -67,6 +68,11 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
 }
 
 void binary(Binary kind, const TensorView& a, const TensorView& b, const TensorView& out) {
+    if (out.dtype == DType::bf16) {
+        const WidenedOut wide("elementwise", out);
+        binary(kind, WidenedIn("elementwise", a).view(), WidenedIn("elementwise", b).view(), wide.view());
+        return wide.round();
+    }
     const BinaryLoops loops = plan(a.shape, b.shape, out.shape);
     if (loops.total == 0) return;
     if (out.dtype == DType::f32)

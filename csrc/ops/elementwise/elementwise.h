@@ -16,7 +16,7 @@ Binary binary_from_name(const std::string& name);
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b);
 
 // out = a op b. Each of a and b broadcasts to out's shape (the caller has checked that); all of one float
-// type.
+// type, except that b may be a float32 number where the others are bfloat16.
 void binary(Binary kind, const TensorView& a, const TensorView& b, const TensorView& out);
 
 }  // namespace fastconv

@@ -4,6 +4,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "ops/conv2d/gather.h"
 #include "ops/linear/kernels.h"
 
@@ -12,6 +13,16 @@ namespace {
 
 void zero_fill(DType dtype, void* data, int64_t count) {
     std::memset(data, 0, static_cast<size_t>(count * size_of(dtype)));
+}
+
+constexpr const char* kOp = "linear";
+
+TensorView bf16_view(const void* data, int64_t rows, int64_t columns) {
+    return {const_cast<void*>(data), DType::bf16, Shape{rows, columns}};
+}
+LinearProblem widened(LinearProblem p) {
+    p.dtype = DType::f32;
+    return p;
 }
 
 }  // namespace
@@ -39,6 +50,13 @@ LinearProblem linear_problem(const char* op, DType dtype, const Shape& x, const 
 
 void linear_forward(const LinearProblem& p, const void* x, const void* weight, const void* bias, void* y) {
     if (p.rows == 0) return;
+    if (p.dtype == DType::bf16) {
+        const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), w(kOp, bf16_view(weight, p.out, p.in)),
+            b(kOp, bf16_view(bias, 1, p.out));
+        const WidenedOut out(kOp, bf16_view(y, p.rows, p.out));
+        linear_forward(widened(p), wide_x.view().data, w.view().data, b.view().data, out.view().data);
+        return out.round();
+    }
     if (p.dtype == DType::f64)
         return linear_forward_reference(p, static_cast<const double*>(x), static_cast<const double*>(weight),
                                         static_cast<const double*>(bias), static_cast<double*>(y));
@@ -50,6 +68,12 @@ void linear_forward(const LinearProblem& p, const void* x, const void* weight, c
 
 void linear_input_grad(const LinearProblem& p, const void* weight, const void* dy, void* dx) {
     if (p.rows == 0) return;
+    if (p.dtype == DType::bf16) {
+        const WidenedIn w(kOp, bf16_view(weight, p.out, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
+        const WidenedOut out(kOp, bf16_view(dx, p.rows, p.in));
+        linear_input_grad(widened(p), w.view().data, g.view().data, out.view().data);
+        return out.round();
+    }
     if (p.dtype == DType::f64)
         return linear_input_grad_reference(p, static_cast<const double*>(weight),
                                            static_cast<const double*>(dy), static_cast<double*>(dx));
@@ -59,6 +83,12 @@ void linear_input_grad(const LinearProblem& p, const void* weight, const void* d
 
 void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, void* dweight) {
     if (p.rows == 0) return zero_fill(p.dtype, dweight, p.out * p.in);
+    if (p.dtype == DType::bf16) {
+        const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
+        const WidenedOut out(kOp, bf16_view(dweight, p.out, p.in));
+        linear_weight_grad(widened(p), wide_x.view().data, g.view().data, out.view().data);
+        return out.round();
+    }
     if (p.dtype == DType::f64)
         return linear_weight_grad_reference(p, static_cast<const double*>(x), static_cast<const double*>(dy),
                                             static_cast<double*>(dweight));
@@ -71,6 +101,12 @@ void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, v
 
 void linear_bias_grad(const LinearProblem& p, const void* dy, void* dbias) {
     if (p.rows == 0) return zero_fill(p.dtype, dbias, p.out);
+    if (p.dtype == DType::bf16) {
+        const WidenedIn g(kOp, bf16_view(dy, p.rows, p.out));
+        const WidenedOut out(kOp, bf16_view(dbias, 1, p.out));
+        linear_bias_grad(widened(p), g.view().data, out.view().data);
+        return out.round();
+    }
     if (p.dtype == DType::f64)
         return linear_bias_grad_reference(p, static_cast<const double*>(dy), static_cast<double*>(dbias));
     // Rows are the pixels of a channels-last array.

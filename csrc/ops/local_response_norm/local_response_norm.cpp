@@ -4,6 +4,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "cpu/threads.h"
 #include "ops/local_response_norm/kernels.h"
 
@@ -45,6 +46,11 @@ LrnParams lrn_params(const char* op, const Shape& input, Layout layout, int64_t 
 
 void local_response_norm_forward(const LrnParams& p, const TensorView& x, const TensorView& y) {
     if (empty(p)) return;
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("local_response_norm", y);
+        local_response_norm_forward(p, WidenedIn("local_response_norm", x).view(), out.view());
+        return out.round();
+    }
     if (x.dtype != DType::f32) return lrn_reference(p, x.as<double>(), y.as<double>());
     const int team = num_threads();
     const Workspace scratch = p.inner == 1 ? scratch_for(p, team) : Workspace();
@@ -54,6 +60,12 @@ void local_response_norm_forward(const LrnParams& p, const TensorView& x, const 
 void local_response_norm_backward(const LrnParams& p, const TensorView& dy, const TensorView& x,
                                   const TensorView& dx) {
     if (empty(p)) return;
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("local_response_norm", dx);
+        local_response_norm_backward(p, WidenedIn("local_response_norm", dy).view(),
+                                     WidenedIn("local_response_norm", x).view(), out.view());
+        return out.round();
+    }
     if (x.dtype != DType::f32)
         return lrn_backward_reference(p, dy.as<double>(), x.as<double>(), dx.as<double>());
     const int team = num_threads();

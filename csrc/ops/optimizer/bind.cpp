@@ -13,6 +13,8 @@ class StepArrays {
   public:
     StepArrays(const char* op, py::handle param, py::handle grad)
         : op_(op), param_(op, "param", param), grad_(op, "grad", grad) {
+        if (param_.dtype() == DType::bf16)
+            throw DTypeError(message(op, ": param must be float32 or float64, got bfloat16"));
         require_float(op, "param", param_.dtype());
         count_ = element_count(op, param_.shape());
         check("grad", grad_.view());
@@ -102,7 +104,7 @@ void sgd(py::object param, py::object grad, py::object momentum_buffer, py::obje
         throw ShapeError("sgd_step: nesterov needs a momentum greater than 0 and a dampening of 0");
     const bool uses_buffer = p.momentum != 0;
     py::gil_scoped_release nogil;
-    visit_float(op, arrays.dtype(), [&](auto t) {
+    visit_wide(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const SgdState<T> s{arrays.param<T>(), arrays.grad<T>(), uses_buffer ? data_of<T>(buffer) : nullptr};
         sgd_step<T>(p, s, arrays.count());
@@ -125,7 +127,7 @@ void adam(py::object param, py::object grad, py::object exp_avg, py::object exp_
     p.step = to_int(op, "step", step);
     if (p.step < 1) throw ShapeError(message(op, ": step counts from 1, got ", p.step));
     py::gil_scoped_release nogil;
-    visit_float(op, arrays.dtype(), [&](auto t) {
+    visit_wide(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const AdamState<T> s{arrays.param<T>(), arrays.grad<T>(), m.view().as<T>(), v.view().as<T>()};
         adam_step<T>(p, s, arrays.count());
@@ -149,7 +151,7 @@ void rmsprop(py::object param, py::object grad, py::object square_avg, py::objec
     require_buffer(op, p.momentum, buffer);
     const bool uses_buffer = p.momentum != 0;
     py::gil_scoped_release nogil;
-    visit_float(op, arrays.dtype(), [&](auto t) {
+    visit_wide(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const RmspropState<T> s{arrays.param<T>(), arrays.grad<T>(), v.view().as<T>(),
                                 uses_buffer ? data_of<T>(buffer) : nullptr, data_of<T>(average)};

@@ -1,6 +1,8 @@
 #include "ops/pad/pad.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
+#include "core/widened.h"
 #include "cpu/threads.h"
 #include "ops/pad/kernels.h"
 
@@ -102,7 +104,7 @@ void pad(const PadParams& p, const TensorView& x, const TensorView& y) {
     const Plan plan(p, x.shape, y.shape);
     visit_float("pad", x.dtype, [&](auto t) {
         using T = decltype(t);
-        const T value = static_cast<T>(p.value);
+        const T value = narrow<T>(p.value);
         for_batch(plan.loops, [&](int64_t begin, int64_t end) {
             pad_reference(plan.loops, value, x.as<T>(), y.as<T>(), begin, end);
         });
@@ -111,8 +113,13 @@ void pad(const PadParams& p, const TensorView& x, const TensorView& y) {
 
 void pad_backward(const PadParams& p, const TensorView& dy, const TensorView& dx) {
     if (element_count("pad", dx.shape) == 0) return;
+    if (dy.dtype == DType::bf16) {
+        const WidenedOut out("pad", dx);
+        pad_backward(p, WidenedIn("pad", dy).view(), out.view());
+        return out.round();
+    }
     const Plan plan(p, dx.shape, dy.shape);
-    visit_float("pad", dx.dtype, [&](auto t) {
+    visit_wide("pad", dx.dtype, [&](auto t) {
         using T = decltype(t);
         for_batch(plan.loops, [&](int64_t begin, int64_t end) {
             pad_backward_reference(plan.loops, dy.as<T>(), dx.as<T>(), begin, end);

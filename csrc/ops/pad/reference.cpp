@@ -87,6 +87,7 @@ void pad_backward_reference(const PadLoops& loops, const T* dy, T* dx, int64_t b
         });
 }
 
+template void pad_reference(const PadLoops&, bfloat16, const bfloat16*, bfloat16*, int64_t, int64_t);
 #define FC_INSTANTIATE(T)                                                            \
     template void pad_reference(const PadLoops&, T, const T*, T*, int64_t, int64_t); \
     template void pad_backward_reference(const PadLoops&, const T*, T*, int64_t, int64_t);

@@ -6,6 +6,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "core/window.h"
 #include "cpu/threads.h"
 #include "ops/pool2d/kernels.h"
@@ -154,6 +155,11 @@ DType Pool2d::index_dtype() const { return plan_.h.taps * plan_.w.taps <= 256 ? 
 
 void Pool2d::forward(const TensorView& x, const TensorView& y, const TensorView& index) const {
     if (outputs_ == 0) return;
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("pool2d", y);
+        forward(WidenedIn("pool2d", x).view(), out.view(), index);
+        return out.round();
+    }
     const bool small = index_dtype() == DType::u8;
     if (x.dtype != DType::f32)
         return pool2d_reference(plan_, x.as<double>(), y.as<double>(), index.data, small);
@@ -189,6 +195,11 @@ void Pool2d::backward(const TensorView& dy, const TensorView& index, const Tenso
     if (outputs_ == 0) {
         std::memset(dx.data, 0, static_cast<size_t>(inputs_ * size_of(dx.dtype)));
         return;
+    }
+    if (dy.dtype == DType::bf16) {
+        const WidenedOut out("pool2d", dx);
+        backward(WidenedIn("pool2d", dy).view(), index, out.view());
+        return out.round();
     }
     const bool small = index_dtype() == DType::u8;
     if (dy.dtype != DType::f32)

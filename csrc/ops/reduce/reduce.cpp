@@ -2,6 +2,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/reduce/kernels.h"
 
@@ -88,9 +89,14 @@ Shape reduced_shape(const Shape& shape, const ReduceDims& dims, bool keepdim) {
 }
 
 void reduce_sum(const TensorView& x, const ReduceDims& dims, bool mean, const TensorView& y) {
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("sum", y);
+        reduce_sum(WidenedIn("sum", x).view(), dims, mean, out.view());
+        return out.round();
+    }
     const int64_t n = element_count("sum", x.shape), outputs = element_count("sum", y.shape);
     const double divisor = mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
-    visit_float("sum", x.dtype, [&](auto zero) {
+    visit_wide("sum", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         Workspace sums;
         if (sizeof(T) == sizeof(float) && n > 0) {
@@ -106,13 +112,18 @@ void reduce_sum(const TensorView& x, const ReduceDims& dims, bool mean, const Te
 
 void reduce_backward(const TensorView& dy, const ReduceDims& dims, bool mean, const TensorView& dx) {
     if (element_count("sum", dx.shape) == 0) return;
+    if (dy.dtype == DType::bf16) {
+        const WidenedOut out("sum", dx);
+        reduce_backward(WidenedIn("sum", dy).view(), dims, mean, out.view());
+        return out.round();
+    }
     TensorView gradient = dy, scale;
     gradient.shape = reduced_shape(dx.shape, dims, true);
     const double factor = mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
     // Scaling first, on the small array, leaves a plain copy for the large one.
     const int64_t count = element_count("sum", gradient.shape);
     const Workspace scaled(static_cast<size_t>(count * size_of(dy.dtype)));
-    visit_float("sum", dy.dtype, [&](auto zero) {
+    visit_wide("sum", dy.dtype, [&](auto zero) {
         using T = decltype(zero);
         for (int64_t i = 0; i < count; ++i) scaled.as<T>()[i] = static_cast<T>(dy.as<T>()[i] * factor);
         gradient.data = scaled.as<void>();

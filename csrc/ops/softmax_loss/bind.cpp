@@ -68,12 +68,13 @@ struct CrossEntropyArgs {
     const TensorView* weight_view() const { return weight ? &weight->view() : nullptr; }
     Shape loss_shape() const { return p.reduction == Reduction::none ? row_shape : Shape{}; }
     Shape saved_shape() const { return Shape{2, p.axis.rows()}; }
+    DType saved_dtype() const { return x.dtype() == DType::bf16 ? DType::f32 : x.dtype(); }
 };
 
 py::tuple cross_entropy(py::object input, py::object target, py::object weight, py::object dim,
                         py::object ignore_index, const std::string& reduction, py::object smoothing) {
     const CrossEntropyArgs a(input, target, weight, dim, ignore_index, reduction, smoothing);
-    ArrayOut loss(a.op, a.x.dtype(), a.loss_shape()), saved(a.op, a.x.dtype(), a.saved_shape());
+    ArrayOut loss(a.op, a.x.dtype(), a.loss_shape()), saved(a.op, a.saved_dtype(), a.saved_shape());
     double divisor = 1;
     {
         py::gil_scoped_release nogil;
@@ -88,7 +89,7 @@ py::array cross_entropy_grad(py::object input, py::object target, py::object wei
                              py::object saved_array, double divisor, py::object grad_output) {
     const CrossEntropyArgs a(input, target, weight, dim, ignore_index, reduction, smoothing);
     const ArrayIn saved(a.op, "saved", saved_array), dloss(a.op, "grad_output", grad_output);
-    require_dtype(a.op, "saved", saved.dtype(), a.x.dtype());
+    require_dtype(a.op, "saved", saved.dtype(), a.saved_dtype());
     require_shape(a.op, "saved", saved.shape(), a.saved_shape());
     require_dtype(a.op, "grad_output", dloss.dtype(), a.x.dtype());
     require_shape(a.op, "grad_output", dloss.shape(), a.loss_shape());

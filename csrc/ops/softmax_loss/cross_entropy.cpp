@@ -2,6 +2,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "ops/softmax_loss/kernels.h"
 
 namespace fastconv {
@@ -76,8 +77,16 @@ void check_labels(const CrossEntropyParams& p, const int64_t* labels) {
 
 double cross_entropy_forward(const CrossEntropyParams& p, const TensorView& x, const int64_t* labels,
                              const TensorView* weight, const TensorView& saved, const TensorView& loss) {
+    if (x.dtype == DType::bf16) {
+        const WidenedIn factors("cross_entropy", weight ? *weight : TensorView{});
+        const WidenedOut out("cross_entropy", loss);
+        const double divided = cross_entropy_forward(p, WidenedIn("cross_entropy", x).view(), labels,
+                                                     weight ? &factors.view() : nullptr, saved, out.view());
+        out.round();
+        return divided;
+    }
     double divisor = 1;
-    visit_float("cross_entropy", x.dtype, [&](auto t) {
+    visit_wide("cross_entropy", x.dtype, [&](auto t) {
         using T = decltype(t);
         divisor =
             forward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<T>(), loss.as<T>());
@@ -88,7 +97,15 @@ double cross_entropy_forward(const CrossEntropyParams& p, const TensorView& x, c
 void cross_entropy_backward(const CrossEntropyParams& p, const TensorView& x, const int64_t* labels,
                             const TensorView* weight, const TensorView& saved, double divisor,
                             const TensorView& dloss, const TensorView& dx) {
-    visit_float("cross_entropy", x.dtype, [&](auto t) {
+    if (x.dtype == DType::bf16) {
+        const WidenedIn factors("cross_entropy", weight ? *weight : TensorView{});
+        const WidenedOut out("cross_entropy", dx);
+        cross_entropy_backward(p, WidenedIn("cross_entropy", x).view(), labels,
+                               weight ? &factors.view() : nullptr, saved, divisor,
+                               WidenedIn("cross_entropy", dloss).view(), out.view());
+        return out.round();
+    }
+    visit_wide("cross_entropy", x.dtype, [&](auto t) {
         using T = decltype(t);
         backward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<T>(), divisor,
                     dloss.as<T>(), dx.as<T>());

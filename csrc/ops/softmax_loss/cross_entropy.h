@@ -22,8 +22,9 @@ void check_labels(const CrossEntropyParams& p, const int64_t* labels);
 
 // loss_i = w_y (1 - s) (lse - x_y) + s / C sum_c w_c (lse - x_c) for each row i = (outer, inner); ignored
 // rows give 0. The mean divides by the sum of w_y (NaN where there is nothing to average). `weight` may be
-// null. `saved` (2, rows) receives each row's maximum and its sum of e^(x - maximum). `loss` is one value, or
-// one a row for Reduction::none. Returns the divisor (1 unless the mean is asked for).
+// null. `saved` (2, rows; float32 for bfloat16 logits) receives each row's maximum and its sum of e^(x -
+// maximum). `loss` is one value, or one a row for Reduction::none. Returns the divisor (1 unless the mean is
+// asked for).
 double cross_entropy_forward(const CrossEntropyParams& p, const TensorView& x, const int64_t* labels,
                              const TensorView* weight, const TensorView& saved, const TensorView& loss);
 

@@ -2,6 +2,7 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "core/widened.h"
 #include "ops/softmax_loss/kernels.h"
 
 namespace fastconv {
@@ -37,8 +38,17 @@ PointLoss point_loss_from_name(const std::string& name) {
 
 void pointwise_loss_forward(const PointLossParams& p, const TensorView& x, const TensorView& t,
                             const TensorView* weight, const TensorView* pos_weight, const TensorView& loss) {
-    const int64_t n = element_count("pointwise_loss", x.shape);
-    visit_float("pointwise_loss", x.dtype, [&](auto zero) {
+    const char* op = "pointwise_loss";
+    if (x.dtype == DType::bf16) {
+        const WidenedIn w(op, weight ? *weight : TensorView{}),
+            pw(op, pos_weight ? *pos_weight : TensorView{});
+        const WidenedOut out(op, loss);
+        pointwise_loss_forward(p, WidenedIn(op, x).view(), WidenedIn(op, t).view(),
+                               weight ? &w.view() : nullptr, pos_weight ? &pw.view() : nullptr, out.view());
+        return out.round();
+    }
+    const int64_t n = element_count(op, x.shape);
+    visit_wide("pointwise_loss", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         const auto in = inputs_of<T>(p, x, t, weight, pos_weight);
         if (p.reduction == Reduction::none) return run<T>(in, n, loss.as<T>(), nullptr);
@@ -55,8 +65,18 @@ void pointwise_loss_forward(const PointLossParams& p, const TensorView& x, const
 void pointwise_loss_backward(const PointLossParams& p, bool wrt_target, const TensorView& x,
                              const TensorView& t, const TensorView* weight, const TensorView* pos_weight,
                              const TensorView& dloss, const TensorView& dx) {
-    const int64_t n = element_count("pointwise_loss", x.shape);
-    visit_float("pointwise_loss", x.dtype, [&](auto zero) {
+    const char* op = "pointwise_loss";
+    if (x.dtype == DType::bf16) {
+        const WidenedIn w(op, weight ? *weight : TensorView{}),
+            pw(op, pos_weight ? *pos_weight : TensorView{});
+        const WidenedOut out(op, dx);
+        pointwise_loss_backward(p, wrt_target, WidenedIn(op, x).view(), WidenedIn(op, t).view(),
+                                weight ? &w.view() : nullptr, pos_weight ? &pw.view() : nullptr,
+                                WidenedIn(op, dloss).view(), out.view());
+        return out.round();
+    }
+    const int64_t n = element_count(op, x.shape);
+    visit_wide("pointwise_loss", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         const auto in = inputs_of<T>(p, x, t, weight, pos_weight);
         const double scale = p.reduction == Reduction::mean ? 1 / static_cast<double>(n) : 1;

@@ -1,6 +1,7 @@
 #include "ops/softmax_loss/softmax.h"
 
 #include "core/checks.h"
+#include "core/widened.h"
 #include "ops/softmax_loss/kernels.h"
 
 namespace fastconv {
@@ -17,6 +18,11 @@ ClassAxis class_axis(const char* op, const Shape& shape, int64_t dim) {
 
 void softmax_forward(const ClassAxis& axis, bool log, const TensorView& x, const TensorView& y) {
     if (axis.classes == 0) return;
+    if (x.dtype == DType::bf16) {
+        const WidenedOut out("softmax", y);
+        softmax_forward(axis, log, WidenedIn("softmax", x).view(), out.view());
+        return out.round();
+    }
     if (x.dtype == DType::f32) return FC_ISA_PICK(softmax_f32)(axis, log, x.as<float>(), y.as<float>());
     softmax_reference(axis, log, x.as<double>(), y.as<double>());
 }
@@ -24,6 +30,12 @@ void softmax_forward(const ClassAxis& axis, bool log, const TensorView& x, const
 void softmax_backward(const ClassAxis& axis, bool log, const TensorView& y, const TensorView& dy,
                       const TensorView& dx) {
     if (axis.classes == 0) return;
+    if (y.dtype == DType::bf16) {
+        const WidenedOut out("softmax", dx);
+        softmax_backward(axis, log, WidenedIn("softmax", y).view(), WidenedIn("softmax", dy).view(),
+                         out.view());
+        return out.round();
+    }
     if (y.dtype == DType::f32)
         return FC_ISA_PICK(softmax_backward_f32)(axis, log, y.as<float>(), dy.as<float>(), dx.as<float>());
     softmax_backward_reference(axis, log, y.as<double>(), dy.as<double>(), dx.as<double>());

@@ -15,6 +15,9 @@ from .activation import (
     softmax,
     tanh,
 )
+from .cast import (
+    astype,
+)
 from .conv import (
     conv2d,
     conv2d_input,
@@ -67,6 +70,7 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",
+    "astype",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .. import _core, random
-from .._arrays import ArrayLike, MemoryOrder, NDArray
+from .._arrays import ArrayLike, MemoryOrder, NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
 from ._args import flag, number
@@ -25,8 +27,8 @@ def dropout(input: ArrayLike, p: float = 0.5, training: bool = True) -> ArrayLik
     rate = number("dropout", "p", p)
     if not 0 <= rate <= 1:
         raise ShapeError(f"dropout: p must be in [0, 1], got {rate}")
-    if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
-        raise DTypeError(f"dropout: input must be float32 or float64, got {array.dtype}")
+    if not is_floating(array.dtype) or array.dtype == np.float16 or array.dtype.itemsize > 8:
+        raise DTypeError(f"dropout: input must be float32, float64 or bfloat16, got {array.dtype}")
     if not flag("dropout", "training", training) or rate == 0:
         return input
     order = MemoryOrder(array)

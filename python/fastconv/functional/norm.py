@@ -24,7 +24,8 @@ def batch_norm(
 
     Args:
         input: (N, C) or (N, C, ...), float32 or float64; with layout "NHWC" channels come last.
-        running_mean, running_var: (C,) statistics of the input's element type. Inference normalises
+        running_mean, running_var: (C,) statistics of the input's element type (beside bfloat16 also
+            float32, as weight and bias may be). Inference normalises
             with them; training normalises with the batch's own and, unless both are None, updates
             them in place: `(1 - momentum) * running + momentum * batch`, the variance unbiased.
         weight, bias: (C,), or None for 1 and 0.
@@ -46,13 +47,13 @@ def batch_norm(
     def optional(what: str, value: ArrayLike | None) -> NDArray | None:
         return None if value is None else as_array(op, what, value)
 
-    scale = optional("weight", weight)
+    scale, shift = optional("weight", weight), optional("bias", bias)
     y, mean, invstd = _core.batch_norm_forward(
         x,
         optional("running_mean", running_mean),
         optional("running_var", running_var),
         scale,
-        optional("bias", bias),
+        shift,
         training,
         momentum,
         eps,
@@ -63,6 +64,8 @@ def batch_norm(
         dx, dweight, dbias = _core.batch_norm_backward(
             spatial.enter(g), x, mean, invstd, scale, training, spatial.layout, *needs
         )
+        if dbias is not None and shift is not None:
+            dbias = dbias.astype(shift.dtype.newbyteorder("="), copy=False)
         return None if dx is None else spatial.leave(dx), dweight, dbias
 
     return finish(op, spatial.leave(y), (input, weight, bias), backward)

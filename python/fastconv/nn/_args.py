@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .._arrays import LAYOUTS
+from .. import _core
+from .._arrays import LAYOUTS, to_dtype
 from ..errors import DeviceError, DTypeError, ShapeError
 
 IntOrPair: TypeAlias = int | Sequence[int]
@@ -86,18 +87,19 @@ def float_dtype(owner: str, dtype: Any) -> np.dtype[Any]:
     """The element type of parameters; None is float32."""
     if dtype is None:
         return np.dtype(np.float32)
-    try:
-        result = np.dtype(dtype)
-    except TypeError:
-        raise DTypeError(f"{owner}: dtype must be float32 or float64, got {dtype!r}") from None
-    if result not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise DTypeError(f"{owner}: dtype must be float32 or float64, got {result}")
+    result = to_dtype(owner, dtype)
+    if result not in (np.dtype(np.float32), np.dtype(np.float64)) and not (
+        _core.is_bfloat16(result)
+    ):
+        raise DTypeError(f"{owner}: dtype must be float32, float64 or bfloat16, got {result}")
     native: np.dtype[Any] = result.newbyteorder("=")
     return native
 
 
 def names_dtype(text: str) -> bool:
-    """Whether NumPy takes `text` for an element type."""
+    """Whether `text` names an element type."""
+    if text == "bfloat16":
+        return True
     try:
         np.dtype(text)
     except TypeError:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .._arrays import NDArray
+from .._arrays import NDArray, is_numeric
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array
 
@@ -47,7 +47,7 @@ def load_state(module: Module, state_dict: Mapping[str, Any], strict: bool) -> I
         source = as_array(op, name, state_dict[name])
         if source.shape != target.shape:
             misshaped.append(f"{name}: got {source.shape}, expected {target.shape}")
-        elif source.dtype.kind not in "fiub" or not np.can_cast(
+        elif not is_numeric(source.dtype) or not np.can_cast(
             source.dtype, target.dtype, "same_kind"
         ):
             mistyped.append(f"{name}: got {source.dtype}, expected {target.dtype}")

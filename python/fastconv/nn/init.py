@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .._arrays import NDArray
+from .._arrays import NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..random import generator as library_generator
 from ..tensor import Tensor
@@ -181,7 +181,7 @@ def _fans(op: str, tensor: Tensor | NDArray) -> tuple[int, int]:
 
 def _target(op: str, tensor: Any) -> NDArray:
     array = tensor.numpy() if isinstance(tensor, Tensor) else tensor
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+    if not isinstance(array, np.ndarray) or not is_floating(array.dtype):
         got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise DTypeError(f"{op}: only floating tensors and NumPy arrays can be filled, got {got}")
     if not array.flags.writeable:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .._arrays import NDArray
+from .._arrays import NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from ._args import cpu, flag, float_dtype, names_dtype
@@ -312,7 +312,8 @@ class Module:
 
         Raises:
             DeviceError: a device other than "cpu".
-            DTypeError: an element type other than float32 or float64.
+            DTypeError: an element type other than float32, float64 or bfloat16.
+            ImportError: bfloat16 without the package ml_dtypes.
         """
         for value in args:
             if isinstance(value, str) and not names_dtype(value):
@@ -324,7 +325,7 @@ class Module:
             return self
         target = float_dtype("to", dtype)
         for _, entry in self._named_entries("", recurse=True, remove_duplicate=True):
-            if entry.dtype.kind == "f":
+            if is_floating(entry.dtype):
                 entry._array = entry._array.astype(target, copy=False)
                 if entry.grad is not None:
                     entry.grad = Tensor(entry.grad.numpy().astype(target, copy=False))
@@ -337,6 +338,10 @@ class Module:
     def double(self: M) -> M:
         """Convert to float64; see `to`."""
         return self.to(dtype=np.float64)
+
+    def bfloat16(self: M) -> M:
+        """Convert to bfloat16; see `to`."""
+        return self.to(dtype="bfloat16")
 
     def apply(self: M, fn: Callable[[Module], object]) -> M:
         """Call `fn` on every submodule, children before parents, and on this module last."""

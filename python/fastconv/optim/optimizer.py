@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import NDArray
+from .._arrays import NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..nn._args import flag, integer, number
 from ..tensor import Tensor, as_array, enable_grad
@@ -233,7 +233,7 @@ class Optimizer:
             array = as_array(op, name, value)
             if array.shape != param.shape:
                 raise ShapeError(f"{op}: {name} has shape {array.shape}, expected {param.shape}")
-            if array.dtype.kind != "f":
+            if not is_floating(array.dtype):
                 raise DTypeError(f"{op}: {name} must be floating, got {array.dtype}")
             result[name] = np.array(array, dtype=param.dtype, order="C")
         lacking = [name for name in self._required if result and name not in result]
