@@ -37,6 +37,9 @@ struct Bf16Conv {
     int64_t groups, depth, width;
     const Bf16Tap* taps;
     int64_t tap_count;
+    // Taps in groups of `run` neighbours in memory, more than one for few channels (and then one group): each
+    // group is one tap of run * depth channels.
+    int64_t run;
     int64_t step_h, step_w;
 
     int64_t rows, cols;
@@ -51,7 +54,8 @@ struct Bf16Conv {
     bool amx;  // tdpbf16ps rather than vdpbf16ps
 };
 
-// dweight[g, o, c, index[t]] = sum over n, i, j of dy[n, i, j, o] * in[n, i * step_h + dh[t], j * step_w + dw[t], c]
+// dweight[g, o, c, index[t]] = sum over n, i, j of dy[n, i, j, o] * in[n, i * step_h + dh[t], j * step_w +
+// dw[t], c]
 struct Bf16Wgrad {
     const uint16_t* in;
     int64_t n, h, w;
@@ -60,6 +64,7 @@ struct Bf16Wgrad {
     int64_t groups, depth, width;
     const Bf16Tap* taps;
     int64_t tap_count;
+    int64_t run;
     int64_t step_h, step_w;
     int64_t rows, cols;
     int64_t weight_taps;
@@ -82,7 +87,11 @@ void bf16_conv_run(const Bf16Conv& g, const char* packed, char* scratch, int tea
 bool bf16_wgrad_fits(const Bf16Wgrad& g);
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g);
 // dweight is float32 or bfloat16.
-void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32, int team);
+// out[j * rows + i] = in[i * columns + j] for `count` matrices.
+void bf16_transpose_batch(const uint16_t* in, uint16_t* out, int64_t count, int64_t rows, int64_t columns,
+                          int team);
+void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
+                    int team);
 }  // namespace isa_avx512_bf16
 #endif
 

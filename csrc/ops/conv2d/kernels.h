@@ -1,8 +1,7 @@
-// The implementations that conv2d.cpp chooses among. Those that need scratch memory allocate it before they
-// start; the per-ISA kernels below them neither allocate nor throw.
+// The implementations that conv2d.cpp chooses among; candidate.h says what their functions do.
 #pragma once
 
-#include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/candidate.h"
 
 namespace fastconv {
 
@@ -17,29 +16,55 @@ template <class T>
 void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias);
 
 // implicit_gemm.cpp: any float32 convolution.
-void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
-void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
-void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+size_t implicit_gemm_fprop_packed_bytes(const Conv2dProblem& p);
+void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p);
+void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
-// pointwise.cpp: 1x1 convolution of stride 1 on NCHW arrays, as a GEMM whose lanes are pixels.
-void pointwise_nchw_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
-void pointwise_nchw_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
+// pointwise.cpp: 1x1 convolution on NCHW arrays (dgrad: of stride 1), as a GEMM whose lanes are pixels.
+void pointwise_nchw_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+size_t pointwise_nchw_dgrad_packed_bytes(const Conv2dProblem& p);
+void pointwise_nchw_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void pointwise_nchw_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 
 // shift.cpp: few output channels on NCHW arrays, stride 1 along the row (dgrad: stride 1), lanes along the
 // pixels.
-void shift_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
-void shift_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
-void shift_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+void shift_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+size_t shift_dgrad_packed_bytes(const Conv2dProblem& p);
+void shift_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void shift_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // depthwise.cpp: one filter a channel.
-void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
-void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
-void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+size_t depthwise_packed_bytes(const Conv2dProblem& p);
+void depthwise_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
+// bf16.cpp: bfloat16 on AMX tiles or vdpbf16ps; declines where bf16_tier() says that neither is here.
+const char* bf16_fprop_declines(const Conv2dProblem& p);
+size_t bf16_fprop_packed_bytes(const Conv2dProblem& p);
+void bf16_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void bf16_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* bf16_dgrad_declines(const Conv2dProblem& p);
+size_t bf16_dgrad_packed_bytes(const Conv2dProblem& p);
+void bf16_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void bf16_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* bf16_wgrad_declines(const Conv2dProblem& p);
+void bf16_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // widened.cpp: bfloat16 arrays as float32, through the best float32 candidate.
-void widened_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y);
-void widened_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx);
-void widened_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw);
+size_t widened_fprop_packed_bytes(const Conv2dProblem& p);
+void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void widened_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+size_t widened_dgrad_packed_bytes(const Conv2dProblem& p);
+void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias);
 
 // bias_grad.cpp

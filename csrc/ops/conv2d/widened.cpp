@@ -2,51 +2,128 @@
 // result is rounded. Whatever a bfloat16 kernel declines comes here.
 #include "core/widened.h"
 
+#include <algorithm>
+
+#include "cpu/layout/convert.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
 namespace {
 
 constexpr const char* kOp = "conv2d";
+// Images are widened a few at a time, so that their float32 copies stay in cache.
+constexpr int64_t kChunkElements = 2 << 20;
 
-TensorView bf16(const void* data, const Shape& shape) {
-    return {const_cast<void*>(data), DType::bf16, shape};
+Conv2dProblem in_f32(Conv2dProblem p, int64_t images) {
+    p.dtype = DType::f32;
+    p.n = images;
+    return p;
 }
 
-Conv2dProblem in_f32(Conv2dProblem p) {
-    p.dtype = DType::f32;
-    return p;
+int64_t count_of(const Shape& shape) {
+    int64_t count = 1;
+    for (int64_t d : shape) count *= d;
+    return count;
+}
+
+size_t plan_packed_bytes(const Conv2dProblem& p, ConvDirection direction) {
+    const size_t bytes = ConvPlan(in_f32(p, 1), direction).packed_bytes();
+    return bytes ? bytes : static_cast<size_t>(count_of(p.weight_shape())) * sizeof(float);
+}
+
+void plan_pack(const Conv2dProblem& p, ConvDirection direction, const void* weight, void* packed) {
+    const ConvPlan plan(in_f32(p, 1), direction);
+    const int64_t count = count_of(p.weight_shape());
+    const Workspace wide(plan.packed_bytes() ? static_cast<size_t>(count) * sizeof(float) : 0);
+    float* to = plan.packed_bytes() ? wide.as<float>() : static_cast<float*>(packed);
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(weight), to, count);
+    plan.pack(to, packed);
+}
+
+void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, Arena& arena) {
+    const bool fprop = direction == ConvDirection::fprop;
+    const int64_t in_size = count_of(fprop ? p.x_shape() : p.y_shape()) / std::max<int64_t>(1, p.n);
+    const int64_t out_size = count_of(fprop ? p.y_shape() : p.x_shape()) / std::max<int64_t>(1, p.n);
+    const int64_t chunk =
+        std::clamp<int64_t>(kChunkElements / (in_size + out_size), 1, std::max<int64_t>(1, p.n));
+    const int64_t channels = fprop ? p.k : p.c;
+    // One candidate for every chunk: the packed weights are in its order.
+    const std::string algorithm = ConvPlan(in_f32(p, 1), direction).algorithm();
+    const ConvPlan whole(in_f32(p, chunk), direction, algorithm);
+    const auto size = [](int64_t n) { return static_cast<size_t>(n); };
+    float* in = arena.take<float>(size(chunk * in_size));
+    float* out = arena.take<float>(size(chunk * out_size));
+    float* bias = arena.take<float>(size(channels));
+    float* residual =
+        arena.take<float>(args.epilogue.residual || arena.counting() ? size(chunk * out_size) : 0);
+    char* inner = arena.take<char>(whole.workspace_bytes(args.team));
+    if (arena.counting()) return;
+    const auto widen = [](const void* from, int64_t at, float* to, int64_t count) {
+        FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(from) + at, to, count);
+    };
+    ConvArgs a;
+    a.in = in, a.weight = args.packed, a.packed = args.packed, a.out = out, a.team = args.team;
+    a.epilogue = args.epilogue;
+    if (args.epilogue.bias) {
+        widen(args.epilogue.bias, 0, bias, channels);
+        a.epilogue.bias = bias;
+    }
+    for (int64_t n = 0; n < p.n; n += chunk) {
+        const int64_t images = std::min(chunk, p.n - n);
+        widen(args.in, n * in_size, in, images * in_size);
+        if (args.epilogue.residual) {
+            widen(args.epilogue.residual, n * out_size, residual, images * out_size);
+            a.epilogue.residual = residual;
+        }
+        ConvPlan(in_f32(p, images), direction, algorithm).run(a, inner);
+        FC_ISA_PICK(convert_f32_to_bf16)(out, static_cast<bfloat16*>(args.out) + n * out_size,
+                                         images * out_size);
+    }
 }
 
 }  // namespace
 
-void widened_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
-    const WidenedIn wide_x(kOp, bf16(x, p.x_shape())), wide_w(kOp, bf16(w, p.weight_shape())),
-        wide_bias(kOp, bf16(bias, Shape{p.k}));
-    const WidenedOut out(kOp, bf16(y, p.y_shape()));
-    conv2d_fprop(in_f32(p), wide_x.view().data, wide_w.view().data, wide_bias.view().data, out.view().data);
-    out.round();
+size_t widened_fprop_packed_bytes(const Conv2dProblem& p) {
+    return plan_packed_bytes(p, ConvDirection::fprop);
+}
+void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    plan_pack(p, ConvDirection::fprop, weight, packed);
+}
+void widened_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    plan_run(p, ConvDirection::fprop, args, arena);
 }
 
-void widened_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
-    const WidenedIn wide_w(kOp, bf16(w, p.weight_shape())), wide_dy(kOp, bf16(dy, p.y_shape())),
-        wide_bias(kOp, bf16(bias, Shape{p.c}));
-    const WidenedOut out(kOp, bf16(dx, p.x_shape()));
-    conv2d_dgrad(in_f32(p), wide_w.view().data, wide_dy.view().data, wide_bias.view().data, out.view().data);
-    out.round();
+size_t widened_dgrad_packed_bytes(const Conv2dProblem& p) {
+    return plan_packed_bytes(p, ConvDirection::dgrad);
+}
+void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    plan_pack(p, ConvDirection::dgrad, weight, packed);
+}
+void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    plan_run(p, ConvDirection::dgrad, args, arena);
 }
 
-void widened_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
-    const WidenedIn wide_x(kOp, bf16(x, p.x_shape())), wide_dy(kOp, bf16(dy, p.y_shape()));
-    const WidenedOut out(kOp, bf16(dw, p.weight_shape()));
-    conv2d_wgrad(in_f32(p), wide_x.view().data, wide_dy.view().data, out.view().data);
-    out.round();
+void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    const int64_t x_count = count_of(p.x_shape()), y_count = count_of(p.y_shape()),
+                  w_count = count_of(p.weight_shape());
+    const ConvPlan plan(in_f32(p, p.n), ConvDirection::wgrad);
+    float* x = arena.take<float>(static_cast<size_t>(x_count));
+    float* dy = arena.take<float>(static_cast<size_t>(y_count));
+    float* dw = arena.take<float>(static_cast<size_t>(w_count));
+    char* inner = arena.take<char>(plan.workspace_bytes(args.team));
+    if (arena.counting()) return;
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(args.x), x, x_count);
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(args.dy), dy, y_count);
+    WgradArgs a;
+    a.x = x, a.dy = dy, a.dweight = dw, a.team = args.team;
+    plan.run(a, inner);
+    FC_ISA_PICK(convert_f32_to_bf16)(dw, static_cast<bfloat16*>(args.dweight), w_count);
 }
 
 void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias) {
-    const WidenedIn wide_dy(kOp, bf16(dy, p.y_shape()));
-    const WidenedOut out(kOp, bf16(dbias, Shape{p.k}));
-    conv2d_bias_grad(in_f32(p), wide_dy.view().data, out.view().data);
+    const WidenedIn wide_dy(kOp, {const_cast<void*>(dy), DType::bf16, p.y_shape()});
+    const WidenedOut out(kOp, {dbias, DType::bf16, Shape{p.k}});
+    conv2d_bias_grad(in_f32(p, p.n), wide_dy.view().data, out.view().data);
     out.round();
 }
 

@@ -20,18 +20,18 @@ struct Cut {
     bool direct;  // 1x1: the tiles read the array itself
     int64_t band, bands;
     int64_t parts;
-    bool flat;         // tiles run on over the ends of rows
-    int64_t row_tiles; // of one row, where they do not
-    int64_t rows;      // of a tile
-    int64_t tiles;     // of a band, at most
+    bool flat;          // tiles run on over the ends of rows
+    int64_t row_tiles;  // of one row, where they do not
+    int64_t rows;       // of a tile
+    int64_t tiles;      // of a band, at most
 
     explicit Cut(const Bf16Conv& g) : frame(g) {
-        depth_blocks = ceil_div(g.depth, 32);
+        depth_blocks = ceil_div(g.run * g.depth, 32);
         column_blocks = ceil_div(g.width, 32);
-        steps = depth_blocks * g.tap_count;
-        direct = g.tap_count == 1 && g.taps[0].dh == 0 && g.taps[0].dw == 0 && g.step_h == 1 && g.step_w == 1 &&
-                 g.depth % 32 == 0 && g.rows == g.h && g.cols == g.w && g.in_h == g.w * g.in_w &&
-                 g.rows * g.cols >= 16;
+        steps = depth_blocks * (g.tap_count / g.run);
+        direct = g.run == 1 && g.tap_count == 1 && g.taps[0].dh == 0 && g.taps[0].dw == 0 && g.step_h == 1 &&
+                 g.step_w == 1 && g.depth % 32 == 0 && g.rows == g.h && g.cols == g.w &&
+                 g.in_h == g.w * g.in_w && g.rows * g.cols >= 16;
         const int64_t row_bytes = frame.pitch * frame.planes * depth_blocks * 64;
         band = most(1, least(g.rows, kPanelBytes / row_bytes - frame.halo()));
         band = least(band, most(4, ceil_div(g.rows * g.n, kItems)));
@@ -88,8 +88,35 @@ inline void zero_lines(char* to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) _mm512_storeu_si512(to + i * 64, _mm512_setzero_si512());
 }
 
+// A band's input as runs of taps: [plane][block of 32 elements][position][32].
+void fill_patches(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t rows,
+                  char* panel) {
+    const Frame& f = cut.frame;
+    const int64_t block_bytes = cut.plane_bytes(), frame_rows = rows + f.halo();
+    const int64_t length = g.run * g.depth, row_length = g.w * g.depth;
+    for (int64_t p = 0; p < f.planes; ++p)
+        for (int64_t r = 0; r < frame_rows; ++r) {
+            const int64_t row = (row0 + r + f.vertical.low) * g.step_h + f.plane_phase[p] / g.step_w;
+            const bool inside = row >= 0 && row < g.h;
+            const uint16_t* from = image + (inside ? row : 0) * g.in_h;
+            for (int64_t b = 0; b < cut.depth_blocks; ++b) {
+                char* to = panel + (p * cut.depth_blocks + b) * block_bytes + r * f.pitch * 64;
+                if (!inside) {
+                    zero_lines(to, f.pitch);
+                    continue;
+                }
+                int64_t at = g.taps[0].dw * g.depth;
+                for (int64_t j = 0; j < g.cols; ++j, at += g.step_w * g.depth, to += 64) {
+                    const __mmask32 mask = run_mask(at, b, length, row_length);
+                    _mm512_storeu_si512(to, _mm512_maskz_loadu_epi16(mask, from + at + b * 32));
+                }
+            }
+        }
+}
+
 // Copies a band's input, [plane][block of 32 channels][position][32].
-void fill_panel(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t rows, char* panel) {
+void fill_panel(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t rows,
+                char* panel) {
     const Frame& f = cut.frame;
     const int64_t block_bytes = cut.plane_bytes();
     const int64_t frame_rows = rows + f.halo();
@@ -121,7 +148,7 @@ void fill_panel(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_
 // Byte offset of every step from a tile's start: blocks of channels, then taps.
 void step_offsets(const Bf16Conv& g, const Cut& cut, int64_t* offsets) {
     for (int64_t b = 0; b < cut.depth_blocks; ++b)
-        for (int64_t t = 0; t < g.tap_count; ++t) {
+        for (int64_t t = 0; t < g.tap_count; t += g.run) {
             const int64_t plane = cut.frame.plane_of(cut.frame.phase_of(g.taps[t]));
             *offsets++ = cut.direct ? b * 64
                                     : (plane * cut.depth_blocks + b) * cut.plane_bytes() +
@@ -130,7 +157,8 @@ void step_offsets(const Bf16Conv& g, const Cut& cut, int64_t* offsets) {
 }
 
 // Where a band's tiles start and where their rows go; returns the number of tiles.
-int64_t place_tiles(const Bf16Conv& g, const Cut& cut, int64_t row0, int64_t rows, int64_t* starts, int64_t* places) {
+int64_t place_tiles(const Bf16Conv& g, const Cut& cut, int64_t row0, int64_t rows, int64_t* starts,
+                    int64_t* places) {
     int64_t count = 0;
     const auto add = [&](int64_t start) {
         // A start may lie before the band where its last tile is moved back into the image.
@@ -175,7 +203,8 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
         base = reinterpret_cast<const char*>(in + row0 * g.in_h);
         stride = g.in_w * 2;
     } else {
-        fill_panel(g, cut, in, row0, rows, panel);
+        cut.frame.patches ? fill_patches(g, cut, in, row0, rows, panel)
+                          : fill_panel(g, cut, in, row0, rows, panel);
     }
     const int64_t tiles = place_tiles(g, cut, row0, rows, starts, places);
     uint16_t* out = g.out + image * g.out_n + group * g.width;
@@ -190,10 +219,9 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
     Ahead ahead;
     if (!last || image + 1 < g.n) {
         const uint16_t* next = last ? in + g.in_n : in + most(0, least(reach, g.h)) * g.in_h;
-        const int64_t next_rows = last ? (cut.band + cut.frame.vertical.high) * g.step_h
-                                       : least(cut.band * g.step_h, g.h - reach);
-        if (g.groups == 1)
-            ahead = {reinterpret_cast<const char*>(next), least(next_rows, g.h) * g.in_h * 2};
+        const int64_t next_rows =
+            last ? (cut.band + cut.frame.vertical.high) * g.step_h : least(cut.band * g.step_h, g.h - reach);
+        if (g.groups == 1) ahead = {reinterpret_cast<const char*>(next), least(next_rows, g.h) * g.in_h * 2};
     }
     const int64_t lines_a_block = ahead.bytes / 64 / ((tiles + 1) / 2 * (end - begin)) + 1;
     for (int64_t t = 0; t < tiles; t += 2)
@@ -243,8 +271,9 @@ void bf16_conv_pack(const Bf16Conv& g, char* packed, int team) {
         g.groups * cut.column_blocks, 65536 / (cut.steps * 1024) + 1,
         [&](int64_t begin, int64_t end, int) {
             for (int64_t item = begin; item < end; ++item)
-                pack_block(g, item / cut.column_blocks, item % cut.column_blocks * 32,
-                           packed + item * cut.steps * 2 * kTileBytes);
+                (g.run > 1 ? pack_runs : pack_block)(g, item / cut.column_blocks,
+                                                     item % cut.column_blocks * 32,
+                                                     packed + item * cut.steps * 2 * kTileBytes);
         },
         team);
 }

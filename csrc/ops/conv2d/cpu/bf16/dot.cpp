@@ -79,8 +79,8 @@ void dot_block(const Block& block, Drain& drain) {
         float* c = block.c + i * 512;
         (block.b_tiles == 2 ? rows_kernel<2>(first) : rows_kernel<1>(first))(block, a, c);
         if (second)
-            (block.b_tiles == 2 ? rows_kernel<2>(second)
-                                : rows_kernel<1>(second))(block, a + first * block.a_stride, c + first * 32);
+            (block.b_tiles == 2 ? rows_kernel<2>(second) : rows_kernel<1>(second))(
+                block, a + first * block.a_stride, c + first * 32);
     }
 }
 

@@ -24,6 +24,7 @@ struct FrameAxis {
 
 struct Frame {
     FrameAxis vertical, horizontal;
+    bool patches;         // with runs of taps: a position holds an output's whole run, so no column is shared
     int64_t first, used;  // columns of a phase that are copied
     int64_t left;         // zeros before them; a row's zeros on the right are the next row's on the left
     int64_t right;        // zeros that must follow the last row
@@ -36,7 +37,8 @@ struct Frame {
         vertical = {g.step_h, INT64_MAX, INT64_MIN};
         horizontal = {g.step_w, INT64_MAX, INT64_MIN};
         planes = 0;
-        for (int64_t t = 0; t < g.tap_count; ++t) {
+        patches = g.run > 1;
+        for (int64_t t = 0; t < g.tap_count; t += g.run) {
             const Bf16Tap& tap = g.taps[t];
             vertical.low = least(vertical.low, vertical.shift(tap.dh));
             vertical.high = most(vertical.high, vertical.shift(tap.dh));
@@ -44,6 +46,11 @@ struct Frame {
             horizontal.high = most(horizontal.high, horizontal.shift(tap.dw));
             const int64_t phase = phase_of(tap);
             if (plane_of(phase) == planes && planes < 64) plane_phase[planes++] = phase;
+        }
+        if (patches) {
+            first = left = right = 0;
+            used = pitch = g.cols;
+            return;
         }
         const int64_t width = ceil_div(g.w, g.step_w);
         const int64_t end = g.cols + horizontal.high;  // one past the last column that is read
@@ -60,7 +67,7 @@ struct Frame {
                vertical.high - vertical.low <= 2 * g.rows + 16;
     }
     int64_t phase_of(const Bf16Tap& t) const {
-        return vertical.phase(t.dh) * horizontal.step + horizontal.phase(t.dw);
+        return vertical.phase(t.dh) * horizontal.step + (patches ? 0 : horizontal.phase(t.dw));
     }
     int64_t plane_of(int64_t phase) const {
         int64_t p = 0;
@@ -69,14 +76,22 @@ struct Frame {
     }
     int64_t halo() const { return vertical.high - vertical.low; }
     // Pixels of a plane for so many output rows, with room for tiles that run over the end.
-    int64_t positions(int64_t output_rows) const {
-        return (output_rows + halo()) * pitch + right + 64;
-    }
+    int64_t positions(int64_t output_rows) const { return (output_rows + halo()) * pitch + right + 64; }
     // Shift of a tap within its plane.
     int64_t shift(const Bf16Tap& t) const {
-        return (vertical.shift(t.dh) - vertical.low) * pitch + horizontal.shift(t.dw) - first + left;
+        return (vertical.shift(t.dh) - vertical.low) * pitch +
+               (patches ? 0 : horizontal.shift(t.dw) - first + left);
     }
 };
+
+// Which of elements [at + 32 * b, at + 32 * (b + 1)) of a run of `length` from place `at` of a row lie in the
+// row's `row_length` elements.
+inline __mmask32 run_mask(int64_t at, int64_t b, int64_t length, int64_t row_length) {
+    const int64_t begin = most(32 * b, -at), end = least(least(length, 32 * (b + 1)), row_length - at);
+    if (end <= begin) return 0;
+    const uint64_t below = (uint64_t{1} << (end - 32 * b)) - (uint64_t{1} << (begin - 32 * b));
+    return static_cast<__mmask32>(below);
+}
 
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

@@ -38,7 +38,8 @@ inline __mmask16 mask_16(int64_t n) {
 inline __m256i load_16(const uint16_t* p, int64_t n) { return _mm256_maskz_loadu_epi16(mask_16(n), p); }
 
 // to[e * 16 + o] = w[o * stride_o + e] for e < length, o < outputs; zeros for the other o.
-inline void transpose_run(const uint16_t* w, int64_t stride_o, int64_t outputs, int64_t length, uint16_t* to) {
+inline void transpose_run(const uint16_t* w, int64_t stride_o, int64_t outputs, int64_t length,
+                          uint16_t* to) {
     if (stride_o == 1 && length == 1)
         return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), load_16(w, outputs));
     for (int64_t e = 0; e < length; e += 16) {
@@ -101,6 +102,25 @@ inline void pack_block(const Bf16Conv& g, int64_t group, int64_t column, char* t
             t0 = t1 - 1;
         }
     }
+}
+
+// The same for runs of taps: element e of a run is channel e % depth of its tap e / depth.
+inline void pack_runs(const Bf16Conv& g, int64_t group, int64_t column, char* to) {
+    const int64_t outputs = least(32, g.width - column), tiles = outputs > 16 ? 2 : 1,
+                  length = g.run * g.depth;
+    const uint16_t* w = g.weight + group * g.weight_g + column * g.weight_o;
+    uint16_t* tile = reinterpret_cast<uint16_t*>(to);
+    for (int64_t b = 0; b < ceil_div(length, 32); ++b)
+        for (int64_t t = 0; t < g.tap_count; t += g.run)
+            for (int64_t half = 0; half < tiles; ++half)
+                for (int64_t pair = 0; pair < 16; ++pair)
+                    for (int64_t o = half * 16; o < half * 16 + 16; ++o)
+                        for (int64_t e = b * 32 + 2 * pair; e < b * 32 + 2 * pair + 2; ++e) {
+                            const bool exists = e < length && o < outputs;
+                            *tile++ = exists ? w[o * g.weight_o + e % g.depth * g.weight_c +
+                                                 g.taps[t + e / g.depth].index]
+                                             : uint16_t{0};
+                        }
 }
 
 }  // namespace

@@ -16,8 +16,8 @@ struct Drain {
     const int64_t* rows = nullptr;  // where each goes, or -1
     int64_t at = 0, count = 0;
     uint16_t* out = nullptr;
-    const float* bias = nullptr;    // 32 values, or null
-    uint32_t mask = 0;              // which of the 32 columns exist
+    const float* bias = nullptr;  // 32 values, or null
+    uint32_t mask = 0;            // which of the 32 columns exist
 };
 
 // Tile i of A has its rows at a[i] + offsets[step] + row * a_stride (bytes), 32 elements each; a step of B is
@@ -30,11 +30,12 @@ struct Block {
     const char* b;
     int64_t b_tiles;  // tiles of B in a step: 2, or 1 at the end of the columns
     int a_tiles;
-    int rows;         // of a tile of A
-    float* c;         // 32 rows of 32 floats: tile i's rows start at row 16 * i
+    int rows;  // of a tile of A
+    float* c;  // 32 rows of 32 floats: tile i's rows start at row 16 * i
 };
 
-// The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at b_offsets[step].
+// The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
+// b_offsets[step].
 struct GradBlock {
     const char* a[2];
     const char* b[2];
