@@ -42,8 +42,9 @@ void plan_pack(const Conv2dProblem& p, ConvDirection direction, const void* weig
 
 void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, Arena& arena) {
     const bool fprop = direction == ConvDirection::fprop;
-    const int64_t in_size = count_of(fprop ? p.x_shape() : p.y_shape()) / std::max<int64_t>(1, p.n);
-    const int64_t out_size = count_of(fprop ? p.y_shape() : p.x_shape()) / std::max<int64_t>(1, p.n);
+    const Conv2dProblem one = in_f32(p, 1);
+    const int64_t in_size = count_of(fprop ? one.x_shape() : one.y_shape());
+    const int64_t out_size = count_of(fprop ? one.y_shape() : one.x_shape());
     const int64_t chunk =
         std::clamp<int64_t>(kChunkElements / (in_size + out_size), 1, std::max<int64_t>(1, p.n));
     const int64_t channels = fprop ? p.k : p.c;

@@ -58,7 +58,7 @@ struct Frame {
         used = least(width, end) - first;
         left = most(0, -horizontal.low);
         right = most(0, end - width);
-        pitch = left + used + most(0, right - left);
+        pitch = most(g.cols, left + used + most(0, right - left));  // (i, j) to position is one to one
     }
     // Padding and dilation stay small against the image, and the stride is not extreme.
     template <class G>

@@ -38,7 +38,7 @@ struct Cut {
         unit_steps = steps_of(g);
         units = g.n * bands;
         chunk = least(ceil_div(kFewSteps, unit_steps), most(1, kPanelBytes / unit_bytes(g)));
-        chunk = least(chunk, units);
+        chunk = most(1, least(chunk, units));
         chunks = ceil_div(units, chunk);
         splits = least(chunks, most(1, least(kMostSplits, g.n * g.rows * g.cols / kSplitPixels)));
     }
