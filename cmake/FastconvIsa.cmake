@@ -10,6 +10,8 @@ if(_processor MATCHES "^(x86_64|amd64)$")
   set(FASTCONV_FLAGS_avx2 -mavx2 -mfma)
   set(FASTCONV_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma
                             -mprefer-vector-width=512)
+  # Files of csrc/ops/*/cpu/bf16/ are built once, on top of AVX-512; nothing calls them without a run-time check.
+  set(FASTCONV_FLAGS_avx512_bf16 ${FASTCONV_FLAGS_avx512} -mavx512bf16 -mamx-tile -mamx-bf16 -mprfchw)
   set(FASTCONV_HAS_X86 ON)
 endif()
 
@@ -23,17 +25,22 @@ if(FASTCONV_WERROR)
   list(APPEND FASTCONV_WARNING_FLAGS -Werror)
 endif()
 
-# fastconv_add_kernels(<target> <source>...): object files of the sources for every ISA, linked into <target>.
+# fastconv_add_isa_objects(<target> <isa> <macro> <source>...): object files for one ISA, linked into <target>.
+function(fastconv_add_isa_objects target isa macro)
+  set(objects ${target}_${isa})
+  add_library(${objects} OBJECT ${ARGN})
+  target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/csrc ${PROJECT_SOURCE_DIR}/csrc/include)
+  target_compile_definitions(${objects} PRIVATE FC_ISA_NS=isa_${isa} FC_ISA_${macro}
+                                                $<$<BOOL:${FASTCONV_HAS_X86}>:FASTCONV_HAS_X86>)
+  target_compile_options(${objects} PRIVATE ${FASTCONV_KERNEL_FLAGS} ${FASTCONV_FLAGS_${isa}}
+                                            ${FASTCONV_WARNING_FLAGS} ${FASTCONV_KERNEL_WARNINGS})
+  target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+endfunction()
+
+# fastconv_add_kernels(<target> <source>...): the sources for every ISA.
 function(fastconv_add_kernels target)
   foreach(isa IN LISTS FASTCONV_ISAS)
     string(TOUPPER ${isa} macro)
-    set(objects ${target}_${isa})
-    add_library(${objects} OBJECT ${ARGN})
-    target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/csrc ${PROJECT_SOURCE_DIR}/csrc/include)
-    target_compile_definitions(${objects} PRIVATE FC_ISA_NS=isa_${isa} FC_ISA_${macro}
-                                                  $<$<BOOL:${FASTCONV_HAS_X86}>:FASTCONV_HAS_X86>)
-    target_compile_options(${objects} PRIVATE ${FASTCONV_KERNEL_FLAGS} ${FASTCONV_FLAGS_${isa}}
-                                              ${FASTCONV_WARNING_FLAGS} ${FASTCONV_KERNEL_WARNINGS})
-    target_sources(${target} PRIVATE $<TARGET_OBJECTS:${objects}>)
+    fastconv_add_isa_objects(${target} ${isa} ${macro} ${ARGN})
   endforeach()
 endfunction()

@@ -509,7 +509,7 @@ BIG = 2**62
         (lambda: F.conv2d(X, W, layout="CHWN"), fc.ShapeError, "layout must be"),
         (lambda: F.conv2d(X.astype("f8"), W), fc.DTypeError, "weight must be float64, got float32"),
         (lambda: F.conv2d(X.astype("f2"), W), fc.DTypeError, "got float16"),
-        (lambda: F.conv2d(X.astype("i4"), W.astype("i4")), fc.DTypeError, "float32 or float64"),
+        (lambda: F.conv2d(X.astype("i4"), W.astype("i4")), fc.DTypeError, "float64 or bfloat16"),
         (lambda: F.conv2d(X.astype(object), W), fc.DTypeError, "object"),
         (lambda: F.conv2d([[1.0]], W), fc.DTypeError, "input must be an array"),
         (lambda: F.conv2d(X, None), fc.DTypeError, "weight must be an array"),

@@ -106,7 +106,7 @@ X, W = np.zeros((2, 8), np.float32), np.zeros((5, 8), np.float32)
         (lambda: F.linear(np.float32(1), W), fc.DTypeError, "input must be an array"),
         (lambda: F.linear(np.zeros((), "f4"), W), fc.ShapeError, "at least one dimension"),
         (lambda: F.linear(X, W.astype("f8")), fc.DTypeError, "weight must be float32"),
-        (lambda: F.linear(X.astype("i8"), W), fc.DTypeError, "float32 or float64"),
+        (lambda: F.linear(X.astype("i8"), W), fc.DTypeError, "float64 or bfloat16"),
         (
             lambda: _core.linear_backward(X, W, X, True, True, True),
             fc.ShapeError,

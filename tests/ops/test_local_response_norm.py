@@ -159,7 +159,7 @@ BAD: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, 5), {"beta": "a"}, fc.DTypeError, "beta must be a number"),
     ((X, 5), {"k": None}, fc.DTypeError, "k must be a number"),
     ((X, 5), {"layout": "HWCN"}, fc.ShapeError, "layout"),
-    ((X.astype(np.uint8), 5), {}, fc.DTypeError, "float32 or float64, got uint8"),
+    ((X.astype(np.uint8), 5), {}, fc.DTypeError, "float64 or bfloat16, got uint8"),
     ((X.astype(np.float16), 5), {}, fc.DTypeError, "float16"),
     (([1.0], 5), {}, fc.DTypeError, "input must be an array"),
 ]

@@ -149,7 +149,11 @@ X = np.zeros((4, 3), np.float32)
         (lambda: F.mean(X, "0"), fc.DTypeError, "mean: dim must be an integer"),
         (lambda: F.sum(X, (0, None)), fc.DTypeError, "sum: dim must be an integer"),
         (lambda: F.sum(X, 0, 1), fc.DTypeError, "sum: keepdim must be a bool"),
-        (lambda: F.sum(X.astype(int)), fc.DTypeError, "sum: input must be float32 or float64"),
+        (
+            lambda: F.sum(X.astype(int)),
+            fc.DTypeError,
+            "sum: input must be float32, float64 or bfloat16",
+        ),
         (lambda: F.mean(3.0), fc.DTypeError, "mean: input must be an array"),
     ],
 )

@@ -119,7 +119,8 @@ constexpr ConvCandidate kFprop[] = {
      winograd_fprop_unwanted, winograd_fprop_packs_itself},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop},
-    {"widened", only_bf16, false, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
+    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop},
+    {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
 constexpr ConvCandidate kDgrad[] = {
@@ -132,7 +133,8 @@ constexpr ConvCandidate kDgrad[] = {
      winograd_dgrad_unwanted, winograd_dgrad_packs_itself},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad},
-    {"widened", only_bf16, false, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
+    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad},
+    {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
 // {name, declines, run, unwanted}
@@ -142,6 +144,7 @@ constexpr WgradCandidate kWgrad[] = {
     {"shift", shift_wgrad_declines, shift_wgrad},
     {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"direct_bf16", bf16_wgrad_declines, bf16_wgrad},
     {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };

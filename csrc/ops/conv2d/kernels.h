@@ -79,6 +79,18 @@ void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena)
 void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
+// bf16.cpp: bfloat16 on AMX tiles or vdpbf16ps; declines where bf16_tier() says that neither is here.
+const char* bf16_fprop_declines(const Conv2dProblem& p);
+size_t bf16_fprop_packed_bytes(const Conv2dProblem& p);
+void bf16_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void bf16_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* bf16_dgrad_declines(const Conv2dProblem& p);
+size_t bf16_dgrad_packed_bytes(const Conv2dProblem& p);
+void bf16_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void bf16_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* bf16_wgrad_declines(const Conv2dProblem& p);
+void bf16_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
 // widened.cpp: bfloat16 arrays as float32, through the best float32 candidate.
 size_t widened_fprop_packed_bytes(const Conv2dProblem& p);
 void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);

@@ -1,97 +1,121 @@
 // bfloat16 convolution through float32: the operands are widened, the best float32 candidate runs, and its
 // result is rounded. Whatever a bfloat16 kernel declines comes here.
-#include "core/checks.h"
+#include <algorithm>
+
 #include "cpu/layout/convert.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
 namespace {
 
-ConvPlan in_f32(Conv2dProblem p, ConvDirection direction) {
+// Images are widened a few at a time, so that their float32 copies stay in cache.
+constexpr int64_t kChunkElements = 2 << 20;
+
+Conv2dProblem in_f32(Conv2dProblem p, int64_t images) {
     p.dtype = DType::f32;
-    return ConvPlan(p, direction);
+    p.n = images;
+    return p;
 }
 
-int64_t weight_count(const Conv2dProblem& p) { return p.k * p.group_c() * p.taps(); }
-
-// A float32 copy of `count` elements in the arena.
-float* widen(const void* from, int64_t count, Arena& arena) {
-    float* to = arena.take<float>(static_cast<size_t>(count));
-    if (from && !arena.counting())
-        FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(from), to, count);
-    return to;
+int64_t count_of(const Shape& shape) {
+    int64_t count = 1;
+    for (int64_t d : shape) count *= d;
+    return count;
 }
 
-// Packed weights are the float32 weights, then what the plan packs of them.
-struct Packed {
-    Arena arena;
-    float* weight;
-    char* packed;
-    Packed(const Conv2dProblem& p, const ConvPlan& plan, void* base)
-        : arena(base ? Arena(base) : Arena()),
-          weight(arena.take<float>(static_cast<size_t>(weight_count(p)))),
-          packed(arena.take<char>(plan.packed_bytes())) {}
-};
-
-size_t packed_bytes(const Conv2dProblem& p, ConvDirection direction) {
-    return Packed(p, in_f32(p, direction), nullptr).arena.used();
+size_t plan_packed_bytes(const Conv2dProblem& p, ConvDirection direction) {
+    const size_t bytes = ConvPlan(in_f32(p, 1), direction).packed_bytes();
+    return bytes ? bytes : static_cast<size_t>(count_of(p.weight_shape())) * sizeof(float);
 }
 
-void pack(const Conv2dProblem& p, ConvDirection direction, const void* weight, void* memory) {
-    const ConvPlan plan = in_f32(p, direction);
-    const Packed packed(p, plan, memory);
-    FC_ISA_PICK(convert_bf16_to_f32)
-    (static_cast<const bfloat16*>(weight), packed.weight, weight_count(p));
-    plan.pack(packed.weight, packed.packed);
+void plan_pack(const Conv2dProblem& p, ConvDirection direction, const void* weight, void* packed) {
+    const ConvPlan plan(in_f32(p, 1), direction);
+    const int64_t count = count_of(p.weight_shape());
+    const Workspace wide(plan.packed_bytes() ? static_cast<size_t>(count) * sizeof(float) : 0);
+    float* to = plan.packed_bytes() ? wide.as<float>() : static_cast<float*>(packed);
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(weight), to, count);
+    plan.pack(to, packed);
 }
 
-void run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, Arena& arena) {
-    const ConvPlan plan = in_f32(p, direction);
-    const int64_t x = p.n * p.c * p.pixels_in(), y = p.n * p.k * p.pixels_out();
+void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, Arena& arena) {
     const bool fprop = direction == ConvDirection::fprop;
-    ConvArgs wide = args;
-    const float* in = widen(args.in, fprop ? x : y, arena);
-    const float* bias = widen(args.epilogue.bias, fprop ? p.k : p.c, arena);
-    float* out = arena.take<float>(static_cast<size_t>(fprop ? y : x));
-    char* workspace = arena.take<char>(plan.workspace_bytes(args.team));
+    const Conv2dProblem one = in_f32(p, 1);
+    const int64_t in_size = count_of(fprop ? one.x_shape() : one.y_shape());
+    const int64_t out_size = count_of(fprop ? one.y_shape() : one.x_shape());
+    const int64_t chunk =
+        std::clamp<int64_t>(kChunkElements / (in_size + out_size), 1, std::max<int64_t>(1, p.n));
+    const int64_t channels = fprop ? p.k : p.c;
+    // One candidate for every chunk: the packed weights are in its order.
+    const std::string algorithm = ConvPlan(in_f32(p, 1), direction).algorithm();
+    const ConvPlan whole(in_f32(p, chunk), direction, algorithm);
+    const auto size = [](int64_t n) { return static_cast<size_t>(n); };
+    float* in = arena.take<float>(size(chunk * in_size));
+    float* out = arena.take<float>(size(chunk * out_size));
+    float* bias = arena.take<float>(size(channels));
+    float* residual =
+        arena.take<float>(args.epilogue.residual || arena.counting() ? size(chunk * out_size) : 0);
+    char* inner = arena.take<char>(whole.workspace_bytes(args.team));
     if (arena.counting()) return;
-    const Packed packed(p, plan, const_cast<void*>(args.packed));
-    wide.in = in, wide.out = out, wide.weight = packed.weight, wide.packed = packed.packed;
-    wide.epilogue = ConvEpilogue();
-    if (args.epilogue.bias) wide.epilogue.bias = bias;
-    plan.run(wide, workspace);
-    FC_ISA_PICK(convert_f32_to_bf16)(out, static_cast<bfloat16*>(args.out), fprop ? y : x);
+    const auto widen = [](const void* from, int64_t at, float* to, int64_t count) {
+        FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(from) + at, to, count);
+    };
+    ConvArgs a;
+    a.in = in, a.weight = args.packed, a.packed = args.packed, a.out = out, a.team = args.team;
+    a.epilogue = args.epilogue;
+    if (args.epilogue.bias) {
+        widen(args.epilogue.bias, 0, bias, channels);
+        a.epilogue.bias = bias;
+    }
+    for (int64_t n = 0; n < p.n; n += chunk) {
+        const int64_t images = std::min(chunk, p.n - n);
+        widen(args.in, n * in_size, in, images * in_size);
+        if (args.epilogue.residual) {
+            widen(args.epilogue.residual, n * out_size, residual, images * out_size);
+            a.epilogue.residual = residual;
+        }
+        ConvPlan(in_f32(p, images), direction, algorithm).run(a, inner);
+        FC_ISA_PICK(convert_f32_to_bf16)(out, static_cast<bfloat16*>(args.out) + n * out_size,
+                                         images * out_size);
+    }
 }
 
 }  // namespace
 
-size_t widened_fprop_packed_bytes(const Conv2dProblem& p) { return packed_bytes(p, ConvDirection::fprop); }
+size_t widened_fprop_packed_bytes(const Conv2dProblem& p) {
+    return plan_packed_bytes(p, ConvDirection::fprop);
+}
 void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
-    pack(p, ConvDirection::fprop, weight, packed);
+    plan_pack(p, ConvDirection::fprop, weight, packed);
 }
 void widened_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    run(p, ConvDirection::fprop, args, arena);
+    plan_run(p, ConvDirection::fprop, args, arena);
 }
 
-size_t widened_dgrad_packed_bytes(const Conv2dProblem& p) { return packed_bytes(p, ConvDirection::dgrad); }
+size_t widened_dgrad_packed_bytes(const Conv2dProblem& p) {
+    return plan_packed_bytes(p, ConvDirection::dgrad);
+}
 void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
-    pack(p, ConvDirection::dgrad, weight, packed);
+    plan_pack(p, ConvDirection::dgrad, weight, packed);
 }
 void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    run(p, ConvDirection::dgrad, args, arena);
+    plan_run(p, ConvDirection::dgrad, args, arena);
 }
 
 void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
-    const ConvPlan plan = in_f32(p, ConvDirection::wgrad);
-    WgradArgs wide = args;
-    wide.x = widen(args.x, p.n * p.c * p.pixels_in(), arena);
-    wide.dy = widen(args.dy, p.n * p.k * p.pixels_out(), arena);
-    float* dweight = arena.take<float>(static_cast<size_t>(weight_count(p)));
-    char* workspace = arena.take<char>(plan.workspace_bytes(args.team));
+    const int64_t x_count = count_of(p.x_shape()), y_count = count_of(p.y_shape()),
+                  w_count = count_of(p.weight_shape());
+    const ConvPlan plan(in_f32(p, p.n), ConvDirection::wgrad);
+    float* x = arena.take<float>(static_cast<size_t>(x_count));
+    float* dy = arena.take<float>(static_cast<size_t>(y_count));
+    float* dw = arena.take<float>(static_cast<size_t>(w_count));
+    char* inner = arena.take<char>(plan.workspace_bytes(args.team));
     if (arena.counting()) return;
-    wide.dweight = dweight;
-    plan.run(wide, workspace);
-    FC_ISA_PICK(convert_f32_to_bf16)(dweight, static_cast<bfloat16*>(args.dweight), weight_count(p));
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(args.x), x, x_count);
+    FC_ISA_PICK(convert_bf16_to_f32)(static_cast<const bfloat16*>(args.dy), dy, y_count);
+    WgradArgs a;
+    a.x = x, a.dy = dy, a.dweight = dw, a.team = args.team;
+    plan.run(a, inner);
+    FC_ISA_PICK(convert_f32_to_bf16)(dw, static_cast<bfloat16*>(args.dweight), w_count);
 }
 
 }  // namespace fastconv

@@ -1,0 +1,80 @@
+// The block that every bfloat16 product ends in: two tiles of up to 16 rows by two of 16 columns, accumulated
+// in float32 over steps of 32 products, by tdpbf16ps or by vdpbf16ps.
+#pragma once
+
+#include "cpu/simd/simd.h"
+#include "ops/conv2d/bf16.h"
+
+namespace fastconv::FC_ISA_NS {
+
+inline constexpr int64_t kTileBytes = 1024;  // 16 rows of 32 bfloat16, or of 16 float32
+
+// Rows of results that wait to be rounded and written: they are, a few at a time, between the steps of the
+// next block, whose tile instructions leave the vector units idle.
+struct Drain {
+    const float* from = nullptr;    // rows of 32 floats
+    const int64_t* rows = nullptr;  // where each goes, or -1
+    int64_t at = 0, count = 0;
+    uint16_t* out = nullptr;
+    const float* bias = nullptr;  // 32 values, or null
+    uint32_t mask = 0;            // which of the 32 columns exist
+};
+
+// Tile i of A has its rows at a[i] + offsets[step] + row * a_stride (bytes), 32 elements each; a step of B is
+// `b_tiles` tiles of [16 pairs of elements][16 columns][2], one after another.
+struct Block {
+    const char* a[2];
+    int64_t a_stride;
+    const int64_t* offsets;
+    int64_t steps;
+    const char* b;
+    int64_t b_tiles;  // tiles of B in a step: 2, or 1 at the end of the columns
+    int a_tiles;
+    int rows;  // of a tile of A
+    float* c;  // 32 rows of 32 floats: tile i's rows start at row 16 * i
+};
+
+// The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
+// b_offsets[step].
+struct GradBlock {
+    const char* a[2];
+    const char* b[2];
+    const int64_t* b_offsets;
+    int64_t steps;
+    int a_tiles;
+    bool accumulate;  // add to what c holds
+    float* c;         // 32 rows of 32 floats
+};
+
+namespace {
+
+inline void drain_rows(Drain& d, int64_t count) {
+    const int64_t end = d.at + count < d.count ? d.at + count : d.count;
+    for (; d.at < end; ++d.at) {
+        const int64_t to = d.rows[d.at];
+        if (to < 0) continue;
+        __m512 low = _mm512_loadu_ps(d.from + d.at * 32), high = _mm512_loadu_ps(d.from + d.at * 32 + 16);
+        if (d.bias) {
+            low = _mm512_add_ps(low, _mm512_loadu_ps(d.bias));
+            high = _mm512_add_ps(high, _mm512_loadu_ps(d.bias + 16));
+        }
+        const __m512i rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
+        if (d.mask == 0xffffffffu)
+            _mm512_storeu_si512(d.out + to, rounded);
+        else
+            _mm512_mask_storeu_epi16(d.out + to, d.mask, rounded);
+    }
+}
+
+}  // namespace
+
+// Tiles of `rows` rows from here on, on this thread.
+void amx_begin(int rows);
+void amx_end();
+// Rows past those of the tile are left as they were.
+void amx_block(const Block& block, Drain& drain);
+void dot_block(const Block& block, Drain& drain);
+void amx_grad_block(const GradBlock& block);
+void dot_grad_block(const GradBlock& block);
+
+}  // namespace fastconv::FC_ISA_NS
