@@ -196,7 +196,7 @@ GROUPS = tuple(_MAKERS)
 
 
 def default_groups(isa: str | None) -> tuple[str, ...]:
-    """Without bfloat16 instructions PyTorch falls back to loops of hours: nothing to compare with."""
+    """Held to AVX2, PyTorch computes bfloat16 in plain loops: hours, and nothing to compare with."""
     return tuple(g for g in GROUPS if g != "bf16") if isa == "avx2" else GROUPS
 
 

@@ -110,7 +110,7 @@ def pick(line: Line, records: Sequence[Record]) -> list[tuple[Record, Record]]:
             continue
         if line.only is not None and not line.only(record):
             continue
-        of_line = [v for k, v in record.get("variants", {}).items() if k in line.variants]
+        of_line = [v for k, v in record.get("ours", {}).items() if k in line.variants]
         measured = [v for v in of_line if PEER in v["ratios"]]
         if measured:
             found.append((record, min(measured, key=lambda v: float(v["ms"]))))

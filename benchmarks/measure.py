@@ -190,7 +190,7 @@ def _difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
 def _summarize(record: dict[str, Any], jobs: dict[str, list[dict[str, Any]]]) -> None:
     """Medians, ratios and shares from the samples; ours is the best of our variants.
 
-    `variants` has each of ours: its time, its ratios to the peers' best, and its shares of both
+    `ours` has each of our variants: its time, its ratios to the peers' best, and its shares of both
     limits, which count the nominal operations and the least bytes."""
     samples = record["samples"]
     medians = {
@@ -208,7 +208,7 @@ def _summarize(record: dict[str, Any], jobs: dict[str, list[dict[str, Any]]]) ->
         "gbytes_per_s": record["bytes"] / ours * 1e-9,
         "share": needed / ours,
         "peers": {},
-        "variants": {
+        "ours": {
             variant: {
                 "ms": time * 1e3,
                 "ratios": {n: min(m.values()) / time for n, m in medians.items() if n != OURS},

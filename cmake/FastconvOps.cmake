@@ -36,7 +36,7 @@ function(fastconv_add_core)
   target_include_directories(fastconv_native PUBLIC ${root} ${root}/include)
   target_compile_definitions(fastconv_native PUBLIC $<$<BOOL:${FASTCONV_HAS_X86}>:FASTCONV_HAS_X86>)
   target_compile_options(fastconv_native PRIVATE -O2 ${FASTCONV_WARNING_FLAGS})
-  target_link_libraries(fastconv_native PUBLIC OpenMP::OpenMP_CXX)
+  target_link_libraries(fastconv_native PUBLIC Threads::Threads)
   fastconv_add_kernels(fastconv_native ${kernels})
 
   pybind11_add_module(_core MODULE NO_EXTRAS ${bindings})

@@ -61,7 +61,7 @@ def _record(name: str, ratio: float, share: float, **more: Any) -> dict[str, Any
     variant = {"ms": 1.0, "ratios": {"torch": ratio}, "of_fma": share, "of_stream": share}
     record = {
         **{"name": name, "group": "3x3", "direction": "fprop", "noisy": False, "problems": {}},
-        **{"variants": {"NHWC": variant}, "params": {"kernel": 3, "stride": 1}, "skipped": {}},
+        **{"ours": {"NHWC": variant}, "params": {"kernel": 3, "stride": 1}, "skipped": {}},
     }
     return {**record, **more}
 
@@ -94,7 +94,7 @@ def test_either_bar_has_to_be_met_by_each_case() -> None:
 
 def test_the_fastest_of_a_lines_variants_counts() -> None:
     record = _record("a", 2.0, 0.5)
-    record["variants"]["NCHW"] = {**record["variants"]["NHWC"], "ms": 0.5, "ratios": {"torch": 4.0}}
+    record["ours"]["NCHW"] = {**record["ours"]["NHWC"], "ms": 0.5, "ratios": {"torch": 4.0}}
     for variants, ratio in ((("NHWC",), 2.0), (("NCHW",), 4.0), (("NHWC", "NCHW"), 4.0)):
         judged = lines.judge(replace(LINE, variants=variants), [record])
         assert judged is not None and judged.ratio == ratio
@@ -116,7 +116,7 @@ def _result(records: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
 
 
 def test_the_table_of_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    missing = {"variants": {}, "problems": {"fastconv": "unsupported: no such type"}}
+    missing = {"ours": {}, "problems": {"fastconv": "unsupported: no such type"}}
     records = [
         _record("a", 4.0, 2.8, noisy=True),
         _record("b", 2.0, 2.8),
@@ -144,7 +144,7 @@ def test_the_table_of_one_instruction_set() -> None:
 def test_a_case_may_be_a_row_without_the_group_it_never_had() -> None:
     """Result files of other suites have neither groups nor variants."""
     old = _record("a", 2.0, 0.5)
-    del old["variants"]
+    del old["ours"]
     assert lines.judge(LINE, [old]) is None
 
 
@@ -154,9 +154,9 @@ def test_quick_run_of_variants(tmp_path: Path) -> None:
     arguments += ["--group", "lenet", "--filter", r"lenet_conv1\.fprop"]
     assert run.main(arguments) == 0
     (record,) = json.loads(target.read_text())["cases"]
-    assert set(record["variants"]) == {"NHWC", "NCHW"}
+    assert set(record["ours"]) == {"NHWC", "NCHW"}
     assert record["problems"] == {} and record["group"] == "lenet"
-    for variant in record["variants"].values():
+    for variant in record["ours"].values():
         assert variant["ms"] > 0 and variant["of_fma"] > 0 and variant["of_stream"] > 0
     assert all(len(r) == 1 for r in record["samples"]["fastconv"]["NHWC"])
 
@@ -183,7 +183,7 @@ def test_what_a_version_lacks_is_skipped_with_its_reason(
     def lacking(case: cases.Case, *_: Any) -> dict[str, Any]:
         asked.append(case.name)
         record = _record(case.name, 1.0, 1.0, group=case.group, direction=case.direction)
-        del record["variants"]
+        del record["ours"]
         record |= {"problems": {"fastconv": "unsupported: none"}, "layout": "NHWC"}
         return record
 
@@ -241,7 +241,7 @@ def test_shares_and_ratios_of_each_variant() -> None:
         "torch": [{"variant": v, "like": True} for v in ("a", "b")],
     }
     measure._summarize(record, jobs)
-    variant = record["variants"]["NHWC"]
+    variant = record["ours"]["NHWC"]
     assert variant["ratios"] == {"torch": pytest.approx(2.0)}
     assert variant["of_fma"] == pytest.approx(0.5) and variant["of_stream"] == pytest.approx(0.5)
     assert np.isclose(variant["ms"], 100.0)

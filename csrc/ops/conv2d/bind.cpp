@@ -47,7 +47,7 @@ py::array forward(py::object input, py::object weight, py::object bias_array, py
     check_bias(op, bias, x.dtype(), problem.k);
     ArrayOut y(op, x.dtype(), problem.y_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_fprop(problem, x.data(), w.data(), data_or_null(bias), y.data(), algorithm);
     }
     return y.release();
@@ -66,7 +66,7 @@ py::array input_gradient(py::object input_size, py::object weight, py::object gr
     require_shape(op, "grad_output", dy.shape(), problem.y_shape());
     ArrayOut dx(op, dy.dtype(), problem.x_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_dgrad(problem, w.data(), dy.data(), nullptr, dx.data(), algorithm);
     }
     return dx.release();
@@ -85,7 +85,7 @@ py::array weight_gradient(py::object input, py::object weight_size, py::object g
     require_shape(op, "grad_output", dy.shape(), problem.y_shape());
     ArrayOut dw(op, x.dtype(), problem.weight_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_wgrad(problem, x.data(), dy.data(), dw.data(), algorithm);
     }
     return dw.release();
@@ -109,7 +109,7 @@ py::array bias_gradient(py::object grad_output, py::object layout) {
                                  to_string(dy.shape()), " (", name(problem.layout), ")"));
     ArrayOut db(op, dy.dtype(), {problem.k});
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_bias_grad(problem, dy.data(), db.data());
     }
     return db.release();
@@ -131,7 +131,7 @@ py::array transposed(py::object input, py::object weight, py::object bias_array,
     check_bias(op, bias, x.dtype(), problem.c);
     ArrayOut y(op, x.dtype(), problem.x_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_dgrad(problem, w.data(), x.data(), data_or_null(bias), y.data());
     }
     return y.release();
@@ -152,7 +152,7 @@ py::array transposed_gradient(py::object input, py::object weight, py::object gr
     require_shape(op, "grad_output", dy.shape(), problem.x_shape());
     ArrayOut out(op, x.dtype(), of_weight ? problem.weight_shape() : problem.y_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         if (of_weight)
             conv2d_wgrad(problem, dy.data(), x.data(), out.data());
         else

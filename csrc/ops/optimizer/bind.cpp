@@ -101,7 +101,7 @@ void sgd(py::object param, py::object grad, py::object momentum_buffer, py::obje
     if (nesterov && (p.momentum == 0 || p.dampening != 0))
         throw ShapeError("sgd_step: nesterov needs a momentum greater than 0 and a dampening of 0");
     const bool uses_buffer = p.momentum != 0;
-    py::gil_scoped_release nogil;
+    const Computing computing;
     visit_float(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const SgdState<T> s{arrays.param<T>(), arrays.grad<T>(), uses_buffer ? data_of<T>(buffer) : nullptr};
@@ -124,7 +124,7 @@ void adam(py::object param, py::object grad, py::object exp_avg, py::object exp_
     p.decoupled = decoupled;
     p.step = to_int(op, "step", step);
     if (p.step < 1) throw ShapeError(message(op, ": step counts from 1, got ", p.step));
-    py::gil_scoped_release nogil;
+    const Computing computing;
     visit_float(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const AdamState<T> s{arrays.param<T>(), arrays.grad<T>(), m.view().as<T>(), v.view().as<T>()};
@@ -148,7 +148,7 @@ void rmsprop(py::object param, py::object grad, py::object square_avg, py::objec
     p.momentum = to_rate(op, "momentum", momentum);
     require_buffer(op, p.momentum, buffer);
     const bool uses_buffer = p.momentum != 0;
-    py::gil_scoped_release nogil;
+    const Computing computing;
     visit_float(op, arrays.dtype(), [&](auto t) {
         using T = decltype(t);
         const RmspropState<T> s{arrays.param<T>(), arrays.grad<T>(), v.view().as<T>(),
