@@ -99,7 +99,9 @@ struct WgradSizes {
 };
 
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
-FC_ISA_DECLARE(void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros, int team))
+FC_ISA_DECLARE(void gather_pack(const GatherConv& g, float* packed, int team))
+FC_ISA_DECLARE(void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros,
+                               int team))
 FC_ISA_DECLARE(WgradSizes wgrad_sizes(const GatherWgrad& g))
 FC_ISA_DECLARE(void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight, int team))
 
