@@ -139,7 +139,7 @@ def run(
                 continue
             record = measure(case, engines, against, settings_of(case) if settings_of else settings)
             if result["suite"] == "kernels":
-                _condense(record)
+                record = _condense(record)
                 if record["problems"].get(OURS, "").startswith("unsupported"):
                     absent.add((case.group, case.direction))
             result["cases"].append(record)
@@ -150,11 +150,21 @@ def run(
         engines.close()
 
 
-def _condense(record: dict[str, Any]) -> None:
-    """Keep the median of each round: 1,500 cases with every sample would make 10 MB."""
+def _condense(record: dict[str, Any]) -> dict[str, Any]:
+    """The median of each round, to five digits: 1,500 cases with every sample would make 10 MB."""
     for variants in record.get("samples", {}).values():
         for variant, rounds in variants.items():
-            variants[variant] = [[float(f"{statistics.median(r):.5g}")] for r in rounds]
+            variants[variant] = [[statistics.median(r)] for r in rounds]
+    rounded: dict[str, Any] = _rounded(record)
+    return rounded
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def write(path: Path, text: str) -> None:

@@ -48,7 +48,7 @@ bool ThreadPool::run(int64_t pieces, Piece fn, void* context, int team, bool lon
     state_.store(kOpen | kLimit * static_cast<uint64_t>(team - 1), std::memory_order_release);
     // Sequentially consistent against `asleep_`: either this thread sees the sleeper or it sees the region.
     opened_.fetch_add(1, std::memory_order_seq_cst);
-    if (asleep_.load(std::memory_order_seq_cst) > 0) {
+    if (started_ - asleep_.load(std::memory_order_seq_cst) < team - 1) {
         if (!long_enough) {
             const Clock::time_point start = Clock::now();
             const int64_t first = next_.fetch_add(1, std::memory_order_relaxed);
