@@ -15,8 +15,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-SUITES = ("ops", "nets", "train")
-FLOAT = 4  # bytes
+SUITES = ("ops", "kernels", "nets", "train")
+ELEMENT = {"float32": 4, "bfloat16": 2}  # bytes
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,15 @@ class Case:
 
     Attributes:
         name: "network.layer.direction", unique in its suite.
-        op: conv2d, max_pool2d, avg_pool2d, batch_norm, lenet5.
+        op: conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, batch_norm, lenet5.
         direction: fprop, dgrad, wgrad; forward, backward; inference, step.
         shape: of the input, always as (N, C, H, W), whatever the layout.
         layout: memory order of the arrays that go in and out, "NCHW" or "NHWC".
         params: the op's own arguments.
+        dtype: of the arrays: float32, or bfloat16 with float32 results of batch-norm's statistics.
+        variants: how our side runs it, one measurement each: a layout and, after a blank, a
+            precision; the case's own layout where none is given.
+        group: of the kernels suite.
     """
 
     name: str
@@ -38,13 +42,16 @@ class Case:
     shape: tuple[int, int, int, int]
     layout: str = "NCHW"
     params: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+    variants: tuple[str, ...] = ()
+    group: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Case:
-        return Case(**{**data, "shape": tuple(data["shape"])})
+        return Case(**{**data, "shape": tuple(data["shape"]), "variants": tuple(data["variants"])})
 
     def smaller(self) -> Case:
         """The same with an eighth of the batch, for a quick check that everything runs."""
@@ -55,8 +62,10 @@ class Case:
         n, c, h, w = self.shape
         if self.op == "batch_norm":
             return self.shape
+        if self.op == "global_avg_pool2d":
+            return n, c, 1, 1
         p = self.params
-        span = p["kernel"] - 2 * p["padding"]
+        span = p.get("dilation", 1) * (p["kernel"] - 1) + 1 - 2 * p["padding"]
         return n, p.get("out", c), (h - span) // p["stride"] + 1, (w - span) // p["stride"] + 1
 
     @property
@@ -81,23 +90,26 @@ class Case:
     @property
     def bytes(self) -> float:
         """The least memory traffic: each array once, twice where a first pass must end before."""
-        x = FLOAT * _size(self.shape)
+        size = ELEMENT[self.dtype]
+        x = size * _size(self.shape)
         if self.op == "lenet5":
-            return x + FLOAT * 61706
-        y = FLOAT * _size(self.output_shape)
+            return x + size * 61706
+        y = size * _size(self.output_shape)
         if self.op == "conv2d":
-            return x + y + FLOAT * _size(self.weight_shape)
+            return x + y + size * _size(self.weight_shape)
         if self.op == "batch_norm":
             return {"inference": 2 * x, "forward": 3 * x, "backward": 5 * x}[self.direction]
         if self.op == "max_pool2d" and self.direction == "backward":
-            return 2 * y + x  # which element won: at least an index or the like a window
+            return y + _size(self.output_shape) + x  # which element won: a byte a window
         return x + y
 
     @property
     def footprint(self) -> int:
         """Bytes of all arrays together: which level of memory the case lives in."""
         if self.op == "batch_norm":
-            return int(FLOAT * _size(self.shape) * (3 if self.direction == "backward" else 2))
+            return int(
+                ELEMENT[self.dtype] * _size(self.shape) * (3 if self.direction == "backward" else 2)
+            )
         return int(self.bytes)
 
 
@@ -109,7 +121,7 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 # Convolutions: (layer, C, size, K, kernel, stride, padding). A network's first layer has no dgrad.
-_CONVS: dict[str, tuple[int, bool, list[tuple[str, int, int, int, int, int, int]]]] = {
+CONVS: dict[str, tuple[int, bool, list[tuple[str, int, int, int, int, int, int]]]] = {
     "resnet50": (
         4,
         False,
@@ -196,7 +208,7 @@ _CONVS: dict[str, tuple[int, bool, list[tuple[str, int, int, int, int, int, int]
 }
 
 # Pooling: (name, op, N, C, size, kernel, stride, padding).
-_POOLS = [
+POOLS = [
     ("resnet50.maxpool", "max_pool2d", 4, 64, 112, 3, 2, 1),
     ("vgg16.maxpool1", "max_pool2d", 2, 64, 224, 2, 2, 0),
     ("vgg16.maxpool4", "max_pool2d", 16, 512, 28, 2, 2, 0),
@@ -209,7 +221,7 @@ _POOLS = [
 ]
 
 # Batch-norm: (name, N, C, size).
-_NORMS = [
+NORMS = [
     ("resnet50.bn1", 4, 64, 112),
     ("resnet50.bn_256_56", 4, 256, 56),
     ("resnet50.bn_512_28", 8, 512, 28),
@@ -220,7 +232,7 @@ _NORMS = [
 
 
 def _ops() -> Iterator[Case]:
-    for net, (n, bias, layers) in _CONVS.items():
+    for net, (n, bias, layers) in CONVS.items():
         for layer, c, size, k, kernel, stride, padding in layers:
             params = {"out": k, "kernel": kernel, "stride": stride, "padding": padding, "groups": 1}
             for direction in ("fprop", "dgrad", "wgrad"):
@@ -230,17 +242,21 @@ def _ops() -> Iterator[Case]:
                 shape = (n, c, size, size)
                 name = f"{net}.{layer}.{direction}"
                 yield Case(name, "conv2d", direction, shape, params=params | extra)
-    for name, op, n, c, size, kernel, stride, padding in _POOLS:
+    for name, op, n, c, size, kernel, stride, padding in POOLS:
         pool = {"kernel": kernel, "stride": stride, "padding": padding}
         for direction in ("forward", "backward"):
             yield Case(f"{name}.{direction}", op, direction, (n, c, size, size), params=pool)
-    for name, n, c, size in _NORMS:
+    for name, n, c, size in NORMS:
         for direction in ("forward", "backward", "inference"):
             yield Case(f"{name}.{direction}", "batch_norm", direction, (n, c, size, size))
 
 
 def suite(name: str, layout: str = "NCHW") -> list[Case]:
-    """The cases of a suite in one memory layout."""
+    """The cases of a suite, of ops in one memory layout."""
+    if name == "kernels":
+        from . import kernels
+
+        return kernels.cases()
     if name == "ops":
         return [replace(c, layout=layout) for c in _ops()]
     # Networks take NCHW images, whatever they do inside.
@@ -256,9 +272,9 @@ LENET5_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,)] + [
 ]
 
 
-def to_layout(case: Case, a: Array) -> Array:
-    """An NCHW array in the memory layout of the case, contiguous."""
-    return np.ascontiguousarray(a.transpose(0, 2, 3, 1)) if case.layout == "NHWC" else a
+def to_layout(layout: str, a: Array) -> Array:
+    """An NCHW array in that memory layout, contiguous."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1)) if layout == "NHWC" else a
 
 
 def make_inputs(case: Case) -> dict[str, Any]:

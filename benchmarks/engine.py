@@ -23,7 +23,17 @@ class EngineUnsupported(EngineError):
     """The engine has no such operation."""
 
 
-def environment(threads: int) -> dict[str, str]:
+# What holds every engine to one instruction set.
+ISA_VARIABLES = {
+    "avx2": {
+        "FASTCONV_ISA": "avx2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    },
+}
+
+
+def environment(threads: int, isa: str | None = None) -> dict[str, str]:
     """The environment of every worker, ours and the peers' alike.
 
     The allocator keeps freed memory instead of giving it back to the system, as the usual tuning
@@ -31,6 +41,7 @@ def environment(threads: int) -> dict[str, str]:
     output anew.
     """
     env = dict(os.environ)
+    env.update(ISA_VARIABLES.get(isa or "", {}))
     env["OMP_NUM_THREADS"] = str(threads)
     env["MALLOC_MMAP_MAX_"] = "0"
     env["MALLOC_TRIM_THRESHOLD_"] = str(1 << 40)
@@ -41,7 +52,7 @@ def environment(threads: int) -> dict[str, str]:
 class Engine:
     """A worker process and its requests, one at a time."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, isa: str | None = None) -> None:
         self.name = name
         self._buffer = b""
         self._process = subprocess.Popen(
@@ -49,7 +60,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # nothing left unwritten when the process dies
-            env=environment(threads),
+            env=environment(threads, isa),
             cwd=ROOT,
         )
 

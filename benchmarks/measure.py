@@ -15,7 +15,8 @@ from .engine import Engine, EngineError, EngineUnsupported
 # More is noise: the change of a limit between before and after, or (one thread) the part of the
 # time that other processes had the processor.
 DISTURBANCE = 0.10
-TOLERANCE = 1e-4  # of the largest value: how far two engines' results may differ
+# Of the largest value: how far two engines' results may differ.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
 OURS = "fastconv"
 
 
@@ -34,8 +35,9 @@ class Settings:
 class Engines:
     """The worker processes by name, started on first use and again after one died."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, isa: str | None = None) -> None:
         self._threads = threads
+        self._isa = isa
         self._running: dict[str, Engine] = {}
 
     def get(self, name: str, role: str = "") -> Engine:
@@ -46,7 +48,7 @@ class Engines:
             engine.close()
             engine = None
         if engine is None:
-            engine = self._running[key] = Engine(name, self._threads)
+            engine = self._running[key] = Engine(name, self._threads, self._isa)
         return engine
 
     def limits(self, footprint: int, seconds: float) -> dict[str, float]:
@@ -67,17 +69,19 @@ def measure(case: Case, engines: Engines, peers: list[str], settings: Settings) 
         "bytes": case.bytes,
         "footprint": case.footprint,
         "problems": {},
+        "skipped": {},
     }
     jobs: dict[str, list[dict[str, Any]]] = {}
     for name in [OURS, *peers]:
         try:
             reply = engines.get(name).ask("prepare", case=case.to_json(), warm_up=settings.warm_up)
             jobs[name] = reply["jobs"]
+            record["skipped"] |= reply["skipped"]
         except EngineUnsupported as error:
             record["problems"][name] = f"unsupported: {error}"
         except EngineError as error:
             record["problems"][name] = f"failed: {error}"
-    _compare(jobs, record)
+    _compare(jobs, record, TOLERANCE[case.dtype])
     try:
         if OURS in jobs:
             _repeat_until_quiet(case, engines, jobs, settings, record)
@@ -115,9 +119,8 @@ def _repeat_until_quiet(
             limits = {k: {"before": before[k], "after": after[k]} for k in before}
             record |= {"samples": samples, "limits": limits, "bound": bound, "drift": drift}
             record |= {"cpu_share": shares}
-            record["page_faults"] = {
-                n: statistics.median(h["page_faults"]) for n, h in health.items()
-            }
+            for key in ("page_faults", "disturbed"):
+                record[key] = {n: statistics.median(h[key]) for n, h in health.items()}
         if disturbance <= DISTURBANCE:
             break
     record["noisy"] = quietest > DISTURBANCE
@@ -132,7 +135,7 @@ def _turns(
         name: {job["variant"]: [] for job in described} for name, described in jobs.items()
     }
     health: dict[str, dict[str, list[float]]] = {
-        name: {"cpu_share": [], "page_faults": []} for name in jobs
+        name: {"cpu_share": [], "page_faults": [], "disturbed": []} for name in jobs
     }
     for _ in range(settings.rounds):
         for name, described in jobs.items():
@@ -150,7 +153,9 @@ def _bound(flops: float, traffic: float, limits: dict[str, float]) -> str:
     return "fma" if flops / limits["fma"] >= traffic / limits["stream"] else "stream"
 
 
-def _compare(jobs: dict[str, list[dict[str, Any]]], record: dict[str, Any]) -> None:
+def _compare(
+    jobs: dict[str, list[dict[str, Any]]], record: dict[str, Any], tolerance: float
+) -> None:
     """Every job's results against our first job's."""
     if OURS not in jobs:
         return
@@ -161,7 +166,7 @@ def _compare(jobs: dict[str, list[dict[str, Any]]], record: dict[str, Any]) -> N
             got = job.pop("outputs")
             difference = _difference(got, expected)
             worst[name] = max(worst.get(name, 0.0), difference)
-            if not difference <= TOLERANCE:
+            if not difference <= tolerance:
                 record["problems"][name] = (
                     f"differs: {job['variant']} is {difference:.2g} of the largest value off"
                 )
@@ -183,7 +188,10 @@ def _difference(got: dict[str, Any], expected: dict[str, Any]) -> float:
 
 
 def _summarize(record: dict[str, Any], jobs: dict[str, list[dict[str, Any]]]) -> None:
-    """Medians, ratios and shares from the samples."""
+    """Medians, ratios and shares from the samples; ours is the best of our variants.
+
+    `ours` has each of our variants: its time, its ratios to the peers' best, and its shares of both
+    limits, which count the nominal operations and the least bytes."""
     samples = record["samples"]
     medians = {
         name: {v: statistics.median(s for r in rounds for s in r) for v, rounds in variants.items()}
@@ -200,6 +208,15 @@ def _summarize(record: dict[str, Any], jobs: dict[str, list[dict[str, Any]]]) ->
         "gbytes_per_s": record["bytes"] / ours * 1e-9,
         "share": needed / ours,
         "peers": {},
+        "ours": {
+            variant: {
+                "ms": time * 1e3,
+                "ratios": {n: min(m.values()) / time for n, m in medians.items() if n != OURS},
+                "of_fma": record["flops"] / time * 1e-9 / limits["fma"],
+                "of_stream": record["bytes"] / time * 1e-9 / limits["stream"],
+            }
+            for variant, time in medians[OURS].items()
+        },
     }
     mine = [statistics.median(r) for r in samples[OURS][ours_variant]]
     for name, variants in medians.items():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from . import lines
 
 
 def line(record: dict[str, Any], peers: Sequence[str]) -> str:
@@ -59,8 +60,9 @@ def heading(result: dict[str, Any]) -> str:
         for name, versions in result["engines"].items()
     )
     caches = ", ".join(f"{k} {v >> 10} KiB" for k, v in machine["caches"].items())
-    lines = [
-        f"### {result['suite']}, {result['threads']} thread{'s' * (result['threads'] != 1)}, "
+    what = ", ".join(filter(None, (result["suite"], result.get("isa"))))
+    told = [
+        f"### {what}, {result['threads']} thread{'s' * (result['threads'] != 1)}, "
         f"{result['date'][:10]}",
         "",
         f"{machine['cpu']} ({machine['logical_cpus']} logical CPUs; {caches}). "
@@ -71,15 +73,18 @@ def heading(result: dict[str, Any]) -> str:
         f"`{' '.join(result['command'])}`",
     ]
     if result["quick"]:
-        lines += [
+        told += [
             "",
             "**A quick run on small batches: it shows that everything runs, not how fast.**",
         ]
-    return "\n".join(lines)
+    return "\n".join(told)
 
 
-def summary(result: dict[str, Any]) -> str:
-    """Geometric mean and worst ratio by network and direction."""
+def summary(result: dict[str, Any], beside: dict[str, Any] | None = None) -> str:
+    """Geometric mean and worst ratio by network and direction; of the kernels suite by line, where
+    `beside` is the same on more threads."""
+    if result["suite"] == "kernels":
+        return lines.table(result, beside)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for record in result["cases"]:
         if record.get("peers"):
@@ -97,13 +102,11 @@ def summary(result: dict[str, Any]) -> str:
         for name in peers:
             for kind in ("like", "best"):
                 ratios = [r["peers"][name][kind]["ratio"] for r in records if name in r["peers"]]
-                cells += [f"{_geomean(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
+                cells += (
+                    [f"{lines.geomean(ratios):.2f}", f"{min(ratios):.2f}"] if ratios else ["", ""]
+                )
         rows.append(_row(cells))
     return "\n".join(rows)
-
-
-def _geomean(values: Sequence[float]) -> float:
-    return math.exp(sum(math.log(v) for v in values) / len(values))
 
 
 def details(result: dict[str, Any]) -> str:
@@ -136,9 +139,11 @@ def details(result: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def markdown(result: dict[str, Any], only_summary: bool = False) -> str:
+def markdown(
+    result: dict[str, Any], only_summary: bool = False, beside: dict[str, Any] | None = None
+) -> str:
     """The report of one result file. A ratio is the peer's median time over ours."""
-    parts = [heading(result), summary(result), "" if only_summary else details(result)]
+    parts = [heading(result), summary(result, beside), "" if only_summary else details(result)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -155,6 +160,18 @@ def insert(document: str, tables: str) -> str:
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
+def _beside(result: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any] | None:
+    """The run of the same kernels on more threads, if it is among the files."""
+    if result["suite"] != "kernels" or result["threads"] != 1:
+        return None
+    for path in paths:
+        other: dict[str, Any] = json.loads(path.read_text())
+        same = other["suite"] == "kernels" and other.get("isa") == result.get("isa")
+        if same and other["threads"] > 1:
+            return other
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.table", description=__doc__)
     parser.add_argument("results", nargs="+", type=Path, metavar="JSON")
@@ -166,7 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tables = []
     for path in arguments.results:
         try:
-            tables.append(markdown(json.loads(path.read_text()), arguments.summary))
+            result = json.loads(path.read_text())
+            tables.append(markdown(result, arguments.summary, _beside(result, arguments.results)))
         except (OSError, ValueError, KeyError, TypeError) as error:
             print(f"{path}: not a result file: {error!r}", file=sys.stderr)
             return 2

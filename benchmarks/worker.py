@@ -24,6 +24,9 @@ from .peers.base import Job, Peer, Unsupported
 
 MIN_SAMPLE = 2e-3  # seconds: shorter calls are timed several at a time
 MIN_SAMPLES = 3
+# A single-threaded sample during which the thread was off its processor for more than this part of the time
+# measures the neighbours. It is taken again, for at most as long again as the turn lasts.
+WAITED = 0.02
 FINGERPRINT = 256
 
 
@@ -40,14 +43,17 @@ class Worker:
         self.free()
         c = Case.from_json(case)
         described = []
+        self.peer.skipped = {}
         for job in self.peer.prepare(c, make_inputs(c)):
+            if job.enter is not None:
+                job.enter()
             outputs = {k: fingerprint(v) for k, v in job.outputs().items()}
             self.jobs[job.variant] = job
             self.inner[job.variant] = self._warm_up(job, warm_up)
             described.append({"variant": job.variant, "like": job.like, "outputs": outputs})
         gc.collect()
         gc.freeze()  # what has been made so far is not scanned again during the timing
-        return {"jobs": described}
+        return {"jobs": described, "skipped": self.peer.skipped}
 
     def _warm_up(self, job: Job, seconds: float) -> int:
         """Run for a while; returns how many calls make one sample."""
@@ -63,25 +69,39 @@ class Worker:
         return max(1, round(MIN_SAMPLE / max(best, 1e-9)))
 
     def time(self, variant: str, seconds: float) -> dict[str, Any]:
-        """Seconds a call, in samples that last `seconds` together."""
+        """Seconds a call, in undisturbed samples that last `seconds` together.
+
+        Where too few are undisturbed, the disturbed ones count too."""
         job, inner = self.jobs[variant], self.inner[variant]
+        if job.enter is not None:
+            job.enter()
         job.call()  # the other engine's turn has had the caches
-        samples: list[float] = []
+        quiet: list[tuple[float, float]] = []  # (wall, processor) seconds
+        disturbed: list[tuple[float, float]] = []
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        cpu, begin = time.process_time(), time.perf_counter()
-        end = begin + seconds
-        now = begin
-        while now < end or len(samples) < MIN_SAMPLES:
-            start = time.perf_counter()
+        begin = now = time.perf_counter()
+        spent = 0.0
+        while spent < seconds or len(quiet) < MIN_SAMPLES:
+            cpu, start = time.process_time(), time.perf_counter()
             for _ in range(inner):
                 job.call()
             now = time.perf_counter()
-            samples.append((now - start) / inner)
+            took, on = now - start, time.process_time() - cpu
+            if self.peer.threads == 1 and on < (1 - WAITED) * took:
+                disturbed.append((took, on))
+                if now - begin > 2 * seconds and len(quiet) + len(disturbed) >= MIN_SAMPLES:
+                    break
+            else:
+                quiet.append((took, on))
+                spent += took
+        calls = (len(quiet) + len(disturbed)) * inner
         faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        kept = quiet if len(quiet) >= MIN_SAMPLES else quiet + disturbed
         return {
-            "samples": samples,
-            "cpu_share": (time.process_time() - cpu) / (now - begin),
-            "page_faults": faults / (len(samples) * inner),
+            "samples": [took / inner for took, _ in kept],
+            "cpu_share": sum(on for _, on in kept) / sum(took for took, _ in kept),
+            "disturbed": len(disturbed) * inner / calls,
+            "page_faults": faults / calls,
         }
 
     def limits(self, footprint: int, seconds: float) -> dict[str, Any]:

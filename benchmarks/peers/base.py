@@ -25,12 +25,14 @@ class Job:
             user's call would: outputs are allocated inside.
         outputs: runs once and returns the results by name, spatial ones as NCHW, to compare.
         like: the arrays that go in and out have the memory layout of the case.
+        enter: sets what the library keeps as global state, once before each turn.
     """
 
     variant: str
     call: Callable[[], Any]
     outputs: Callable[[], dict[str, Array]]
     like: bool = True
+    enter: Callable[[], Any] | None = None
 
 
 class Peer(ABC):
@@ -42,6 +44,7 @@ class Peer(ABC):
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.skipped: dict[str, str] = {}  # variants of the case that cannot run, and why
 
     @classmethod
     def missing(cls) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ STEPS_COMPARED = 3
 
 
 class FastconvPeer(Peer):
-    """fastconv on NumPy arrays in the layout of the case."""
+    """fastconv on NumPy arrays, once for each variant that the case asks for."""
 
     name = "fastconv"
     packages = ("fastconv",)
@@ -48,31 +49,76 @@ class FastconvPeer(Peer):
             "conv2d": self._conv2d,
             "max_pool2d": self._pool,
             "avg_pool2d": self._pool,
+            "global_avg_pool2d": self._pool,
             "batch_norm": self._batch_norm,
         }
         if case.op == "lenet5":
             return [self._lenet5(case, inputs)]
         if case.op not in makers:
             raise Unsupported(f"no operation {case.op}")
+        inputs = {k: self._typed(case, k, v) for k, v in inputs.items()}
+        jobs: list[Job] = []
+        for variant in case.variants or (case.layout,):
+            try:
+                jobs.append(self._variant(case, inputs, variant, makers[case.op]))
+            except Unsupported as error:
+                self.skipped[variant] = str(error)
+        if not jobs:
+            raise Unsupported("; ".join(dict.fromkeys(self.skipped.values())))
+        return jobs
+
+    def _variant(
+        self,
+        case: Case,
+        inputs: dict[str, Any],
+        variant: str,
+        make: Callable[[Case, dict[str, Any]], tuple[Callable[[], Any], str]],
+    ) -> Job:
+        layout, _, precision = variant.partition(" ")
         laid_out = {
-            k: to_layout(case, v) if getattr(v, "ndim", 0) == 4 and k != "w" else v
+            k: to_layout(layout, v) if getattr(v, "ndim", 0) == 4 and k != "w" else v
             for k, v in inputs.items()
         }
-        call, result = makers[case.op](case, laid_out)
+        enter = self._precision(precision or "high", asked=bool(precision))
+        call, result = make(replace(case, layout=layout), laid_out)
+        if case.dtype != "float32":
+            try:
+                call()
+            except self.fc.DTypeError as error:
+                raise Unsupported(f"no {case.dtype}: {error}") from error
 
         def outputs() -> dict[str, Array]:
             value = call()
             first = value[0] if isinstance(value, (tuple, list)) else value
-            if case.layout == "NHWC" and result != "weight":
+            if layout == "NHWC" and result != "weight":
                 first = first.transpose(0, 3, 1, 2)
             return {result: first}
 
-        return [Job(case.layout, call, outputs)]
+        return Job(variant, call, outputs, like=layout == case.layout, enter=enter)
+
+    def _precision(self, precision: str, asked: bool) -> Callable[[], Any] | None:
+        """Sets the precision; None where there is no such setting and none was asked for."""
+        set_precision = getattr(self.fc, "set_precision", None)
+        if set_precision is not None:
+            return lambda: set_precision(precision)
+        if asked:
+            raise Unsupported("this version has no set_precision")
+        return None
+
+    def _typed(self, case: Case, name: str, value: Any) -> Any:
+        """The array in the element type of the case; batch-norm's vectors stay float32."""
+        if case.dtype == "float32" or getattr(value, "ndim", 0) != 4:
+            return value
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            raise Unsupported(f"{case.dtype} arrays need ml_dtypes: {error}") from error
+        return value.astype(getattr(ml_dtypes, case.dtype))
 
     def _conv2d(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str]:
         F = self.fc.functional
         p, x, w, layout = case.params, a["x"], a["w"], case.layout
-        geometry = {k: p[k] for k in ("stride", "padding", "groups")}
+        geometry = {k: p[k] for k in ("stride", "padding", "dilation", "groups") if k in p}
         if case.direction == "fprop":
             b = a["b"]
             return lambda: F.conv2d(x, w, b, layout=layout, **geometry), "output"
@@ -84,9 +130,13 @@ class FastconvPeer(Peer):
         return lambda: F.conv2d_weight(x, size, gy, layout=layout, **geometry), "weight"
 
     def _pool(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str]:
-        function = getattr(self.fc.functional, case.op)
-        p = case.params
-        arguments = (p["kernel"], p["stride"], p["padding"])
+        F, p = self.fc.functional, case.params
+        arguments: tuple[Any, ...]
+        if case.op == "global_avg_pool2d":
+            function, arguments = F.adaptive_avg_pool2d, (1,)
+        else:
+            function = getattr(F, case.op)
+            arguments = (p["kernel"], p["stride"], p["padding"])
         if case.direction == "forward":
             x = a["x"]
             return lambda: function(x, *arguments, layout=case.layout), "output"

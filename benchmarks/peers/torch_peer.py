@@ -56,17 +56,12 @@ class TorchPeer(Peer):
         torch = self.torch
         channels_last = layout == "NHWC"
         memory = torch.channels_last if channels_last else torch.contiguous_format
-        a = {
-            k: torch.from_numpy(v.copy()).contiguous(
-                memory_format=memory if v.ndim == 4 else torch.contiguous_format
-            )
-            for k, v in inputs.items()
-            if v is not None
-        }
+        a = {k: self._tensor(case, v, memory) for k, v in inputs.items() if v is not None}
         makers = {
             "conv2d": self._conv2d,
             "max_pool2d": self._max_pool,
             "avg_pool2d": self._avg_pool,
+            "global_avg_pool2d": self._global_avg_pool,
             "batch_norm": self._batch_norm,
         }
         if case.op not in makers:
@@ -75,21 +70,30 @@ class TorchPeer(Peer):
 
         def outputs() -> dict[str, Array]:
             value = call()
-            return {result: np.asarray(value if index is None else value[index])}
+            value = value if index is None else value[index]
+            return {result: value.float().numpy()}
 
         variant = "channels_last" if channels_last else "NCHW"
         return Job(variant, call, outputs, like=layout == case.layout)
+
+    def _tensor(self, case: Case, value: Array, memory: Any) -> Any:
+        tensor = self.torch.from_numpy(value.copy())
+        if tensor.ndim != 4:  # batch-norm's vectors stay float32, as autocast keeps them
+            bias = case.op == "conv2d"
+            return tensor.to(getattr(self.torch, case.dtype)) if bias else tensor
+        return tensor.to(getattr(self.torch, case.dtype)).contiguous(memory_format=memory)
 
     # Each of these returns the call, its result's name, and which of the returned values that is.
 
     def _conv2d(self, case: Case, a: dict[str, Any]) -> tuple[Callable[[], Any], str, int | None]:
         p, x, w = case.params, a["x"], a["w"]
         stride, padding, groups = p["stride"], p["padding"], p["groups"]
+        dilation = p.get("dilation", 1)
         if case.direction == "fprop":
             conv2d, b = self.torch.nn.functional.conv2d, a.get("b")
-            return lambda: conv2d(x, w, b, stride, padding, 1, groups), "output", None
+            return lambda: conv2d(x, w, b, stride, padding, dilation, groups), "output", None
         backward, gy = self.torch.ops.aten.convolution_backward.default, a["gy"]
-        geometry = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups)
+        geometry = ([stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0], groups)
         if case.direction == "dgrad":
             mask = [True, False, False]
             return lambda: backward(gy, x, w, None, *geometry, mask), "input", 0
@@ -116,6 +120,17 @@ class TorchPeer(Peer):
         backward, gy = torch.ops.aten.avg_pool2d_backward.default, a["gy"]
         pair = ([k, k], [s, s], [pad, pad], False, True, None)
         return lambda: backward(gy, x, *pair), "input", None
+
+    def _global_avg_pool(
+        self, case: Case, a: dict[str, Any]
+    ) -> tuple[Callable[[], Any], str, int | None]:
+        torch, x = self.torch, a["x"]
+        if case.direction == "forward":
+            pool = torch.nn.functional.adaptive_avg_pool2d
+            return lambda: pool(x, 1), "output", None
+        # What autograd does: pooling to 1 x 1 is a mean to it.
+        gy, shape, area = a["gy"], x.shape, x.shape[2] * x.shape[3]
+        return lambda: gy.expand(shape) / area, "input", None
 
     def _batch_norm(
         self, case: Case, a: dict[str, Any]

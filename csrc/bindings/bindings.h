@@ -9,12 +9,24 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "cpu/denormals.h"
 #include "fastconv/error.h"
 #include "fastconv/types.h"
 
 namespace fastconv::bindings {
 
 namespace py = pybind11;
+
+// What a bind function holds while it computes: other Python threads run, and denormals are flushed on this
+// thread too, outside parallel regions.
+class Computing {
+  public:
+    Computing() {}
+
+  private:
+    py::gil_scoped_release unlocked_;
+    FlushDenormals flush_;
+};
 
 // A NumPy array as a C-contiguous, aligned, native-endian view. Where the caller's array is not one already,
 // a converted copy is held for the lifetime of this object. Element types outside DType raise DTypeError.

@@ -65,7 +65,7 @@ PYBIND11_MODULE(_core, m) {
             if (isa_available(isa)) isas.append(name(isa));
         return isas;
     });
-    m.def("get_num_threads", &num_threads);
+    m.def("get_num_threads", &get_num_threads);
     m.def("set_num_threads",
           [](py::object n) { set_num_threads(bindings::to_int("set_num_threads", "n", n)); });
     m.def(
@@ -90,6 +90,14 @@ PYBIND11_MODULE(_core, m) {
         py::dict d;
         d["in_use"] = s.in_use;
         d["cached"] = s.cached;
+        return d;
+    });
+    m.def("pool_stats", [] {
+        const PoolStats s = pool_stats();
+        py::dict d;
+        d["in_use"] = s.in_use;
+        d["cached"] = s.cached;
+        d["system_allocations"] = s.system_allocations;
         return d;
     });
     m.def("empty_cache", &pool_empty);

@@ -56,6 +56,7 @@ class Pool {
         }
         std::lock_guard<std::mutex> lock(mutex_);
         stats_.in_use += capacity;
+        ++stats_.system_allocations;
         return p;
     }
 

@@ -19,6 +19,8 @@ void pool_empty() noexcept;
 struct PoolStats {
     size_t in_use = 0;  // bytes handed out
     size_t cached = 0;  // bytes kept for reuse
+    // Blocks asked of the system so far; unchanged by a call whose memory all came from the cache.
+    uint64_t system_allocations = 0;
 };
 PoolStats pool_stats() noexcept;
 

@@ -1,25 +1,44 @@
 #include "cpu/threads.h"
 
-#include <omp.h>
 #include <pthread.h>
+#ifdef __linux__
+#    include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
+#include <thread>
 
+#include "cpu/denormals.h"
+#include "cpu/pool.h"
 #include "fastconv/error.h"
 
 namespace fastconv {
 namespace {
 
 constexpr int64_t kMaxThreads = 1024;
+// Threads for each processor that can still help where a neighbour holds one up; a few on any machine.
+constexpr int kThreadsPerProcessor = 4;
+constexpr int kTeamAlwaysAllowed = 8;
 // More pieces than threads, so that a thread that loses its core does not hold up the rest.
 constexpr int64_t kPiecesPerThread = 4;
 
-std::atomic<bool> forked{false};
+int processors() {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+    return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 int initial_threads() {
-    pthread_atfork(nullptr, nullptr, [] { forked.store(true, std::memory_order_relaxed); });
-    return static_cast<int>(std::clamp<int64_t>(omp_get_max_threads(), 1, kMaxThreads));
+    // The variable that everyone sets; of a list for nested levels its first number counts.
+    if (const char* text = std::getenv("OMP_NUM_THREADS")) {
+        const long n = std::strtol(text, nullptr, 10);
+        if (n >= 1) return static_cast<int>(std::min<int64_t>(n, kMaxThreads));
+    }
+    return static_cast<int>(std::min<int64_t>(processors(), kMaxThreads));
 }
 
 std::atomic<int>& thread_count() {
@@ -27,9 +46,48 @@ std::atomic<int>& thread_count() {
     return count;
 }
 
+int largest_team() {
+    static const int most = std::max(kTeamAlwaysAllowed, kThreadsPerProcessor * processors());
+    return most;
+}
+
+std::atomic<ThreadPool*> current{nullptr};
+
+// A forked child has none of the workers, and perhaps a region of a thread that it does not have either: it
+// leaves the old pool behind and makes its own when it first needs one.
+ThreadPool& pool() {
+    static const int registered =
+        pthread_atfork(nullptr, nullptr, [] { current.store(nullptr, std::memory_order_relaxed); });
+    (void)registered;
+    ThreadPool* found = current.load(std::memory_order_acquire);
+    if (!found) {
+        auto* made = new ThreadPool;
+        if (current.compare_exchange_strong(found, made, std::memory_order_acq_rel))
+            found = made;
+        else
+            delete made;
+    }
+    return *found;
+}
+
+struct Range {
+    void (*fn)(void*, int64_t, int64_t, int);
+    void* context;
+    int64_t n, pieces;
+};
+
+void run_piece(void* context, int64_t i, int worker) {
+    const Range& r = *static_cast<const Range*>(context);
+    // n * i could pass 64 bits: whole parts and what is left over apart.
+    const int64_t each = r.n / r.pieces, over = r.n % r.pieces;
+    r.fn(r.context, each * i + over * i / r.pieces, each * (i + 1) + over * (i + 1) / r.pieces, worker);
+}
+
 }  // namespace
 
-int num_threads() { return thread_count().load(std::memory_order_relaxed); }
+int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
+
+int num_threads() { return std::min(get_num_threads(), largest_team()); }
 
 void set_num_threads(int64_t n) {
     if (n < 1 || n > kMaxThreads)
@@ -40,16 +98,17 @@ void set_num_threads(int64_t n) {
 void parallel_run(int64_t n, int64_t grain, void (*fn)(void*, int64_t, int64_t, int), void* context,
                   int threads) {
     if (n <= 0) return;
+    const int team = std::min(threads, largest_team());
     const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
-    const int64_t pieces = std::min<int64_t>(most, threads * kPiecesPerThread);
-    if (pieces == 1 || threads == 1 || omp_in_parallel() || forked.load(std::memory_order_relaxed)) {
-        fn(context, 0, n, 0);
-        return;
+    const int64_t pieces = std::min<int64_t>(most, team * kPiecesPerThread);
+    const FlushDenormals flush;
+    if (pieces > 1 && team > 1) {
+        Range range{fn, context, n, pieces};
+        const int used = static_cast<int>(std::min<int64_t>(team, pieces));
+        // Much finer grains than pieces tell of long work.
+        if (pool().run(pieces, &run_piece, &range, used, most >= 8 * pieces)) return;
     }
-    const int used = static_cast<int>(std::min<int64_t>(threads, pieces));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(used)
-    for (int64_t i = 0; i < pieces; ++i)
-        fn(context, n * i / pieces, n * (i + 1) / pieces, omp_get_thread_num());
+    fn(context, 0, n, 0);
 }
 
 }  // namespace fastconv

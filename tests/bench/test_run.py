@@ -73,7 +73,7 @@ def test_a_wrong_result_is_told() -> None:
             "torch": [{"variant": "NCHW", "outputs": dict(outputs)}],
         }
         record: dict[str, Any] = {"problems": {}}
-        measure._compare(jobs, record)
+        measure._compare(jobs, record, 1e-4)
         assert ("torch" in record["problems"]) is told
 
 
@@ -259,7 +259,12 @@ def test_a_disturbed_case_is_repeated(
         def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
             self.turn += 1
             time = 0.001 * self.turn
-            return {"samples": [time], "cpu_share": shares[self.turn - 1], "page_faults": 0.0}
+            return {
+                "samples": [time],
+                "cpu_share": shares[self.turn - 1],
+                "page_faults": 0.0,
+                "disturbed": 0.0,
+            }
 
     case = cases.suite("ops")[0]
     record: dict[str, Any] = {}

@@ -11,7 +11,7 @@ py::array forward(const std::string& kind, py::object input, double slope) {
     require_float(op, "input", x.dtype());
     ArrayOut y(op, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         activation_forward(activation, slope, x.view(), y.view());
     }
     return y.release();
@@ -26,7 +26,7 @@ py::array backward(const std::string& kind, py::object saved_array, py::object g
     require_shape(op, "grad_output", dy.shape(), saved.shape());
     ArrayOut dx(op, dy.dtype(), dy.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         activation_backward(activation, slope, saved.view(), dy.view(), dx.view());
     }
     return dx.release();

@@ -66,7 +66,7 @@ py::tuple forward(py::object input, py::object running_mean, py::object running_
     }
     ArrayOut y(kOp, x.dtype(), x.shape()), mean(kOp, DType::f64, Shape{c}), invstd(kOp, DType::f64, Shape{c});
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         batch_norm_forward(p, x.view(), arrays, y.view(), mean.view().as<double>(),
                            invstd.view().as<double>());
     }
@@ -95,7 +95,7 @@ py::tuple backward(py::object grad_output, py::object input, py::object mean_arr
     if (need_weight) dweight.emplace(kOp, dtype, channels);
     if (need_bias) dbias.emplace(kOp, dtype, channels);
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         batch_norm_backward(view, training, dy.view(), x.view(), mean.view().as<double>(),
                             invstd.view().as<double>(), view_or_none(weight), view_or_none(dx),
                             view_or_none(dweight), view_or_none(dbias));

@@ -51,7 +51,7 @@ py::array join(py::sequence tensors, py::object dimension) {
     }
     ArrayOut out(kOp, arrays[0].dtype(), shape);
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         concat(pieces.data(), static_cast<int64_t>(pieces.size()),
                product(shape.begin(), shape.begin() + dim), out.data());
     }
@@ -84,7 +84,7 @@ py::list cut(py::object grad_output, py::object dimension, py::sequence sizes, p
     if (total != g.shape()[axis])
         throw ShapeError(message(kOp, ": sizes do not add up to ", g.shape()[axis]));
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         split(g.data(), product(g.shape().begin(), g.shape().begin() + axis), pieces.data(),
               static_cast<int64_t>(pieces.size()));
     }

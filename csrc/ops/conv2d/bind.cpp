@@ -58,7 +58,7 @@ py::array forward(py::object input, py::object weight, py::object bias_array, py
     check_bias(op, bias, x.dtype(), problem.k);
     ArrayOut y(op, x.dtype(), problem.y_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_fprop(problem, x.data(), w.data(), with_bias(bias), y.data(), algorithm);
     }
     return y.release();
@@ -77,7 +77,7 @@ py::array input_gradient(py::object input_size, py::object weight, py::object gr
     require_shape(op, "grad_output", dy.shape(), problem.y_shape());
     ArrayOut dx(op, dy.dtype(), problem.x_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_dgrad(problem, w.data(), dy.data(), {}, dx.data(), algorithm);
     }
     return dx.release();
@@ -96,7 +96,7 @@ py::array weight_gradient(py::object input, py::object weight_size, py::object g
     require_shape(op, "grad_output", dy.shape(), problem.y_shape());
     ArrayOut dw(op, x.dtype(), problem.weight_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_wgrad(problem, x.data(), dy.data(), dw.data(), algorithm);
     }
     return dw.release();
@@ -120,7 +120,7 @@ py::array bias_gradient(py::object grad_output, py::object layout) {
                                  to_string(dy.shape()), " (", name(problem.layout), ")"));
     ArrayOut db(op, dy.dtype(), {problem.k});
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_bias_grad(problem, dy.data(), db.data());
     }
     return db.release();
@@ -142,7 +142,7 @@ py::array transposed(py::object input, py::object weight, py::object bias_array,
     check_bias(op, bias, x.dtype(), problem.c);
     ArrayOut y(op, x.dtype(), problem.x_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         conv2d_dgrad(problem, w.data(), x.data(), with_bias(bias), y.data());
     }
     return y.release();
@@ -163,7 +163,7 @@ py::array transposed_gradient(py::object input, py::object weight, py::object gr
     require_shape(op, "grad_output", dy.shape(), problem.x_shape());
     ArrayOut out(op, x.dtype(), of_weight ? problem.weight_shape() : problem.y_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         if (of_weight)
             conv2d_wgrad(problem, dy.data(), x.data(), out.data());
         else
@@ -222,7 +222,7 @@ class Plan {
         const ArrayIn w(kOp, "weight", weight);
         check_weight(w);
         PackedWeight packed{key_, Workspace(plan_.packed_bytes())};
-        py::gil_scoped_release nogil;
+        const Computing computing;
         plan_.pack(w.data(), packed.data.as<void>());
         return packed;
     }
@@ -292,7 +292,7 @@ class Plan {
         if (out.is_none()) {
             ArrayOut result(kOp, plan_.problem().dtype, shape);
             {
-                py::gil_scoped_release nogil;
+                const Computing computing;
                 write(result.data());
             }
             return result.release();
@@ -300,7 +300,7 @@ class Plan {
         const ArrayInOut result(kOp, "out", out);
         require_dtype(kOp, "out", result.dtype(), plan_.problem().dtype);
         require_shape(kOp, "out", result.shape(), shape);
-        py::gil_scoped_release nogil;
+        const Computing computing;
         write(result.data());
         return out;
     }

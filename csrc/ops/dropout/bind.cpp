@@ -12,7 +12,7 @@ py::array run(py::object input, py::object probability, uint64_t key) {
     if (!(p >= 0 && p <= 1)) throw ShapeError(message(op, ": p must be in [0, 1], got ", p));
     ArrayOut y(op, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         dropout(x.view(), p, key, y.view());
     }
     return y.release();

@@ -12,7 +12,7 @@ py::array run(const std::string& name, py::object input, py::object other) {
     require_dtype(op, "other", b.dtype(), a.dtype());
     ArrayOut out(op, a.dtype(), broadcast_shape(op, a.shape(), b.shape()));
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         binary(kind, a.view(), b.view(), out.view());
     }
     return out.release();
@@ -30,7 +30,7 @@ py::array run_scalar(const std::string& name, py::object input, double value) {
     scalar.dtype = a.dtype() == DType::f64 ? DType::f64 : DType::f32;
     scalar.data = a.dtype() == DType::f64 ? static_cast<void*>(&value) : static_cast<void*>(&single);
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         binary(kind, a.view(), scalar, out.view());
     }
     return out.release();

@@ -23,7 +23,7 @@ py::array forward(py::object input, py::object weight, py::object bias_array) {
     }
     ArrayOut y(op, x.dtype(), output_shape(x.shape(), p.out));
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         linear_forward(p, x.data(), w.data(), bias ? bias->data() : nullptr, y.data());
     }
     return y.release();
@@ -44,7 +44,7 @@ py::tuple backward(py::object input, py::object weight, py::object grad_output, 
     if (needs_weight) dw.emplace(op, x.dtype(), w.shape());
     if (needs_bias) db.emplace(op, x.dtype(), Shape{p.out});
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         if (dx) linear_input_grad(p, w.data(), dy.data(), dx->data());
         if (dw) linear_weight_grad(p, x.data(), dy.data(), dw->data());
         if (db) linear_bias_grad(p, dy.data(), db->data());

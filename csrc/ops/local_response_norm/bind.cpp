@@ -19,7 +19,7 @@ py::array forward(py::object input, py::object size, py::object alpha, py::objec
     const LrnParams p = params_of(x, size, alpha, beta, k, layout);
     ArrayOut y(kOp, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         local_response_norm_forward(p, x.view(), y.view());
     }
     return y.release();
@@ -33,7 +33,7 @@ py::array backward(py::object grad_output, py::object input, py::object size, py
     require_shape(kOp, "grad_output", dy.shape(), x.shape());
     ArrayOut dx(kOp, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         local_response_norm_backward(p, dy.view(), x.view(), dx.view());
     }
     return dx.release();

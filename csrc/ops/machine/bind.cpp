@@ -8,7 +8,7 @@ double bind_fma_peak(py::object seconds, py::object threads) {
     const char* op = "fma_peak";
     const double s = to_double(op, "seconds", seconds);
     const int64_t t = to_int(op, "threads", threads);
-    py::gil_scoped_release nogil;
+    const Computing computing;
     return fma_peak(s, t);
 }
 
@@ -17,7 +17,7 @@ double bind_stream_bandwidth(py::object bytes, py::object seconds, py::object th
     const int64_t b = to_int(op, "bytes", bytes);
     const double s = to_double(op, "seconds", seconds);
     const int64_t t = to_int(op, "threads", threads);
-    py::gil_scoped_release nogil;
+    const Computing computing;
     return stream_bandwidth(b, s, t);
 }
 

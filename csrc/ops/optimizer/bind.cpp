@@ -122,7 +122,7 @@ void sgd(py::object param, py::object grad, py::object momentum_buffer, py::obje
     if (nesterov && (p.momentum == 0 || p.dampening != 0))
         throw ShapeError("sgd_step: nesterov needs a momentum greater than 0 and a dampening of 0");
     const bool uses_buffer = p.momentum != 0;
-    py::gil_scoped_release nogil;
+    const Computing computing;
     arrays.visit([&](auto t, auto g) {
         using T = decltype(t);
         using G = decltype(g);
@@ -147,7 +147,7 @@ void adam(py::object param, py::object grad, py::object exp_avg, py::object exp_
     p.decoupled = decoupled;
     p.step = to_int(op, "step", step);
     if (p.step < 1) throw ShapeError(message(op, ": step counts from 1, got ", p.step));
-    py::gil_scoped_release nogil;
+    const Computing computing;
     arrays.visit([&](auto t, auto g) {
         using T = decltype(t);
         using G = decltype(g);
@@ -173,7 +173,7 @@ void rmsprop(py::object param, py::object grad, py::object square_avg, py::objec
     p.momentum = to_rate(op, "momentum", momentum);
     require_buffer(op, p.momentum, buffer);
     const bool uses_buffer = p.momentum != 0;
-    py::gil_scoped_release nogil;
+    const Computing computing;
     arrays.visit([&](auto t, auto g) {
         using T = decltype(t);
         using G = decltype(g);

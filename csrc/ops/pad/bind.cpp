@@ -29,7 +29,7 @@ py::array forward(py::object input, py::object before, py::object after, const s
     const PadParams p = to_params(x.shape().ndim, before, after, mode, value);
     ArrayOut y(kOp, x.dtype(), pad_shape(kOp, x.shape(), p));
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         pad(p, x.view(), y.view());
     }
     return y.release();
@@ -44,7 +44,7 @@ py::array backward(py::object grad_output, py::object shape, py::object before, 
     require_shape(kOp, "grad_output", dy.shape(), pad_shape(kOp, full, p));
     ArrayOut dx(kOp, dy.dtype(), full);
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         pad_backward(p, dy.view(), dx.view());
     }
     return dx.release();

@@ -62,7 +62,7 @@ py::tuple forward(const Plan& plan, py::object input, bool with_index) {
     if (with_index && plan.pool.kind() == PoolKind::max)
         index.emplace(op, plan.pool.index_dtype(), plan.pool.output());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         plan.pool.forward(x.view(), y.view(), index ? index->view() : TensorView{});
     }
     return py::make_tuple(y.release(), index ? py::object(index->release()) : py::none());
@@ -86,7 +86,7 @@ py::array backward(const Plan& plan, py::object grad_output, py::object index) {
     const std::optional<ArrayIn> taps = taps_of(plan, index);
     ArrayOut dx(op, dy.dtype(), plan.pool.input());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         plan.pool.backward(dy.view(), taps ? taps->view() : TensorView{}, dx.view());
     }
     return dx.release();
@@ -97,7 +97,7 @@ py::array positions(const Plan& plan, py::object index) {
     if (!taps) throw ShapeError(message(plan.op, ": only maxima have positions"));
     ArrayOut out(plan.op.c_str(), DType::i64, plan.pool.output());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         plan.pool.positions(taps->view(), out.view());
     }
     return out.release();

@@ -27,7 +27,7 @@ py::array forward(const std::string& name, py::object input, py::object dim, boo
     const ReduceDims dims = to_dims(op, dim, x.shape().ndim);
     ArrayOut y(op, x.dtype(), reduced_shape(x.shape(), dims, keepdim));
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         reduce_sum(x.view(), dims, mean, y.view());
     }
     return y.release();
@@ -44,7 +44,7 @@ py::array backward(const std::string& name, py::object grad_output, py::object s
         require_shape(op, "grad_output", dy.shape(), reduced_shape(full, dims, false));
     ArrayOut dx(op, dy.dtype(), full);
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         reduce_backward(dy.view(), dims, mean, dx.view());
     }
     return dx.release();

@@ -13,7 +13,7 @@ py::array softmax(py::object input, py::object dim, bool log) {
     const ClassAxis axis = class_axis(op, x.shape(), to_int(op, "dim", dim));
     ArrayOut y(op, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         softmax_forward(axis, log, x.view(), y.view());
     }
     return y.release();
@@ -28,7 +28,7 @@ py::array softmax_grad(py::object output, py::object grad_output, py::object dim
     const ClassAxis axis = class_axis(op, y.shape(), to_int(op, "dim", dim));
     ArrayOut dx(op, y.dtype(), y.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         softmax_backward(axis, log, y.view(), dy.view(), dx.view());
     }
     return dx.release();
@@ -77,7 +77,7 @@ py::tuple cross_entropy(py::object input, py::object target, py::object weight, 
     ArrayOut loss(a.op, a.x.dtype(), a.loss_shape()), saved(a.op, a.saved_dtype(), a.saved_shape());
     double divisor = 1;
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         divisor = cross_entropy_forward(a.p, a.x.view(), a.label_data(), a.weight_view(), saved.view(),
                                         loss.view());
     }
@@ -95,7 +95,7 @@ py::array cross_entropy_grad(py::object input, py::object target, py::object wei
     require_shape(a.op, "grad_output", dloss.shape(), a.loss_shape());
     ArrayOut dx(a.op, a.x.dtype(), a.x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         cross_entropy_backward(a.p, a.x.view(), a.label_data(), a.weight_view(), saved.view(), divisor,
                                dloss.view(), dx.view());
     }
@@ -138,7 +138,7 @@ py::array pointwise_loss(const std::string& kind, py::object input, py::object t
     const PointLossArgs a(kind, input, target, weight, pos_weight, delta, reduction);
     ArrayOut loss(a.op, a.x.dtype(), a.loss_shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         pointwise_loss_forward(a.p, a.x.view(), a.t.view(), a.view(a.weight), a.view(a.pos_weight),
                                loss.view());
     }
@@ -154,7 +154,7 @@ py::array pointwise_loss_grad(const std::string& kind, py::object input, py::obj
     require_shape(a.op, "grad_output", dloss.shape(), a.loss_shape());
     ArrayOut dx(a.op, a.x.dtype(), a.x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         pointwise_loss_backward(a.p, wrt_target, a.x.view(), a.t.view(), a.view(a.weight),
                                 a.view(a.pos_weight), dloss.view(), dx.view());
     }
