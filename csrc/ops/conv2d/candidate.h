@@ -45,6 +45,9 @@ struct ConvCandidate {
     // Takes its scratch memory, for `args.team` workers, from the arena; returns then if the arena is only
     // counting (the arrays in `args` are null in that case).
     void (*run)(const Conv2dProblem&, const ConvArgs& args, Arena& arena);
+    // Whether `run` would rather pack `args.weight` on the way (`args.packed` null) than have it packed for one
+    // call only; null where it cannot.
+    bool (*packs_itself)(const Conv2dProblem&) = nullptr;
 };
 
 struct WgradCandidate {

@@ -100,7 +100,8 @@ constexpr ConvCandidate kFprop[] = {
     {"pointwise_nchw", only_pointwise_nchw, false, nullptr, nullptr, pointwise_nchw_fprop},
     {"implicit_gemm", only_f32, false, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop},
-    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop},
+    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop,
+     bf16_fprop_packs_itself},
     {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
@@ -111,14 +112,17 @@ constexpr ConvCandidate kDgrad[] = {
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad},
-    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad},
+    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad,
+     bf16_dgrad_packs_itself},
     {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
 // {name, declines, run}
 constexpr WgradCandidate kWgrad[] = {
-    {"depthwise", only_depthwise, depthwise_wgrad},   {"shift", shift_wgrad_declines, shift_wgrad},
-    {"implicit_gemm", only_f32, implicit_gemm_wgrad}, {"direct_bf16", bf16_wgrad_declines, bf16_wgrad},
+    {"depthwise", only_depthwise, depthwise_wgrad},
+    {"shift", shift_wgrad_declines, shift_wgrad},
+    {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"direct_bf16", bf16_wgrad_declines, bf16_wgrad},
     {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
@@ -172,8 +176,9 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
 void run_once(const ConvPlan& plan, ConvArgs args) {
     if (plan.problem().n == 0) return;
     args.team = num_threads();
-    const Workspace packed(plan.packed_bytes()), workspace(plan.workspace_bytes(args.team));
-    if (plan.packed_bytes()) {
+    const size_t packed_bytes = plan.packs_itself() ? 0 : plan.packed_bytes();
+    const Workspace packed(packed_bytes), workspace(plan.workspace_bytes(args.team));
+    if (packed_bytes) {
         plan.pack(args.weight, packed.as<void>());
         args.packed = packed.as<void>();
     }
@@ -205,6 +210,8 @@ size_t ConvPlan::packed_bytes() const {
 void ConvPlan::pack(const void* weight, void* packed) const {
     if (packed_bytes()) conv_->pack(problem_, weight, packed);
 }
+
+bool ConvPlan::packs_itself() const { return conv_ && conv_->packs_itself && conv_->packs_itself(problem_); }
 
 size_t ConvPlan::workspace_bytes(int team) const {
     Arena counter;

@@ -119,9 +119,12 @@ class ConvPlan {
     // 64-byte aligned memory that `pack` fills and `run` reads: 0 where weights are read as they are.
     size_t packed_bytes() const;
     void pack(const void* weight, void* packed) const;
+    // Whether a single run does better without packing first: `args.packed` may then be null.
+    bool packs_itself() const;
     // 64-byte aligned memory that `run` needs for so many workers.
     size_t workspace_bytes(int team) const;
-    // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0.
+    // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0 and
+    // packs_itself() is false.
     void run(const ConvArgs& args, void* workspace) const;
     void run(const WgradArgs& args, void* workspace) const;
 

@@ -37,6 +37,7 @@ inline void block_of(const Block& k, Drain& drain) {
             if (NT == 2) _tile_dpbf16ps(3, 5, 7);
         }
         if (rows_a_step) drain_rows(drain, rows_a_step);
+        if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
         b += NT * kTileBytes;
     }
     _tile_stored(0, k.c, 128);

@@ -28,10 +28,10 @@ struct Cut {
     int64_t band, bands;                // output rows of a unit
     int64_t units, chunk, chunks;       // units in all, units that are reduced at once
     int64_t unit_steps;
-    int64_t parts, part_blocks;         // parts of the input channels
+    int64_t parts, part_blocks;  // parts of the input channels
     int64_t splits;
-    int64_t parities;                   // copies of x: both, or only that of the even shifts
-    bool once;                          // a block's sum is finished in one visit and needs no memory of its own
+    int64_t parities;  // copies of x: both, or only that of the even shifts
+    bool once;         // a block's sum is finished in one visit and needs no memory of its own
 
     explicit Cut(const Bf16Wgrad& g) : frame(g) {
         row_blocks = ceil_div(g.width, 32);
@@ -69,7 +69,9 @@ struct Cut {
     // Positions of x that the steps reach, in whole tiles.
     int64_t positions(const Bf16Wgrad& g) const {
         return ceil_div(steps_of(g) * 32 + frame.halo() * frame.pitch + frame.horizontal.high -
-                            frame.horizontal.low + 2, 32) * 32;
+                            frame.horizontal.low + 2,
+                        32) *
+               32;
     }
     int64_t x_plane(const Bf16Wgrad& g) const { return positions(g) * 32; }  // bytes of 16 channels
     int64_t block_bytes(const Bf16Wgrad& g) const { return frame.planes * parities * 2 * x_plane(g); }
@@ -102,8 +104,9 @@ inline __m512i load_channels(const uint16_t* p, int64_t count) {
 }
 
 // One unit's x: [plane][parity][block of 32 channels][half][pair of positions][16 channels][2].
-void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t block0, int64_t block1,
- char* panel, uint16_t* patches, const uint16_t** pointers, const uint16_t* zeros) {
+void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t block0,
+            int64_t block1, char* panel, uint16_t* patches, const uint16_t** pointers,
+            const uint16_t* zeros) {
     const Frame& f = cut.frame;
     const int64_t positions = cut.positions(g), half = cut.x_plane(g), length = g.run * g.depth;
     for (int64_t p = 0; p < f.planes; ++p) {
@@ -181,8 +184,8 @@ inline void transpose_dwords(__m512i r[16]) {
 }
 
 // One unit's dy: [block of 16 channels][step][16 channels][32 positions].
-void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, char* panel, int64_t block_bytes, const uint16_t** pointers,
-             const uint16_t* zeros) {
+void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, char* panel,
+             int64_t block_bytes, const uint16_t** pointers, const uint16_t* zeros) {
     const int64_t pitch = cut.frame.pitch, channels = g.groups * g.width, steps = cut.unit_steps;
     for (int64_t at = 0, r = 0; at < steps * 32; ++r) {
         const bool inside = r < cut.band && row0 + r < g.rows;
@@ -275,7 +278,8 @@ void finish_block(const Bf16Wgrad& g, const Cut& cut, int64_t group, int64_t b, 
                 low = _mm512_add_ps(low, _mm512_loadu_ps(from + s * split_floats));
                 high = _mm512_add_ps(high, _mm512_loadu_ps(from + s * split_floats + 16));
             }
-            const __m512 v0 = _mm512_permutex2var_ps(low, first, high), v1 = _mm512_permutex2var_ps(low, second, high);
+            const __m512 v0 = _mm512_permutex2var_ps(low, first, high),
+                         v1 = _mm512_permutex2var_ps(low, second, high);
             if (in_order) {
                 rounded[t] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0));
             } else if (g.weight_taps == 1 && !target.f32) {
@@ -323,7 +327,8 @@ void reduce_block(const Bf16Wgrad& g, const Cut& cut, const char* x, const char*
 
 // Reduces the units [unit0, unit1) for one group and one part of the input channels.
 void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int64_t group, int64_t part,
-                  int64_t unit0, int64_t unit1, bool first, float* sums, char* scratch, const Target& target) {
+                  int64_t unit0, int64_t unit1, bool first, float* sums, char* scratch,
+                  const Target& target) {
     char *x = scratch + layout.x, *dy = scratch + layout.dy;
     uint16_t* patches = reinterpret_cast<uint16_t*>(scratch + layout.patches);
     const uint16_t** pointers = reinterpret_cast<const uint16_t**>(scratch + layout.pointers);
@@ -331,11 +336,12 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
     int64_t* offsets = reinterpret_cast<int64_t*>(scratch + layout.offsets);
     const int64_t steps = (unit1 - unit0) * cut.unit_steps, block_bytes = steps * kTileBytes;
     const int64_t unit_x = cut.x_bytes(g), half = cut.x_plane(g);
-    const int64_t block0 = part * cut.part_blocks, block1 = least(cut.column_blocks, block0 + cut.part_blocks);
+    const int64_t block0 = part * cut.part_blocks,
+                  block1 = least(cut.column_blocks, block0 + cut.part_blocks);
     for (int64_t u = unit0; u < unit1; ++u) {
         const int64_t image = u / cut.bands, row0 = u % cut.bands * cut.band, at = u - unit0;
-        fill_x(g, cut, g.in + image * g.in_n + group * g.depth, row0, block0, block1, x + at * unit_x, patches,
-               pointers, zeros);
+        fill_x(g, cut, g.in + image * g.in_n + group * g.depth, row0, block0, block1, x + at * unit_x,
+               patches, pointers, zeros);
         fill_dy(g, cut, g.dy + image * g.rows * g.cols * g.groups * g.width + group * g.width, row0,
                 dy + at * cut.unit_steps * kTileBytes, block_bytes, pointers, zeros);
         for (int64_t s = 0; s < cut.unit_steps; ++s)
@@ -345,8 +351,8 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
     for (int64_t b = 0; b < cut.row_blocks; ++b)
         for (int64_t c = block0; c < block1; ++c) {
             float* to = cut.once ? local : sums + cut.sums_at(b, c);
-            reduce_block(g, cut, x + (c - block0) * 2 * half, dy + b * 2 * block_bytes, block_bytes, offsets, steps,
-                         g.width - b * 32, first, to);
+            reduce_block(g, cut, x + (c - block0) * 2 * half, dy + b * 2 * block_bytes, block_bytes, offsets,
+                         steps, g.width - b * 32, first, to);
             if (cut.once) finish_block(g, cut, group, b, c, to, 1, 0, target);
         }
 }
@@ -359,7 +365,8 @@ bool bf16_wgrad_fits(const Bf16Wgrad& g) {
 
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
     const Cut cut(g);
-    return {static_cast<size_t>(cut.splits * g.groups * cut.group_floats()) * sizeof(float), Scratch(g, cut).total};
+    return {static_cast<size_t>(cut.splits * g.groups * cut.group_floats()) * sizeof(float),
+            Scratch(g, cut).total};
 }
 
 void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
@@ -379,10 +386,11 @@ void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwei
                 const int64_t part = item % cut.parts, group = item / cut.parts % g.groups,
                               split = item / cut.parts / g.groups;
                 float* to = sums + split * split_floats + group * cut.group_floats();
-                const int64_t first = split * cut.chunks / cut.splits, last = (split + 1) * cut.chunks / cut.splits;
+                const int64_t first = split * cut.chunks / cut.splits,
+                              last = (split + 1) * cut.chunks / cut.splits;
                 for (int64_t c = first; c < last; ++c)
-                    reduce_chunk(g, cut, layout, group, part, c * cut.chunk, least(cut.units, (c + 1) * cut.chunk),
-                                 c == first, to, mine, target);
+                    reduce_chunk(g, cut, layout, group, part, c * cut.chunk,
+                                 least(cut.units, (c + 1) * cut.chunk), c == first, to, mine, target);
             }
             if (g.amx) amx_end();
         },
@@ -393,9 +401,10 @@ void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwei
         g.groups * blocks, 65536 / (1024 * cut.filters) + 1,
         [&](int64_t begin, int64_t end, int) {
             for (int64_t i = begin; i < end; ++i) {
-                const int64_t group = i / blocks, b = i % blocks / cut.column_blocks, c = i % cut.column_blocks;
-                finish_block(g, cut, group, b, c, sums + group * cut.group_floats() + cut.sums_at(b, c), cut.splits,
-                             split_floats, target);
+                const int64_t group = i / blocks, b = i % blocks / cut.column_blocks,
+                              c = i % cut.column_blocks;
+                finish_block(g, cut, group, b, c, sums + group * cut.group_floats() + cut.sums_at(b, c),
+                             cut.splits, split_floats, target);
             }
         },
         team);
