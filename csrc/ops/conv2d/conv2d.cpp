@@ -68,6 +68,15 @@ const char* shift_dgrad_declines(const Conv2dProblem& p) {
 
 const char* shift_wgrad_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_c(), p.q, 4); }
 
+// Where sums gather that would be rounded at every step in the result itself.
+template <class T>
+Wide<T>* sums_for(T* result, int64_t count, Arena& arena) {
+    if constexpr (std::is_same_v<T, Wide<T>>)
+        return result;
+    else
+        return arena.take<Wide<T>>(static_cast<size_t>(count));
+}
+
 void reference_fprop(const Conv2dProblem& p, const ConvArgs& a, Arena& arena) {
     if (arena.counting()) return;
     visit_float("conv2d", p.dtype, [&](auto zero) {
@@ -77,19 +86,22 @@ void reference_fprop(const Conv2dProblem& p, const ConvArgs& a, Arena& arena) {
     });
 }
 void reference_dgrad(const Conv2dProblem& p, const ConvArgs& a, Arena& arena) {
-    if (arena.counting()) return;
     visit_float("conv2d_input", p.dtype, [&](auto zero) {
         using T = decltype(zero);
+        T* dx = static_cast<T*>(a.out);
+        auto* sums = sums_for(dx, p.n * p.c * p.pixels_in(), arena);
+        if (arena.counting()) return;
         conv2d_dgrad_reference(p, static_cast<const T*>(a.weight), static_cast<const T*>(a.in),
-                               static_cast<const T*>(a.epilogue.bias), static_cast<T*>(a.out));
+                               static_cast<const T*>(a.epilogue.bias), dx, sums);
     });
 }
 void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
-    if (arena.counting()) return;
     visit_float("conv2d_weight", p.dtype, [&](auto zero) {
         using T = decltype(zero);
-        conv2d_wgrad_reference(p, static_cast<const T*>(a.x), static_cast<const T*>(a.dy),
-                               static_cast<T*>(a.dweight));
+        T* dw = static_cast<T*>(a.dweight);
+        auto* sums = sums_for(dw, p.k * p.group_c() * p.taps(), arena);
+        if (arena.counting()) return;
+        conv2d_wgrad_reference(p, static_cast<const T*>(a.x), static_cast<const T*>(a.dy), dw, sums);
     });
 }
 
@@ -271,7 +283,8 @@ void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, v
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias) {
     if (problem.dtype == DType::f32)
         return bias_grad_f32(problem, static_cast<const float*>(dy), static_cast<float*>(dbias));
-    if (problem.dtype == DType::bf16) return widened_bias_grad(problem, dy, dbias);
+    if (problem.dtype == DType::bf16)
+        return bias_grad_bf16(problem, static_cast<const bfloat16*>(dy), static_cast<bfloat16*>(dbias));
     conv2d_bias_grad_reference(problem, static_cast<const double*>(dy), static_cast<double*>(dbias));
 }
 

@@ -160,9 +160,4 @@ FC_ISA_DECLARE(void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* pac
 FC_ISA_DECLARE(void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
                                         float* partial, float* dweight))
 
-// dbias[k] = sum over the other dimensions of dy; `partial` holds bias_grad_partials() x k floats.
-FC_ISA_DECLARE(int64_t bias_grad_partials(bool nchw, int64_t n, int64_t pixels))
-FC_ISA_DECLARE(void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float* dy,
-                                  float* partial, float* dbias))
-
 }  // namespace fastconv

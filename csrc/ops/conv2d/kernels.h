@@ -1,17 +1,20 @@
 // The implementations that conv2d.cpp chooses among; candidate.h says what their functions do.
 #pragma once
 
+#include "core/bfloat16.h"
 #include "ops/conv2d/candidate.h"
 
 namespace fastconv {
 
-// reference.cpp: plain loops, float32, float64 and bfloat16 (sums in float32), both layouts.
+// reference.cpp: plain loops, float32, float64 and bfloat16 (sums in float32), both layouts. `sums` has the
+// result's size; it is the result itself, except for bfloat16.
 template <class T>
 void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, const T* bias, T* y);
 template <class T>
-void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx);
+void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx,
+                            Wide<T>* sums);
 template <class T>
-void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw);
+void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw, Wide<T>* sums);
 template <class T>
 void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias);
 
@@ -67,9 +70,9 @@ size_t widened_dgrad_packed_bytes(const Conv2dProblem& p);
 void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
-void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias);
 
 // bias_grad.cpp
 void bias_grad_f32(const Conv2dProblem& p, const float* dy, float* dbias);
+void bias_grad_bf16(const Conv2dProblem& p, const bfloat16* dy, bfloat16* dbias);
 
 }  // namespace fastconv

@@ -1,16 +1,14 @@
 // bfloat16 convolution through float32: the operands are widened, the best float32 candidate runs, and its
 // result is rounded. Whatever a bfloat16 kernel declines comes here.
-#include "core/widened.h"
-
 #include <algorithm>
 
+#include "core/memory.h"
 #include "cpu/layout/convert.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
 namespace {
 
-constexpr const char* kOp = "conv2d";
 // Images are widened a few at a time, so that their float32 copies stay in cache.
 constexpr int64_t kChunkElements = 2 << 20;
 
@@ -119,13 +117,6 @@ void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) 
     a.x = x, a.dy = dy, a.dweight = dw, a.team = args.team;
     plan.run(a, inner);
     FC_ISA_PICK(convert_f32_to_bf16)(dw, static_cast<bfloat16*>(args.dweight), w_count);
-}
-
-void widened_bias_grad(const Conv2dProblem& p, const void* dy, void* dbias) {
-    const WidenedIn wide_dy(kOp, {const_cast<void*>(dy), DType::bf16, p.y_shape()});
-    const WidenedOut out(kOp, {dbias, DType::bf16, Shape{p.k}});
-    conv2d_bias_grad(in_f32(p, p.n), wide_dy.view().data, out.view().data);
-    out.round();
 }
 
 }  // namespace fastconv
