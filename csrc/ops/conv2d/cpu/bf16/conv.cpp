@@ -240,11 +240,8 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
             block.b = packed + (b - begin) * cut.block_bytes();
             block.b_tiles = columns > 16 ? 2 : 1;
             block.c = results + which * 1024;
-            // A short block's stores would wait for the lines they write to.
-            if (cut.steps <= 8)
-                for (int64_t r = 0; r < block.a_tiles * 16; ++r)
-                    if (places[t * 16 + r] >= 0) __builtin_prefetch(out + b * 32 + places[t * 16 + r], 1, 3);
-
+            block.places = places + t * 16;
+            block.out = out + b * 32;
             block.rows = static_cast<int>(cut.rows);
             g.amx ? amx_block(block, drain) : dot_block(block, drain);
             drain.from = block.c;

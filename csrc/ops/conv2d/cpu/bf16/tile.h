@@ -35,6 +35,10 @@ struct Block {
     int a_tiles;
     int rows;  // of a tile of A
     float* c;  // 32 rows of 32 floats: tile i's rows start at row 16 * i
+    // Where this block's rows will go, as in Drain: a store would wait for its line from memory, so the lines
+    // are asked for during the steps.
+    const int64_t* places;
+    const uint16_t* out;
 };
 
 // The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
