@@ -104,9 +104,7 @@ def assert_rounded(got: Any, want: tuple[Any, Any], what: str = "") -> None:
     assert worst <= 1, f"{what}: {worst:.3g} times the allowed error"
 
 
-def run_candidate(
-    name: str, direction: str, x: Any, w: Any, b: Any, g: Any, geometry: Any
-) -> Any:
+def run_candidate(name: str, direction: str, x: Any, w: Any, b: Any, g: Any, geometry: Any) -> Any:
     if direction == "fprop":
         return _core.conv2d(x, w, b, *geometry, algorithm=name)
     if direction == "dgrad":
@@ -181,7 +179,9 @@ def test_split_wgrad() -> None:
     w_shape = (34, 32, 3, 3)
     nchw = [a.transpose(0, 3, 1, 2) for a in (x, dy)]
     want = expected("wgrad", nchw[0], np.zeros(w_shape), None, nchw[1], (1, 1, 1, 1))
-    assert_rounded(F.conv2d_weight(x, w_shape, dy, 1, 1, layout="NHWC"), (want[0], np.abs(want[1]) + 4e4))
+    assert_rounded(
+        F.conv2d_weight(x, w_shape, dy, 1, 1, layout="NHWC"), (want[0], np.abs(want[1]) + 4e4)
+    )
 
     def run() -> Any:
         return F.conv2d_weight(x, w_shape, dy, 1, 1, layout="NHWC").view(np.uint16)
@@ -227,9 +227,7 @@ def test_random_geometry(d: dict[str, Any]) -> None:
     options = {"layout": d["layout"]}
     got = {
         "fprop": from_layout(F.conv2d(xl, w, None, *geometry, **options), d["layout"]),
-        "dgrad": from_layout(
-            F.conv2d_input(xl.shape, w, gl, *geometry, **options), d["layout"]
-        ),
+        "dgrad": from_layout(F.conv2d_input(xl.shape, w, gl, *geometry, **options), d["layout"]),
         "wgrad": F.conv2d_weight(xl, w.shape, gl, *geometry, **options),
     }
     for direction, result in got.items():
@@ -251,11 +249,18 @@ def test_special_values_stay_where_they_belong(special: float) -> None:
             reached[1, :, 5 - pad : 6 + pad, 6 - pad : 7 + pad] = True
             np.testing.assert_array_equal(~np.isfinite(y.astype(np.float32)), reached)
             gradient = F.conv2d_weight(
-                to_layout(x, layout), w.shape, to_layout(np.ones_like(y), layout), 1, pad, layout=layout
+                to_layout(x, layout),
+                w.shape,
+                to_layout(np.ones_like(y), layout),
+                1,
+                pad,
+                layout=layout,
             )
             special_weights = np.zeros(w.shape, bool)
             special_weights[:, c // 2] = True
-            np.testing.assert_array_equal(~np.isfinite(gradient.astype(np.float32)), special_weights)
+            np.testing.assert_array_equal(
+                ~np.isfinite(gradient.astype(np.float32)), special_weights
+            )
 
 
 def test_epilogue_and_transposed() -> None:
