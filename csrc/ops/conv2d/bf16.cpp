@@ -151,6 +151,12 @@ size_t parts_packed_bytes(std::vector<Part> parts) {
     return bytes;
 }
 
+bool parts_pack_themselves(std::vector<Part> parts) {
+    if (parts.size() != 1) return false;
+    parts[0].conv.taps = parts[0].taps.data();
+    return kernels::bf16_conv_packs_itself(parts[0].conv);
+}
+
 void parts_pack(std::vector<Part> parts, const void* weight, void* packed) {
     char* to = static_cast<char*>(packed);
     for (Part& part : parts) {
@@ -209,8 +215,9 @@ void run_parts(const Conv2dProblem& p, std::vector<Part> parts, bool fill, Image
         g.in = in.data;
         g.out = target + part.out_offset;
         g.bias = args.epilogue.bias ? bias : nullptr;
+        g.weight = static_cast<const uint16_t*>(args.weight);
         kernels::bf16_conv_run(g, packed, scratch, args.team);
-        packed += kernels::bf16_conv_sizes(g).shared;
+        if (packed) packed += kernels::bf16_conv_sizes(g).shared;
     }
     if (out.reordered())
         kernels::bf16_transpose_batch(target, static_cast<uint16_t*>(args.out), out.n, out.h * out.w, out.c,
@@ -245,6 +252,7 @@ size_t bf16_fprop_packed_bytes(const Conv2dProblem& p) { return parts_packed_byt
 void bf16_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     parts_pack(fprop_parts(p), weight, packed);
 }
+bool bf16_fprop_packs_itself(const Conv2dProblem& p, int) { return parts_pack_themselves(fprop_parts(p)); }
 void bf16_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     run_parts(p, fprop_parts(p), false, input_of(p), output_of(p), args, arena);
 }
@@ -258,6 +266,7 @@ size_t bf16_dgrad_packed_bytes(const Conv2dProblem& p) { return parts_packed_byt
 void bf16_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     parts_pack(dgrad_parts(p), weight, packed);
 }
+bool bf16_dgrad_packs_itself(const Conv2dProblem& p, int) { return parts_pack_themselves(dgrad_parts(p)); }
 void bf16_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     run_parts(p, dgrad_parts(p), true, output_of(p), input_of(p), args, arena);
 }
@@ -290,10 +299,12 @@ void bf16_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
 const char* bf16_fprop_declines(const Conv2dProblem&) { return "no bfloat16 instructions"; }
 size_t bf16_fprop_packed_bytes(const Conv2dProblem&) { return 0; }
 void bf16_fprop_pack(const Conv2dProblem&, const void*, void*) {}
+bool bf16_fprop_packs_itself(const Conv2dProblem&, int) { return false; }
 void bf16_fprop(const Conv2dProblem&, const ConvArgs&, Arena&) {}
 const char* bf16_dgrad_declines(const Conv2dProblem&) { return "no bfloat16 instructions"; }
 size_t bf16_dgrad_packed_bytes(const Conv2dProblem&) { return 0; }
 void bf16_dgrad_pack(const Conv2dProblem&, const void*, void*) {}
+bool bf16_dgrad_packs_itself(const Conv2dProblem&, int) { return false; }
 void bf16_dgrad(const Conv2dProblem&, const ConvArgs&, Arena&) {}
 const char* bf16_wgrad_declines(const Conv2dProblem&) { return "no bfloat16 instructions"; }
 void bf16_wgrad(const Conv2dProblem&, const WgradArgs&, Arena&) {}

@@ -81,6 +81,8 @@ namespace isa_avx512_bf16 {
 // Whether the frame of zeros around an item's input stays small against it.
 bool bf16_conv_fits(const Bf16Conv& g);
 Bf16Sizes bf16_conv_sizes(const Bf16Conv& g);
+// Whether bf16_conv_run does well without packed weights (null), packing parts of them on the way.
+bool bf16_conv_packs_itself(const Bf16Conv& g);
 void bf16_conv_pack(const Bf16Conv& g, char* packed, int team);
 void bf16_conv_run(const Bf16Conv& g, const char* packed, char* scratch, int team);
 

@@ -119,7 +119,8 @@ constexpr ConvCandidate kFprop[] = {
      winograd_fprop_unwanted, winograd_fprop_packs_itself},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop},
-    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop},
+    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop, nullptr,
+     bf16_fprop_packs_itself},
     {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
@@ -133,7 +134,8 @@ constexpr ConvCandidate kDgrad[] = {
      winograd_dgrad_unwanted, winograd_dgrad_packs_itself},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad},
-    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad},
+    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad, nullptr,
+     bf16_dgrad_packs_itself},
     {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
@@ -247,7 +249,7 @@ size_t ConvPlan::packed_bytes() const {
 }
 
 bool ConvPlan::packs_itself(int team) const {
-    return conv_ && conv_->packs_itself && conv_->packs_itself(problem_, team);
+    return conv_ && conv_->packs_itself && conv_->packs_itself(not_empty(problem_), team);
 }
 
 void ConvPlan::pack(const void* weight, void* packed) const {

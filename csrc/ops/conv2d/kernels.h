@@ -83,10 +83,12 @@ void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena
 const char* bf16_fprop_declines(const Conv2dProblem& p);
 size_t bf16_fprop_packed_bytes(const Conv2dProblem& p);
 void bf16_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool bf16_fprop_packs_itself(const Conv2dProblem& p, int);
 void bf16_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 const char* bf16_dgrad_declines(const Conv2dProblem& p);
 size_t bf16_dgrad_packed_bytes(const Conv2dProblem& p);
 void bf16_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool bf16_dgrad_packs_itself(const Conv2dProblem& p, int);
 void bf16_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 const char* bf16_wgrad_declines(const Conv2dProblem& p);
 void bf16_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);

@@ -2,6 +2,7 @@
 // result is rounded. Whatever a bfloat16 kernel declines comes here.
 #include <algorithm>
 
+#include "core/memory.h"
 #include "cpu/layout/convert.h"
 #include "ops/conv2d/kernels.h"
 

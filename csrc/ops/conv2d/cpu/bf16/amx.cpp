@@ -24,6 +24,7 @@ inline void block_of(const Block& k, Drain& drain) {
     if (MT == 2) _tile_zero(2);
     if (MT == 2 && NT == 2) _tile_zero(3);
     const int64_t rows_a_step = drain.at < drain.count ? (drain.count - drain.at + k.steps - 1) / k.steps : 0;
+    const int64_t touched = (MT * 16 + k.steps - 1) / k.steps;
     for (int64_t s = 0; s < k.steps; ++s) {
         const int64_t offset = k.offsets[s];
         _tile_loadd(4, a0 + offset, k.a_stride);
@@ -37,6 +38,9 @@ inline void block_of(const Block& k, Drain& drain) {
             if (NT == 2) _tile_dpbf16ps(3, 5, 7);
         }
         if (rows_a_step) drain_rows(drain, rows_a_step);
+        for (int64_t r = s * touched; r < (s + 1) * touched && r < MT * 16; ++r)
+            if (k.places[r] >= 0) __builtin_prefetch(k.out + k.places[r], 1, 3);
+        if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
         b += NT * kTileBytes;
     }
     _tile_stored(0, k.c, 128);

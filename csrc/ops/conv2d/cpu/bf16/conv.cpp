@@ -48,6 +48,14 @@ struct Cut {
         rows = flat ? flat_rows : row_rows;
         tiles = flat ? flat_tiles : band * row_tiles;
     }
+    // Many weights and few pixels: a worker packs a part's weights into its own L2 just before they are used,
+    // which spares a trip to memory and back, and its pixels are copied once for each part.
+    bool packs_itself(const Bf16Conv& g) const {
+        const int64_t weights = packed_group() * g.groups, pixels = g.n * g.h * g.w * g.depth * g.groups * 2;
+        return weights > (1 << 20) && pixels * parts < 2 * weights;
+    }
+    int64_t most_blocks() const { return ceil_div(column_blocks, parts); }
+    int64_t block_bytes() const { return steps * 2 * kTileBytes; }
     int64_t pitch() const { return frame.pitch; }
     int64_t part_begin(int64_t part) const { return part * column_blocks / parts; }
     int64_t plane_bytes() const { return direct ? 0 : frame.positions(band) * 64; }
@@ -57,24 +65,16 @@ struct Cut {
 
 // A worker's scratch.
 struct Scratch {
-    size_t panel, offsets, starts, places, results, total;
-    explicit Scratch(const Cut& cut) {
+    size_t panel, weights, offsets, starts, places, results, total;
+    Scratch(const Bf16Conv& g, const Cut& cut) {
         size_t at = 0;
         panel = at, at += lines(cut.panel_bytes());
+        weights = at, at += cut.packs_itself(g) ? lines(cut.most_blocks() * cut.block_bytes()) : 0;
         offsets = at, at += lines(cut.steps * 8);
         starts = at, at += lines((cut.tiles + 1) * 8);
         places = at, at += lines((cut.tiles + 1) * 16 * 8);
         results = at, at += 2 * 32 * 32 * sizeof(float);
         total = at;
-    }
-};
-
-// Memory that is brought into L2 a few lines at a time while something else is computed.
-struct Ahead {
-    const char* from = nullptr;
-    int64_t bytes = 0;
-    void advance(int64_t count) {
-        for (; count > 0 && bytes > 0; --count, from += 64, bytes -= 64) _mm_prefetch(from, _MM_HINT_T1);
     }
 };
 
@@ -184,10 +184,14 @@ int64_t place_tiles(const Bf16Conv& g, const Cut& cut, int64_t row0, int64_t row
     return count;
 }
 
-void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t item, const char* packed,
-              char* scratch) {
-    const int64_t band = item % cut.bands, image = item / cut.bands % g.n;
-    const int64_t group = item / (cut.bands * g.n) % g.groups, part = item / (cut.bands * g.n * g.groups);
+void pack(const Bf16Conv& g, int64_t group, int64_t block, char* to) {
+    (g.run > 1 ? pack_runs : pack_block)(g, group, block * 32, to);
+}
+
+// One band (of all images) by the blocks [begin, end) of 32 output channels of a group.
+void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t group,
+              int64_t begin, int64_t end, const char* packed, char* scratch) {
+    const int64_t band = item % cut.bands, image = item / cut.bands;
     char* panel = scratch + layout.panel;
     const int64_t* offsets = reinterpret_cast<int64_t*>(scratch + layout.offsets);
     int64_t* starts = reinterpret_cast<int64_t*>(scratch + layout.starts);
@@ -209,21 +213,20 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
     const int64_t tiles = place_tiles(g, cut, row0, rows, starts, places);
     uint16_t* out = g.out + image * g.out_n + group * g.width;
     const float* bias = g.bias ? g.bias + group * g.width : nullptr;
-    packed += group * cut.packed_group();
-    const int64_t begin = cut.part_begin(part), end = cut.part_begin(part + 1);
+
     Drain drain;
     int which = 0;
     // Rows of the next band that this one has not read.
     const bool last = row0 + rows >= g.rows;
     const int64_t reach = (row0 + rows + cut.frame.vertical.high) * g.step_h;
-    Ahead ahead;
-    if (!last || image + 1 < g.n) {
+    if (g.groups == 1 && (!last || image + 1 < g.n)) {
         const uint16_t* next = last ? in + g.in_n : in + most(0, least(reach, g.h)) * g.in_h;
         const int64_t next_rows =
             last ? (cut.band + cut.frame.vertical.high) * g.step_h : least(cut.band * g.step_h, g.h - reach);
-        if (g.groups == 1) ahead = {reinterpret_cast<const char*>(next), least(next_rows, g.h) * g.in_h * 2};
+        drain.ahead = reinterpret_cast<const char*>(next);
+        drain.ahead_lines = least(next_rows, g.h) * g.in_h * 2 / 64;
+        drain.lines_a_step = drain.ahead_lines / ((tiles + 1) / 2 * (end - begin) * cut.steps) + 1;
     }
-    const int64_t lines_a_block = ahead.bytes / 64 / ((tiles + 1) / 2 * (end - begin)) + 1;
     for (int64_t t = 0; t < tiles; t += 2)
         for (int64_t b = begin; b < end; ++b) {
             const int64_t columns = least(32, g.width - b * 32);
@@ -234,14 +237,11 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
             block.a_stride = stride;
             block.offsets = offsets;
             block.steps = cut.steps;
-            block.b = packed + b * cut.steps * 2 * kTileBytes;
+            block.b = packed + (b - begin) * cut.block_bytes();
             block.b_tiles = columns > 16 ? 2 : 1;
             block.c = results + which * 1024;
-            // A short block's stores would wait for the lines they write to.
-            if (cut.steps <= 8)
-                for (int64_t r = 0; r < block.a_tiles * 16; ++r)
-                    if (places[t * 16 + r] >= 0) __builtin_prefetch(out + b * 32 + places[t * 16 + r], 1, 3);
-            ahead.advance(lines_a_block);
+            block.places = places + t * 16;
+            block.out = out + b * 32;
             block.rows = static_cast<int>(cut.rows);
             g.amx ? amx_block(block, drain) : dot_block(block, drain);
             drain.from = block.c;
@@ -262,8 +262,10 @@ bool bf16_conv_fits(const Bf16Conv& g) { return Frame(g).fits(g); }
 
 Bf16Sizes bf16_conv_sizes(const Bf16Conv& g) {
     const Cut cut(g);
-    return {static_cast<size_t>(cut.packed_group() * g.groups), Scratch(cut).total};
+    return {static_cast<size_t>(cut.packed_group() * g.groups), Scratch(g, cut).total};
 }
+
+bool bf16_conv_packs_itself(const Bf16Conv& g) { return Cut(g).packs_itself(g); }
 
 void bf16_conv_pack(const Bf16Conv& g, char* packed, int team) {
     const Cut cut(g);
@@ -271,25 +273,37 @@ void bf16_conv_pack(const Bf16Conv& g, char* packed, int team) {
         g.groups * cut.column_blocks, 65536 / (cut.steps * 1024) + 1,
         [&](int64_t begin, int64_t end, int) {
             for (int64_t item = begin; item < end; ++item)
-                (g.run > 1 ? pack_runs : pack_block)(g, item / cut.column_blocks,
-                                                     item % cut.column_blocks * 32,
-                                                     packed + item * cut.steps * 2 * kTileBytes);
+                pack(g, item / cut.column_blocks, item % cut.column_blocks,
+                     packed + item * cut.block_bytes());
         },
         team);
 }
 
 void bf16_conv_run(const Bf16Conv& g, const char* packed, char* scratch, int team) {
     const Cut cut(g);
-    const Scratch layout(cut);
-    const int64_t items = cut.bands * g.n * g.groups * cut.parts;
+    const Scratch layout(g, cut);
+    const int64_t bands = cut.bands * g.n, items = bands * g.groups * cut.parts;
     const int64_t work = cut.tiles * 16 * cut.steps * 32 * g.width / cut.parts + 1;
     parallel_for(
         items, 1000000 / work + 1,
-        [&](int64_t begin, int64_t end, int worker) {
+        [&](int64_t first, int64_t last, int worker) {
             char* mine = scratch + static_cast<size_t>(worker) * layout.total;
             step_offsets(g, cut, reinterpret_cast<int64_t*>(mine + layout.offsets));
             if (g.amx) amx_begin(static_cast<int>(cut.rows));
-            for (int64_t i = begin; i < end; ++i) run_item(g, cut, layout, i, packed, mine);
+            int64_t packed_for = -1;
+            for (int64_t i = first; i < last; ++i) {
+                const int64_t set = i / bands, group = set % g.groups, part = set / g.groups;
+                const int64_t begin = cut.part_begin(part), end = cut.part_begin(part + 1);
+                char* own = mine + layout.weights;
+                if (!packed && packed_for != set) {
+                    for (int64_t b = begin; b < end; ++b)
+                        pack(g, group, b, own + (b - begin) * cut.block_bytes());
+                    packed_for = set;
+                }
+                const char* weights =
+                    packed ? packed + group * cut.packed_group() + begin * cut.block_bytes() : own;
+                run_item(g, cut, layout, i % bands, group, begin, end, weights, mine);
+            }
             if (g.amx) amx_end();
         },
         team);

@@ -18,6 +18,9 @@ struct Drain {
     uint16_t* out = nullptr;
     const float* bias = nullptr;  // 32 values, or null
     uint32_t mask = 0;            // which of the 32 columns exist
+    // Memory that will be read soon, brought into L2 a few lines a step.
+    const char* ahead = nullptr;
+    int64_t ahead_lines = 0, lines_a_step = 0;
 };
 
 // Tile i of A has its rows at a[i] + offsets[step] + row * a_stride (bytes), 32 elements each; a step of B is
@@ -32,6 +35,10 @@ struct Block {
     int a_tiles;
     int rows;  // of a tile of A
     float* c;  // 32 rows of 32 floats: tile i's rows start at row 16 * i
+    // Where this block's rows will go, as in Drain: a store would wait for its line from memory, so the lines
+    // are asked for during the steps.
+    const int64_t* places;
+    const uint16_t* out;
 };
 
 // The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
@@ -47,6 +54,11 @@ struct GradBlock {
 };
 
 namespace {
+
+inline void prefetch_ahead(Drain& d, int64_t count) {
+    for (; count > 0 && d.ahead_lines > 0; --count, --d.ahead_lines, d.ahead += 64)
+        _mm_prefetch(d.ahead, _MM_HINT_T1);
+}
 
 inline void drain_rows(Drain& d, int64_t count) {
     const int64_t end = d.at + count < d.count ? d.at + count : d.count;

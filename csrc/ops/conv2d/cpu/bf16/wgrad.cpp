@@ -11,8 +11,10 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// Panels of dy and x share L2; so many steps pass between two visits to a block of sums.
-constexpr int64_t kPanelBytes = 1 << 20, kSteps = 40, kFewSteps = 24;
+// Panels of dy and x share L2, and so do the sums where they are visited more than once.
+constexpr int64_t kPanelBytes = 1 << 20, kWholeBytes = 1400 << 10, kSumBytes = 640 << 10;
+// Steps between two visits to a block of sums: their part of dy, 2 KB a step, stays in L1 from tap to tap.
+constexpr int64_t kSteps = 16;
 // The images' reduction is split where the sums are few against the pixels.
 constexpr int64_t kSplitPixels = 16384, kMostSplits = 8;
 
@@ -22,23 +24,44 @@ inline int64_t unpacked_channel(int64_t half, int64_t i) { return i / 4 * 8 + ha
 struct Cut {
     Frame frame;
     int64_t row_blocks, column_blocks;  // of 32 output and input channels
+    int64_t filters;                    // taps, or runs of taps
     int64_t band, bands;                // output rows of a unit
     int64_t units, chunk, chunks;       // units in all, units that are reduced at once
     int64_t unit_steps;
+    int64_t parts, part_blocks;  // parts of the input channels
     int64_t splits;
+    int64_t parities;  // copies of x: both, or only that of the even shifts
+    bool once;         // a block's sum is finished in one visit and needs no memory of its own
 
     explicit Cut(const Bf16Wgrad& g) : frame(g) {
         row_blocks = ceil_div(g.width, 32);
         column_blocks = ceil_div(g.run * g.depth, 32);
-        band = g.rows;
-        while (band > 1 && (unit_bytes(g) > kPanelBytes || steps_of(g) > kSteps)) band = (band + 1) / 2;
-        bands = ceil_div(g.rows, band);
-        band = ceil_div(g.rows, bands);
-        bands = ceil_div(g.rows, band);
+        filters = g.tap_count / g.run;
+        parities = 1;
+        for (int64_t t = 0; t < g.tap_count; t += g.run)
+            if (frame.shift(g.taps[t]) % 2) parities = 2;
+        const int64_t sum_bytes = filters * row_blocks * 4096;  // of 32 input channels
+
+        // All images at once, as many input channels at a time as L2 holds; or few sums, many chunks.
+        band = g.rows, bands = 1, units = g.n;
+        const int64_t room = kWholeBytes - g.n * dy_bytes(g), block = g.n * block_bytes(g);
+        once = sum_bytes * column_blocks > kSumBytes && room >= block;
+        if (once) {
+            part_blocks = least(column_blocks, room / block);
+            chunk = units;
+        } else {
+            part_blocks = most(1, least(column_blocks, kSumBytes / sum_bytes));
+            while (band > 1 && unit_bytes(g) > kPanelBytes) band = (band + 1) / 2;
+            bands = ceil_div(g.rows, band);
+            band = ceil_div(g.rows, bands);
+            bands = ceil_div(g.rows, band);
+            units = g.n * bands;
+            chunk = most(1, least(units, kPanelBytes / unit_bytes(g)));
+        }
+        parts = ceil_div(column_blocks, part_blocks);
+        part_blocks = ceil_div(column_blocks, parts);
+        parts = ceil_div(column_blocks, part_blocks);
         unit_steps = steps_of(g);
-        units = g.n * bands;
-        chunk = least(ceil_div(kFewSteps, unit_steps), most(1, kPanelBytes / unit_bytes(g)));
-        chunk = most(1, least(chunk, units));
         chunks = ceil_div(units, chunk);
         splits = least(chunks, most(1, least(kMostSplits, g.n * g.rows * g.cols / kSplitPixels)));
     }
@@ -51,20 +74,22 @@ struct Cut {
                32;
     }
     int64_t x_plane(const Bf16Wgrad& g) const { return positions(g) * 32; }  // bytes of 16 channels
-    int64_t x_bytes(const Bf16Wgrad& g) const { return frame.planes * 2 * column_blocks * 2 * x_plane(g); }
+    int64_t block_bytes(const Bf16Wgrad& g) const { return frame.planes * parities * 2 * x_plane(g); }
+    int64_t x_bytes(const Bf16Wgrad& g) const { return part_blocks * block_bytes(g); }
     int64_t dy_bytes(const Bf16Wgrad& g) const { return row_blocks * 2 * steps_of(g) * kTileBytes; }
     int64_t unit_bytes(const Bf16Wgrad& g) const { return x_bytes(g) + dy_bytes(g); }
-    int64_t partial_floats(const Bf16Wgrad& g) const {
-        return g.groups * (g.tap_count / g.run) * row_blocks * column_blocks * 1024;
-    }
+    int64_t group_floats() const { return once ? 0 : filters * row_blocks * column_blocks * 1024; }
+    // Sums of all filters for 32 output and 32 input channels.
+    int64_t sums_at(int64_t b, int64_t c) const { return (b * column_blocks + c) * filters * 1024; }
 };
 
 struct Scratch {
-    size_t x, dy, patches, pointers, zeros, offsets, total;
+    size_t x, dy, sums, patches, pointers, zeros, offsets, total;
     Scratch(const Bf16Wgrad& g, const Cut& cut) {
         size_t at = 0;
         x = at, at += lines(cut.x_bytes(g) * cut.chunk);
         dy = at, at += lines(cut.dy_bytes(g) * cut.chunk);
+        sums = at, at += cut.once ? lines(cut.filters * 4096) : 0;
         patches = at, at += lines(cut.frame.patches ? (cut.positions(g) + 2) * cut.column_blocks * 64 : 0);
         pointers = at, at += lines((cut.positions(g) + 2) * 8);
         zeros = at, at += lines(most(cut.row_blocks, cut.column_blocks) * 64);
@@ -79,8 +104,9 @@ inline __m512i load_channels(const uint16_t* p, int64_t count) {
 }
 
 // One unit's x: [plane][parity][block of 32 channels][half][pair of positions][16 channels][2].
-void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, char* panel,
-            uint16_t* patches, const uint16_t** pointers, const uint16_t* zeros) {
+void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t block0,
+            int64_t block1, char* panel, uint16_t* patches, const uint16_t** pointers,
+            const uint16_t* zeros) {
     const Frame& f = cut.frame;
     const int64_t positions = cut.positions(g), half = cut.x_plane(g), length = g.run * g.depth;
     for (int64_t p = 0; p < f.planes; ++p) {
@@ -110,18 +136,19 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t r
                                    ? from + (j - f.left) * g.step_w * g.in_w
                                    : zeros;
         }
-        char* even = panel + p * 2 * cut.column_blocks * 2 * half;
-        char* odd = even + cut.column_blocks * 2 * half;
+        char* even = panel + p * cut.parities * cut.part_blocks * 2 * half;
+        char* odd = even + cut.part_blocks * 2 * half;
         for (int64_t at = 0; at < positions; at += 2) {
             const uint16_t *p0 = pointers[at], *p1 = pointers[at + 1], *p2 = pointers[at + 2];
-            for (int64_t b = 0; b < cut.column_blocks; ++b) {
+            for (int64_t b = block0; b < block1; ++b) {
                 const int64_t count = length - b * 32;
-                const __m512i v0 = load_channels(p0 + b * 32, count), v1 = load_channels(p1 + b * 32, count),
-                              v2 = load_channels(p2 + b * 32, count);
-                char* e = even + b * 2 * half + at * 32;
-                char* o = odd + b * 2 * half + at * 32;
+                const __m512i v0 = load_channels(p0 + b * 32, count), v1 = load_channels(p1 + b * 32, count);
+                char* e = even + (b - block0) * 2 * half + at * 32;
                 _mm512_storeu_si512(e, _mm512_unpacklo_epi16(v0, v1));
                 _mm512_storeu_si512(e + half, _mm512_unpackhi_epi16(v0, v1));
+                if (cut.parities == 1) continue;
+                const __m512i v2 = load_channels(p2 + b * 32, count);
+                char* o = odd + (b - block0) * 2 * half + at * 32;
                 _mm512_storeu_si512(o, _mm512_unpacklo_epi16(v1, v2));
                 _mm512_storeu_si512(o + half, _mm512_unpackhi_epi16(v1, v2));
             }
@@ -157,9 +184,8 @@ inline void transpose_dwords(__m512i r[16]) {
 }
 
 // One unit's dy: [block of 16 channels][step][16 channels][32 positions].
-void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t block0,
-             int64_t block1, char* panel, int64_t block_bytes, const uint16_t** pointers,
-             const uint16_t* zeros) {
+void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, char* panel,
+             int64_t block_bytes, const uint16_t** pointers, const uint16_t* zeros) {
     const int64_t pitch = cut.frame.pitch, channels = g.groups * g.width, steps = cut.unit_steps;
     for (int64_t at = 0, r = 0; at < steps * 32; ++r) {
         const bool inside = r < cut.band && row0 + r < g.rows;
@@ -168,7 +194,7 @@ void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t 
             pointers[at] = inside && j < g.cols ? from + j * channels : zeros;
     }
     for (int64_t s = 0; s < steps; ++s)
-        for (int64_t b = block0; b < block1; ++b) {
+        for (int64_t b = 0; b < cut.row_blocks; ++b) {
             const int64_t count = g.width - b * 32;
             __m512i low[16], high[16];
             for (int64_t i = 0; i < 16; ++i) {
@@ -179,7 +205,7 @@ void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t 
             }
             transpose_dwords(low);
             transpose_dwords(high);
-            char* to = panel + (b - block0) * 2 * block_bytes + s * kTileBytes;
+            char* to = panel + b * 2 * block_bytes + s * kTileBytes;
             for (int64_t i = 0; i < 16; ++i) {
                 const int64_t c0 = unpacked_channel(0, i), c1 = unpacked_channel(1, i);
                 _mm512_storeu_si512(to + c0 / 16 * block_bytes + c0 % 16 * 64, low[i]);
@@ -188,9 +214,121 @@ void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t 
         }
 }
 
-// Adds the units [unit0, unit1) to the sums of one group and the output channel blocks [block0, block1).
-void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int64_t group, int64_t unit0,
-                  int64_t unit1, int64_t block0, int64_t block1, bool first, float* sums, char* scratch) {
+// Where a filter's weights go, in either element type.
+struct Target {
+    void* weights;
+    bool f32;
+    void set(int64_t at, float value) const {
+        if (f32)
+            static_cast<float*>(weights)[at] = value;
+        else
+            static_cast<uint16_t*>(weights)[at] = to_bfloat16(value).bits;
+    }
+};
+
+// 3x3 filters of 32 input channels: rows[t] are tap t's weights, in the order of unpacking by 16 bits.
+inline void store_3x3(const __m512i rows[9], uint16_t* to) {
+    __m512i a[8], b[8];
+    for (int i = 0; i < 4; ++i) {
+        a[i] = _mm512_unpacklo_epi16(rows[2 * i], rows[2 * i + 1]);
+        a[i + 4] = _mm512_unpackhi_epi16(rows[2 * i], rows[2 * i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {  // b[i]: channels 0, 1 of a lane (i = 4: 4, 5), b[i + 1]: the next two
+        b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+        b[i + 2] = _mm512_unpacklo_epi32(a[i + 2], a[i + 3]);
+        b[i + 3] = _mm512_unpackhi_epi32(a[i + 2], a[i + 3]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int q = 0; q < 2; ++q) {
+            a[i + 2 * q] = _mm512_unpacklo_epi64(b[i + q], b[i + q + 2]);
+            a[i + 2 * q + 1] = _mm512_unpackhi_epi64(b[i + q], b[i + q + 2]);
+        }
+    alignas(64) uint16_t last[32];
+    _mm512_store_si512(last, rows[8]);
+    const auto put = [&](int c, __m128i taps) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c * 9), taps);
+        to[c * 9 + 8] = last[c];
+    };
+    for (int i = 0; i < 8; ++i) {  // a[i]: channel i of each lane of eight
+        put(i, _mm512_castsi512_si128(a[i]));
+        put(8 + i, _mm512_extracti32x4_epi32(a[i], 1));
+        put(16 + i, _mm512_extracti32x4_epi32(a[i], 2));
+        put(24 + i, _mm512_extracti32x4_epi32(a[i], 3));
+    }
+}
+
+// Adds the splits of 32 x 32 channels in order and writes their filters.
+void finish_block(const Bf16Wgrad& g, const Cut& cut, int64_t group, int64_t b, int64_t c, const float* sums,
+                  int64_t splits, int64_t split_floats, const Target& target) {
+    // Back into the order of the channels.
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    const int64_t count = least(32, g.run * g.depth - c * 32), outputs = least(32, g.width - b * 32);
+    bool in_order = g.weight_taps == 9 && g.tap_count == 9 && g.run == 1 && count == 32 && !target.f32;
+    for (int64_t t = 0; t < g.tap_count; ++t) in_order = in_order && g.taps[t].index == t;
+    alignas(64) float row[32];
+    __m512i rounded[9];
+    for (int64_t o = 0; o < outputs; ++o) {
+        const int64_t filter = (group * g.width + b * 32 + o) * g.depth * g.weight_taps;
+        for (int64_t t = 0; t < cut.filters; ++t) {
+            const float* from = sums + t * 1024 + o * 32;
+            __m512 low = _mm512_loadu_ps(from), high = _mm512_loadu_ps(from + 16);
+            for (int64_t s = 1; s < splits; ++s) {
+                low = _mm512_add_ps(low, _mm512_loadu_ps(from + s * split_floats));
+                high = _mm512_add_ps(high, _mm512_loadu_ps(from + s * split_floats + 16));
+            }
+            const __m512 v0 = _mm512_permutex2var_ps(low, first, high),
+                         v1 = _mm512_permutex2var_ps(low, second, high);
+            if (in_order) {
+                rounded[t] = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0));
+            } else if (g.weight_taps == 1 && !target.f32) {
+                _mm512_mask_storeu_epi16(static_cast<uint16_t*>(target.weights) + filter + c * 32,
+                                         static_cast<__mmask32>((uint64_t{1} << count) - 1),
+                                         reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0)));
+            } else {
+                _mm512_store_ps(row, v0);
+                _mm512_store_ps(row + 16, v1);
+                for (int64_t e = 0; e < count; ++e) {
+                    const int64_t channel = c * 32 + e, tap = t * g.run + channel / g.depth * (g.run > 1);
+                    const int64_t place = g.run > 1 ? channel % g.depth : channel;
+                    target.set(filter + place * g.weight_taps + g.taps[tap].index, row[e]);
+                }
+            }
+        }
+        if (in_order) store_3x3(rounded, static_cast<uint16_t*>(target.weights) + filter + c * 32 * 9);
+    }
+}
+
+// The sums of 32 x 32 channels over a chunk's steps, a few of them for all taps before the next few.
+void reduce_block(const Bf16Wgrad& g, const Cut& cut, const char* x, const char* dy, int64_t block_bytes,
+                  const int64_t* offsets, int64_t steps, int64_t outputs, bool first, float* sums) {
+    const int64_t half = cut.x_plane(g);
+    const int64_t visits = cut.filters == 1 ? 1 : ceil_div(steps, kSteps);
+    for (int64_t v = 0; v < visits; ++v) {
+        const int64_t begin = v * steps / visits, end = (v + 1) * steps / visits;
+        for (int64_t t = 0; t < cut.filters; ++t) {
+            const Bf16Tap& tap = g.taps[t * g.run];
+            const int64_t shift = cut.frame.shift(tap), plane = cut.frame.plane_of(cut.frame.phase_of(tap));
+            GradBlock block;
+            block.a[0] = dy + begin * kTileBytes;
+            block.a[1] = block.a[0] + block_bytes;
+            block.b[0] = x + (plane * cut.parities + shift % 2) * cut.part_blocks * 2 * half + shift / 2 * 64;
+            block.b[1] = block.b[0] + half;
+            block.b_offsets = offsets + begin;
+            block.steps = end - begin;
+            block.a_tiles = outputs > 16 ? 2 : 1;
+            block.accumulate = !first || v > 0;
+            block.c = sums + t * 1024;
+            g.amx ? amx_grad_block(block) : dot_grad_block(block);
+        }
+    }
+}
+
+// Reduces the units [unit0, unit1) for one group and one part of the input channels.
+void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int64_t group, int64_t part,
+                  int64_t unit0, int64_t unit1, bool first, float* sums, char* scratch,
+                  const Target& target) {
     char *x = scratch + layout.x, *dy = scratch + layout.dy;
     uint16_t* patches = reinterpret_cast<uint16_t*>(scratch + layout.patches);
     const uint16_t** pointers = reinterpret_cast<const uint16_t**>(scratch + layout.pointers);
@@ -198,87 +336,24 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
     int64_t* offsets = reinterpret_cast<int64_t*>(scratch + layout.offsets);
     const int64_t steps = (unit1 - unit0) * cut.unit_steps, block_bytes = steps * kTileBytes;
     const int64_t unit_x = cut.x_bytes(g), half = cut.x_plane(g);
+    const int64_t block0 = part * cut.part_blocks,
+                  block1 = least(cut.column_blocks, block0 + cut.part_blocks);
     for (int64_t u = unit0; u < unit1; ++u) {
         const int64_t image = u / cut.bands, row0 = u % cut.bands * cut.band, at = u - unit0;
-        fill_x(g, cut, g.in + image * g.in_n + group * g.depth, row0, x + at * unit_x, patches, pointers,
-               zeros);
-        fill_dy(g, cut, g.dy + image * g.rows * g.cols * g.groups * g.width + group * g.width, row0, block0,
-                block1, dy + at * cut.unit_steps * kTileBytes, block_bytes, pointers, zeros);
+        fill_x(g, cut, g.in + image * g.in_n + group * g.depth, row0, block0, block1, x + at * unit_x,
+               patches, pointers, zeros);
+        fill_dy(g, cut, g.dy + image * g.rows * g.cols * g.groups * g.width + group * g.width, row0,
+                dy + at * cut.unit_steps * kTileBytes, block_bytes, pointers, zeros);
         for (int64_t s = 0; s < cut.unit_steps; ++s)
             offsets[at * cut.unit_steps + s] = at * unit_x + s * kTileBytes;
     }
-    for (int64_t b = block0; b < block1; ++b)
-        for (int64_t t = 0; t < g.tap_count / g.run; ++t) {
-            const Bf16Tap& tap = g.taps[t * g.run];
-            const int64_t shift = cut.frame.shift(tap), plane = cut.frame.plane_of(cut.frame.phase_of(tap));
-            const char* shifted = x + (plane * 2 + shift % 2) * cut.column_blocks * 2 * half + shift / 2 * 64;
-            for (int64_t c = 0; c < cut.column_blocks; ++c) {
-                GradBlock block;
-                block.a[0] = dy + (b - block0) * 2 * block_bytes;
-                block.a[1] = block.a[0] + block_bytes;
-                block.b[0] = shifted + c * 2 * half;
-                block.b[1] = block.b[0] + half;
-                block.b_offsets = offsets;
-                block.steps = steps;
-                block.a_tiles = g.width - b * 32 > 16 ? 2 : 1;
-                block.accumulate = !first;
-                block.c = sums + ((t * cut.row_blocks + b) * cut.column_blocks + c) * 1024;
-                g.amx ? amx_grad_block(block) : dot_grad_block(block);
-            }
-        }
-}
-
-// Adds the splits of one output channel in order and writes its filter.
-void finish_channel(const Bf16Wgrad& g, const Cut& cut, int64_t group, int64_t o, const float* partial,
-                    void* dweight, bool dweight_f32) {
-    alignas(64) float row[32];
-    const int64_t split_floats = cut.partial_floats(g);
-    const int64_t filter = (group * g.width + o) * g.depth * g.weight_taps;
-    for (int64_t b = 0; b < cut.column_blocks; ++b)
-        for (int64_t t = 0; t < g.tap_count / g.run; ++t) {
-            const float* from = partial + group * (split_floats / g.groups) +
-                                ((t * cut.row_blocks + o / 32) * cut.column_blocks + b) * 1024 + o % 32 * 32;
-            __m512 low = _mm512_loadu_ps(from), high = _mm512_loadu_ps(from + 16);
-            for (int64_t s = 1; s < cut.splits; ++s) {
-                low = _mm512_add_ps(low, _mm512_loadu_ps(from + s * split_floats));
-                high = _mm512_add_ps(high, _mm512_loadu_ps(from + s * split_floats + 16));
-            }
-            // Back into the order of the channels.
-            const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-            const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(8));
-            const __m512 v0 = _mm512_permutex2var_ps(low, first, high),
-                         v1 = _mm512_permutex2var_ps(low, second, high);
-            if (g.run > 1) {
-                _mm512_store_ps(row, v0);
-                _mm512_store_ps(row + 16, v1);
-                for (int64_t e = b * 32; e < least(g.run * g.depth, b * 32 + 32); ++e) {
-                    const int64_t to =
-                        filter + e % g.depth * g.weight_taps + g.taps[t * g.run + e / g.depth].index;
-                    if (dweight_f32)
-                        static_cast<float*>(dweight)[to] = row[e - b * 32];
-                    else
-                        static_cast<uint16_t*>(dweight)[to] = to_bfloat16(row[e - b * 32]).bits;
-                }
-                continue;
-            }
-            const int64_t count = least(32, g.depth - b * 32),
-                          at = filter + b * 32 * g.weight_taps + g.taps[t].index;
-            if (dweight_f32) {
-                float* to = static_cast<float*>(dweight) + at;
-                _mm512_store_ps(row, v0);
-                _mm512_store_ps(row + 16, v1);
-                for (int64_t c = 0; c < count; ++c) to[c * g.weight_taps] = row[c];
-            } else {
-                uint16_t* to = static_cast<uint16_t*>(dweight) + at;
-                const __m512i rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(v1, v0));
-                if (g.weight_taps == 1) {
-                    _mm512_mask_storeu_epi16(to, static_cast<__mmask32>((uint64_t{1} << count) - 1), rounded);
-                    continue;
-                }
-                uint16_t* half = reinterpret_cast<uint16_t*>(row);
-                _mm512_store_si512(half, rounded);
-                for (int64_t c = 0; c < count; ++c) to[c * g.weight_taps] = half[c];
-            }
+    float* local = reinterpret_cast<float*>(scratch + layout.sums);
+    for (int64_t b = 0; b < cut.row_blocks; ++b)
+        for (int64_t c = block0; c < block1; ++c) {
+            float* to = cut.once ? local : sums + cut.sums_at(b, c);
+            reduce_block(g, cut, x + (c - block0) * 2 * half, dy + b * 2 * block_bytes, block_bytes, offsets,
+                         steps, g.width - b * 32, first, to);
+            if (cut.once) finish_block(g, cut, group, b, c, to, 1, 0, target);
         }
 }
 
@@ -290,7 +365,8 @@ bool bf16_wgrad_fits(const Bf16Wgrad& g) {
 
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
     const Cut cut(g);
-    return {static_cast<size_t>(cut.splits * cut.partial_floats(g)) * sizeof(float), Scratch(g, cut).total};
+    return {static_cast<size_t>(cut.splits * g.groups * cut.group_floats()) * sizeof(float),
+            Scratch(g, cut).total};
 }
 
 void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
@@ -298,34 +374,38 @@ void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwei
     const Cut cut(g);
     const Scratch layout(g, cut);
     float* sums = reinterpret_cast<float*>(partial);
-    const int64_t split_floats = cut.partial_floats(g);
-    // Parts of the output channels change nothing in any sum: only as many as the threads need.
-    const int64_t parts = team == 1 ? 1 : least(cut.row_blocks, ceil_div(2 * team, cut.splits * g.groups));
+    const int64_t split_floats = g.groups * cut.group_floats();
+    const Target target{dweight, dweight_f32};
     parallel_for(
-        cut.splits * g.groups * parts, 1,
+        cut.splits * g.groups * cut.parts, 1,
         [&](int64_t begin, int64_t end, int worker) {
             char* mine = scratch + static_cast<size_t>(worker) * layout.total;
             __builtin_memset(mine + layout.zeros, 0, layout.offsets - layout.zeros);
             if (g.amx) amx_begin(16);
             for (int64_t item = begin; item < end; ++item) {
-                const int64_t part = item % parts, group = item / parts % g.groups,
-                              split = item / parts / g.groups;
-                float* to = sums + split * split_floats + group * (split_floats / g.groups);
+                const int64_t part = item % cut.parts, group = item / cut.parts % g.groups,
+                              split = item / cut.parts / g.groups;
+                float* to = sums + split * split_floats + group * cut.group_floats();
                 const int64_t first = split * cut.chunks / cut.splits,
                               last = (split + 1) * cut.chunks / cut.splits;
                 for (int64_t c = first; c < last; ++c)
-                    reduce_chunk(g, cut, layout, group, c * cut.chunk, least(cut.units, (c + 1) * cut.chunk),
-                                 part * cut.row_blocks / parts, (part + 1) * cut.row_blocks / parts,
-                                 c == first, to, mine);
+                    reduce_chunk(g, cut, layout, group, part, c * cut.chunk,
+                                 least(cut.units, (c + 1) * cut.chunk), c == first, to, mine, target);
             }
             if (g.amx) amx_end();
         },
         team);
+    if (cut.once) return;
+    const int64_t blocks = cut.row_blocks * cut.column_blocks;
     parallel_for(
-        g.groups * g.width, 65536 / (g.depth * g.tap_count) + 1,
+        g.groups * blocks, 65536 / (1024 * cut.filters) + 1,
         [&](int64_t begin, int64_t end, int) {
-            for (int64_t o = begin; o < end; ++o)
-                finish_channel(g, cut, o / g.width, o % g.width, sums, dweight, dweight_f32);
+            for (int64_t i = begin; i < end; ++i) {
+                const int64_t group = i / blocks, b = i % blocks / cut.column_blocks,
+                              c = i % cut.column_blocks;
+                finish_block(g, cut, group, b, c, sums + group * cut.group_floats() + cut.sums_at(b, c),
+                             cut.splits, split_floats, target);
+            }
         },
         team);
 }
