@@ -61,7 +61,7 @@ def batch_norm(
     )
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        dx, dweight, dbias = _core.batch_norm_backward(
+        dx, dweight, dbias, _ = _core.batch_norm_backward(
             spatial.enter(g), x, mean, invstd, scale, training, spatial.layout, *needs
         )
         if dbias is not None and shift is not None:
