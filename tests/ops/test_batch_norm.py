@@ -252,7 +252,7 @@ BAD: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((X, ONE, ONE), {"layout": "NCWH"}, fc.ShapeError, "layout"),
     ((X, ONE.astype(np.float64), ONE), {}, fc.DTypeError, "running_mean must be float32"),
     ((X, ONE, ONE, ONE.astype(np.float64)), {}, fc.DTypeError, "weight must be float32"),
-    ((X.astype(np.int32), ONE, ONE), {}, fc.DTypeError, "float32 or float64, got int32"),
+    ((X.astype(np.int32), ONE, ONE), {}, fc.DTypeError, "float64 or bfloat16, got int32"),
     ((X, ONE.tolist(), ONE), {}, fc.DTypeError, "running_mean must be an array"),
     ((X, ONE, ONE, 1.0), {}, fc.DTypeError, "weight must be an array"),
     (("x", ONE, ONE), {}, fc.DTypeError, "input must be an array"),

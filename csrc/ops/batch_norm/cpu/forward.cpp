@@ -126,10 +126,10 @@ struct Forward {
         plane_moments(x + (p.image * s.view.channels + c) * inner + p.at, p.planes, s.view.channels * inner,
                       p.n, center + at, first + at, second + at);
     }
-    void sum_rows(int64_t i, const Piece& p) const {
-        const int64_t at = i * s.lanes;
-        row_moments(x + p.image * s.lanes, p.planes, s.lanes, p.fold * s.view.channels, center + at,
-                    first + at, second + at);
+    void sum_rows(int64_t i, const Piece& p, int64_t k, int64_t lanes) const {
+        const int64_t at = i * s.lanes + k;
+        row_moments(x + p.image * s.lanes + k, p.planes, s.lanes, lanes, center + at, first + at,
+                    second + at);
     }
     void total(int64_t c0, int64_t c1) const {
         double sums[kChannelBlock] = {}, squares[kChannelBlock] = {};
@@ -163,12 +163,13 @@ struct Forward {
                 return end(fma(load(from + i, t...) - m, a, b));
             });
     }
-    void write_rows(int64_t at, int64_t lanes) const {
-        const BatchNormLines& l = job.lines;
+    void write_rows(int64_t row, int64_t k, int64_t lanes, int64_t ahead) const {
+        const int64_t at = row + k;
+        const float *m = job.lines.center + k, *a = job.lines.scale + k, *b = job.lines.shift + k;
         const T* from = x + at;
         const auto line = [&](int64_t i, auto... t) {
-            return fma(load(from + i, t...) - load(l.center + i, t...), load(l.scale + i, t...),
-                       load(l.shift + i, t...));
+            prefetch(from + i + ahead);
+            return fma(load(from + i, t...) - load(m + i, t...), load(a + i, t...), load(b + i, t...));
         };
         if (residual)
             write_run(y + at, lanes, job.streaming, [&](int64_t i, auto... t) {
