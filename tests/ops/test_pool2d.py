@@ -303,7 +303,7 @@ BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("max_pool2d", (X, 2), {"layout": "CHWN"}, fc.ShapeError, "layout"),
     ("max_pool2d", (X[:, :, :0], 2), {}, fc.ShapeError, "height and width"),
     ("max_pool2d", (X[:, :, :, :0], 3, 1, 1), {}, fc.ShapeError, "height and width"),
-    ("max_pool2d", (X.astype(np.int64), 2), {}, fc.DTypeError, "float32 or float64, got int64"),
+    ("max_pool2d", (X.astype(np.int64), 2), {}, fc.DTypeError, "float64 or bfloat16, got int64"),
     ("max_pool2d", (X.astype(np.float16), 2), {}, fc.DTypeError, "float16"),
     ("max_pool2d", (X.astype(np.complex64), 2), {}, fc.DTypeError, "complex64"),
     ("max_pool2d", (X.tolist(), 2), {}, fc.DTypeError, "must be an array"),

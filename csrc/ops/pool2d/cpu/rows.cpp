@@ -98,12 +98,13 @@ void forward_plane(const PoolPlan& plan, const PoolRows& rows, const Ring& ring,
     for (int64_t p = 0; p < h.out; ++p) {
         const int64_t top = h.start[p] + h.first[p] * h.step;
         const int64_t end = h.start[p] + (h.last[p] - 1) * h.step + 1;
-        if (next < top) next = top;
+        // Where taps are apart, `top` may fall as p rises; the windows' starts do not.
+        if (next < h.start[p]) next = h.start[p];
         for (; next < end; ++next) {
             copy_row(x + next * w.in, ring.line + w.pad, w.in);
             if (reduce_row<Stride, Max, WithTaps>(plan, rows, ring, next % rows.ring)) last_nan = next;
         }
-        if (Max && last_nan >= top) {
+        if (Max && last_nan >= 0 && last_nan >= h.start[p]) {
             for (int64_t q = 0; q < w.out; ++q) {
                 const Winner best = slow_max(h, w, x, 1, p, q);
                 y[p * w.out + q] = narrow<T>(best.value);
