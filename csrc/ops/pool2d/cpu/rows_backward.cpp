@@ -16,6 +16,12 @@ inline Gather gather_of(const PoolAxis& w) {
     return {(w.taps - 1) / Stride, (w.in - 1 + w.pad) / Stride + 1};
 }
 
+// The largest t of phase k, -1 where no tap reaches it.
+template <int Stride>
+inline int64_t farthest(const PoolAxis& w, int64_t k) {
+    return w.taps > k ? (w.taps - 1 - k) / Stride : -1;
+}
+
 // The row of g (or of taps) of output row p, behind `reach` places for the outputs before the first.
 inline float* slot(const PoolRows& rows, float* base, int64_t p) {
     return base + p % rows.ring * rows.pitch;
@@ -74,7 +80,7 @@ void max_plane(const PoolPlan& plan, const PoolRows& rows, const Scratch& s, con
                 const int64_t r = i - h.start[p];
                 const float* g = slot(rows, s.gradients, p) + to.reach + u;
                 const float* t = slot(rows, s.taps, p) + to.reach + u;
-                for (int64_t back = (w.taps - 1 - k) / Stride; back >= 0; --back) {
+                for (int64_t back = farthest<Stride>(w, k); back >= 0; --back) {
                     const vf tap = set1(static_cast<float>(r * w.taps + k + Stride * back));
                     total = total + select(equal(load(t - back), tap), load(g - back), zero());
                 }
@@ -102,7 +108,7 @@ void mean_plane(const PoolPlan& plan, const PoolRows& rows, const Scratch& s, co
             }
             write_line<Stride>(slot(rows, s.gradients, next), to.columns, [&](int64_t u, int64_t k) {
                 vf total = zero();
-                for (int64_t back = (w.taps - 1 - k) / Stride; back >= 0; --back)
+                for (int64_t back = farthest<Stride>(w, k); back >= 0; --back)
                     total = total + load(g + u - back);
                 return total;
             });
