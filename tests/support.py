@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 import fastconv as fc
@@ -85,3 +86,62 @@ def check_same_bits_for_threads(function: Callable[[], Any]) -> None:
     finally:
         fc.set_num_threads(before)
     assert results[0] == results[1] == results[2], "results depend on the number of threads"
+
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def to_bfloat16(x: Any) -> Any:
+    """`x` rounded to bfloat16."""
+    return np.asarray(x).astype(BFLOAT16)
+
+
+def assert_rounded(
+    got: Any, exact: Any, what: str = "", slack: float = 1e-5, scale: float = 0.0
+) -> None:
+    """`got` is bfloat16 and is `exact` rounded: each element within one rounding (2^-8 of its size, which
+    leaves room for a tie that float32 arithmetic decides otherwise) and `slack` of the largest one or `scale`."""
+    got, exact = np.asarray(got), np.asarray(exact, np.float64)
+    assert got.dtype == BFLOAT16, f"{what}: {got.dtype}"
+    assert got.shape == exact.shape, f"{what}: shape {got.shape}, expected {exact.shape}"
+    got = got.astype(np.float64)
+    finite = np.isfinite(exact)
+    np.testing.assert_array_equal(np.where(finite, 0, got), np.where(finite, 0, exact), what)
+    size = np.abs(exact[finite])
+    off = np.abs(got[finite] - exact[finite])
+    allowed = 2.0**-8 * size + slack * size.max(initial=scale) + 2.0**-133
+    assert (off <= allowed).all(), f"{what}: off by {(off / allowed).max():.3g} of what is allowed"
+
+
+def check_bfloat16(
+    function: Callable[..., Any],
+    inputs: Sequence[Any],
+    what: str = "",
+    slack: float = 1e-5,
+    gradient_slack: float | None = None,
+    differentiated: int | None = None,
+) -> None:
+    """function in bfloat16 against itself in float64 on the same (bfloat16) numbers, forward and backward.
+
+    `gradient_slack` is `slack` for the gradients of the first `differentiated` inputs (all unless told): more,
+    where backward reads an output that has been rounded, and then in terms of the result's gradient too.
+    """
+    narrow = [to_bfloat16(x) for x in inputs]
+    count = len(narrow) if differentiated is None else differentiated
+    results = []
+    scale = 0.0
+    for dtype in (BFLOAT16, np.float64):
+        tensors = [
+            fc.tensor(x.astype(dtype), requires_grad=i < count) for i, x in enumerate(narrow)
+        ]
+        y = function(*tensors)
+        if count:
+            seed = to_bfloat16(rng("seed", what).standard_normal(y.shape))
+            y.backward(seed.astype(dtype))
+            if gradient_slack is not None:
+                scale = float(np.abs(seed.astype(np.float64)).max(initial=0))
+        results.append((y.numpy(), [t.grad for t in tensors[:count]]))
+    assert_rounded(results[0][0], results[1][0], f"{what}: result", slack)
+    for i, (got, exact) in enumerate(zip(results[0][1], results[1][1], strict=True)):
+        slack = slack if gradient_slack is None else gradient_slack
+        assert_rounded(got.numpy(), exact.numpy(), f"{what}: gradient of input {i}", slack, scale)

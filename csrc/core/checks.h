@@ -39,15 +39,4 @@ void visit_float(const char* op, DType dtype, Fn&& fn) {
         fn(bfloat16{});
 }
 
-// The same where bfloat16 arrays have been widened before (core/widened.h).
-template <class Fn>
-void visit_wide(const char* op, DType dtype, Fn&& fn) {
-    require_float(op, "input", dtype);
-    if (dtype == DType::bf16) throw DTypeError(message(op, ": bfloat16 does not work here"));
-    if (dtype == DType::f32)
-        fn(float{});
-    else
-        fn(double{});
-}
-
 }  // namespace fastconv

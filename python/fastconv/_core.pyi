@@ -257,7 +257,7 @@ def pointwise_loss_backward(
     wrt_target: bool,
 ) -> NDArray: ...
 
-# optimizer: each updates its arrays in place
+# optimizer: each updates its arrays in place; beside float32 ones the gradient and `copy` may be bfloat16
 def sgd_step(
     param: NDArray,
     grad: NDArray,
@@ -268,6 +268,7 @@ def sgd_step(
     weight_decay: float,
     nesterov: bool,
     first_step: bool,
+    copy: NDArray | None = None,
 ) -> None: ...
 def adam_step(
     param: NDArray,
@@ -281,6 +282,7 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
     step: int,
+    copy: NDArray | None = None,
 ) -> None: ...
 def rmsprop_step(
     param: NDArray,
@@ -293,6 +295,7 @@ def rmsprop_step(
     eps: float,
     weight_decay: float,
     momentum: float,
+    copy: NDArray | None = None,
 ) -> None: ...
 
 # elementwise

@@ -75,12 +75,12 @@ inline vf load(const bfloat16* p, Tail t) { return widen_lanes(_mm256_maskz_load
 // Round to nearest, ties to even; a NaN keeps its upper bits and is made quiet. In integers, because
 // vcvtneps2bf16 takes denormals for zero and is not on every AVX-512 machine.
 inline __m256i round_bfloat16(vf v) {
-    const __m512i bits = _mm512_castps_si512(v), upper = _mm512_srli_epi32(bits, 16);
-    const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
-    const __m512i rounded =
-        _mm512_mask_or_epi32(_mm512_srli_epi32(sum, 16), unordered(v, v), upper, _mm512_set1_epi32(0x40));
-    return _mm512_cvtepi32_epi16(rounded);
+    const __m512i bits = _mm512_castps_si512(v), quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+    const __mmask16 number = _mm512_cmp_ps_mask(v, v, _CMP_ORD_Q);
+    const __mmask16 odd = _mm512_mask_test_epi32_mask(number, bits, _mm512_set1_epi32(0x10000));
+    __m512i sum = _mm512_mask_add_epi32(quiet, number, bits, _mm512_set1_epi32(0x7fff));
+    sum = _mm512_mask_add_epi32(sum, odd, sum, _mm512_set1_epi32(1));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(sum, 16));
 }
 inline void store(bfloat16* p, vf v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bfloat16(v));

@@ -16,4 +16,5 @@
 #    error "kernel files are compiled per ISA: FC_ISA_SCALAR, FC_ISA_AVX2 or FC_ISA_AVX512 must be defined"
 #endif
 
+#include "core/bfloat16.h"
 #include "cpu/simd/math.h"

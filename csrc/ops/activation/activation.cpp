@@ -1,7 +1,6 @@
 #include "ops/activation/activation.h"
 
 #include "core/checks.h"
-#include "core/widened.h"
 #include "ops/activation/kernels.h"
 
 namespace fastconv {
@@ -18,29 +17,24 @@ bool activation_saves_output(Activation kind) {
 }
 
 void activation_forward(Activation kind, double slope, const TensorView& x, const TensorView& y) {
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("activation", y);
-        activation_forward(kind, slope, WidenedIn("activation", x).view(), out.view());
-        return out.round();
-    }
     const int64_t n = element_count("activation", x.shape);
     if (x.dtype == DType::f32)
         return FC_ISA_PICK(activation_f32)(kind, static_cast<float>(slope), x.as<float>(), y.as<float>(), n);
+    if (x.dtype == DType::bf16)
+        return FC_ISA_PICK(activation_bf16)(kind, static_cast<float>(slope), x.as<bfloat16>(),
+                                            y.as<bfloat16>(), n);
     activation_reference(kind, slope, x.as<double>(), y.as<double>(), n);
 }
 
 void activation_backward(Activation kind, double slope, const TensorView& saved, const TensorView& dy,
                          const TensorView& dx) {
-    if (dy.dtype == DType::bf16) {
-        const WidenedOut out("activation", dx);
-        activation_backward(kind, slope, WidenedIn("activation", saved).view(),
-                            WidenedIn("activation", dy).view(), out.view());
-        return out.round();
-    }
     const int64_t n = element_count("activation", dy.shape);
     if (dy.dtype == DType::f32)
         return FC_ISA_PICK(activation_backward_f32)(kind, static_cast<float>(slope), saved.as<float>(),
                                                     dy.as<float>(), dx.as<float>(), n);
+    if (dy.dtype == DType::bf16)
+        return FC_ISA_PICK(activation_backward_bf16)(kind, static_cast<float>(slope), saved.as<bfloat16>(),
+                                                     dy.as<bfloat16>(), dx.as<bfloat16>(), n);
     activation_backward_reference(kind, slope, saved.as<double>(), dy.as<double>(), dx.as<double>(), n);
 }
 

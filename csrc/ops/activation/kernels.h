@@ -14,7 +14,10 @@ void activation_backward_reference(Activation kind, double slope, const T* saved
                                    int64_t n);
 
 FC_ISA_DECLARE(void activation_f32(Activation kind, float slope, const float* x, float* y, int64_t n))
+FC_ISA_DECLARE(void activation_bf16(Activation kind, float slope, const bfloat16* x, bfloat16* y, int64_t n))
 FC_ISA_DECLARE(void activation_backward_f32(Activation kind, float slope, const float* saved, const float* dy,
                                             float* dx, int64_t n))
+FC_ISA_DECLARE(void activation_backward_bf16(Activation kind, float slope, const bfloat16* saved,
+                                             const bfloat16* dy, bfloat16* dx, int64_t n))
 
 }  // namespace fastconv

@@ -32,7 +32,11 @@ void check_bias(const char* op, const std::optional<ArrayIn>& bias, DType dtype,
     require_shape(op, "bias", bias->shape(), {channels});
 }
 
-const void* data_or_null(const std::optional<ArrayIn>& a) { return a ? a->data() : nullptr; }
+ConvEpilogue with_bias(const std::optional<ArrayIn>& bias) {
+    ConvEpilogue epilogue;
+    if (bias) epilogue.bias = bias->data();
+    return epilogue;
+}
 
 py::array forward(py::object input, py::object weight, py::object bias_array, py::object stride,
                   py::object padding, py::object dilation, py::object groups, py::object layout,
@@ -48,7 +52,7 @@ py::array forward(py::object input, py::object weight, py::object bias_array, py
     ArrayOut y(op, x.dtype(), problem.y_shape());
     {
         py::gil_scoped_release nogil;
-        conv2d_fprop(problem, x.data(), w.data(), data_or_null(bias), y.data(), algorithm);
+        conv2d_fprop(problem, x.data(), w.data(), with_bias(bias), y.data(), algorithm);
     }
     return y.release();
 }
@@ -67,7 +71,7 @@ py::array input_gradient(py::object input_size, py::object weight, py::object gr
     ArrayOut dx(op, dy.dtype(), problem.x_shape());
     {
         py::gil_scoped_release nogil;
-        conv2d_dgrad(problem, w.data(), dy.data(), nullptr, dx.data(), algorithm);
+        conv2d_dgrad(problem, w.data(), dy.data(), {}, dx.data(), algorithm);
     }
     return dx.release();
 }
@@ -132,7 +136,7 @@ py::array transposed(py::object input, py::object weight, py::object bias_array,
     ArrayOut y(op, x.dtype(), problem.x_shape());
     {
         py::gil_scoped_release nogil;
-        conv2d_dgrad(problem, w.data(), x.data(), data_or_null(bias), y.data());
+        conv2d_dgrad(problem, w.data(), x.data(), with_bias(bias), y.data());
     }
     return y.release();
 }
@@ -156,7 +160,7 @@ py::array transposed_gradient(py::object input, py::object weight, py::object gr
         if (of_weight)
             conv2d_wgrad(problem, dy.data(), x.data(), out.data());
         else
-            conv2d_fprop(problem, dy.data(), w.data(), nullptr, out.data());
+            conv2d_fprop(problem, dy.data(), w.data(), {}, out.data());
     }
     return out.release();
 }
@@ -170,7 +174,7 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
                                                  to_shape(op, "weight_size", weight_size),
                                                  parse(op, stride, padding, dilation, groups, layout));
     py::list result;
-    for (const auto& [name, reason] : conv2d_candidates(problem, direction))
+    for (const auto& [name, reason] : conv2d_candidates(problem, conv_direction(direction)))
         result.append(py::make_tuple(name, reason));
     return result;
 }

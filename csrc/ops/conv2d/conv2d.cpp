@@ -1,90 +1,18 @@
+// The candidates of each direction, best first, and the choice among them.
 #include "ops/conv2d/conv2d.h"
 
 #include <algorithm>
 #include <cstring>
 
 #include "core/checks.h"
+#include "cpu/threads.h"
+#include "ops/conv2d/candidate.h"
 #include "ops/conv2d/kernels.h"
 #include "ops/conv2d/taps.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace fastconv {
 namespace {
-
-Shape spatial_shape(Layout layout, int64_t n, int64_t c, int64_t h, int64_t w) {
-    return layout == Layout::nchw ? Shape{n, c, h, w} : Shape{n, h, w, c};
-}
-
-// Stride, dilation and explicit padding of both axes; "same" and "valid" resolved.
-void fill_axes(const char* op, Conv2dProblem& problem, const Conv2dParams& params) {
-    WindowAxis* axes[] = {&problem.vertical, &problem.horizontal};
-    const int64_t kernels[] = {problem.r, problem.s};
-    const int64_t inputs[] = {problem.h, problem.w};
-    for (size_t i = 0; i < 2; ++i) {
-        WindowAxis& a = *axes[i];
-        a.input = inputs[i];
-        a.kernel = kernels[i];
-        a.stride = params.stride[i];
-        a.dilation = params.dilation[i];
-        if (params.padding_mode == Conv2dParams::Padding::same) {
-            if (a.stride != 1)
-                throw ShapeError(message(op, ": padding='same' needs stride 1, got ", params.stride[0], ", ",
-                                         params.stride[1]));
-            const int64_t total = same_padding_total(a.kernel, a.dilation);
-            a.pad_begin = total / 2;
-            a.pad_end = total - a.pad_begin;
-        } else if (params.padding_mode == Conv2dParams::Padding::explicit_) {
-            a.pad_begin = a.pad_end = params.padding[i];
-        }
-    }
-}
-
-void check_groups(const char* op, int64_t groups, int64_t c, int64_t k) {
-    if (groups < 1) throw ShapeError(message(op, ": groups must be at least 1, got ", groups));
-    if (c % groups || k % groups)
-        throw ShapeError(
-            message(op, ": groups=", groups, " must divide the ", c, " input and ", k, " output channels"));
-}
-
-void check_weight(const char* op, const Shape& weight) {
-    require_ndim(op, "weight", weight, 4);
-    for (int64_t d : weight)
-        if (d < 1)
-            throw ShapeError(
-                message(op, ": weight must have no empty dimension, got shape ", to_string(weight)));
-}
-
-// The first candidate that takes the problem, or the one called `algorithm`.
-template <class Candidate>
-const Candidate& choose(const char* direction, const Candidate* list, size_t count,
-                        const Conv2dProblem& problem, const std::string& algorithm) {
-    std::string known;
-    for (size_t i = 0; i < count; ++i) {
-        const char* reason = list[i].declines(problem);
-        if (algorithm.empty() && !reason) return list[i];
-        if (algorithm == list[i].name) {
-            if (!reason) return list[i];
-            throw ShapeError(
-                message("conv2d ", direction, ": algorithm '", algorithm, "' declines: ", reason));
-        }
-        known += std::string(i ? ", " : "") + list[i].name;
-    }
-    throw ShapeError(
-        message("conv2d ", direction, ": algorithm must be one of ", known, "; got '", algorithm, "'"));
-}
-
-template <class Candidate>
-std::vector<std::pair<std::string, std::string>> describe(const Candidate* list, size_t count,
-                                                          const Conv2dProblem& problem) {
-    std::vector<std::pair<std::string, std::string>> result;
-    for (size_t i = 0; i < count; ++i) {
-        const char* reason = list[i].declines(problem);
-        result.emplace_back(list[i].name, reason ? reason : "");
-    }
-    return result;
-}
-
-// ---- reasons to decline
-// ------------------------------------------------------------------------------------
 
 const char* takes_all(const Conv2dProblem&) { return nullptr; }
 
@@ -140,184 +68,220 @@ const char* shift_dgrad_declines(const Conv2dProblem& p) {
 
 const char* shift_wgrad_declines(const Conv2dProblem& p) { return few_channels_nchw(p, p.group_c(), p.q, 4); }
 
-// ---- candidates, best first
-// ----------------------------------------------------------------------------------
+// Where sums gather that would be rounded at every step in the result itself.
+template <class T>
+Wide<T>* sums_for(T* result, int64_t count, Arena& arena) {
+    if constexpr (std::is_same_v<T, Wide<T>>)
+        return result;
+    else
+        return arena.take<Wide<T>>(static_cast<size_t>(count));
+}
 
-struct FpropCandidate {
-    const char* name;
-    const char* (*declines)(const Conv2dProblem&);
-    void (*run)(const Conv2dProblem&, const void* x, const void* weight, const void* bias, void* y);
-};
-struct DgradCandidate {
-    const char* name;
-    const char* (*declines)(const Conv2dProblem&);
-    void (*run)(const Conv2dProblem&, const void* weight, const void* dy, const void* bias, void* dx);
-};
-struct WgradCandidate {
-    const char* name;
-    const char* (*declines)(const Conv2dProblem&);
-    void (*run)(const Conv2dProblem&, const void* x, const void* dy, void* dweight);
-};
-
-void reference_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* b, void* y) {
+void reference_fprop(const Conv2dProblem& p, const ConvArgs& a, Arena& arena) {
+    if (arena.counting()) return;
     visit_float("conv2d", p.dtype, [&](auto zero) {
         using T = decltype(zero);
-        conv2d_fprop_reference(p, static_cast<const T*>(x), static_cast<const T*>(w),
-                               static_cast<const T*>(b), static_cast<T*>(y));
+        conv2d_fprop_reference(p, static_cast<const T*>(a.in), static_cast<const T*>(a.weight),
+                               static_cast<const T*>(a.epilogue.bias), static_cast<T*>(a.out));
     });
 }
-void reference_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* b, void* dx) {
+void reference_dgrad(const Conv2dProblem& p, const ConvArgs& a, Arena& arena) {
     visit_float("conv2d_input", p.dtype, [&](auto zero) {
         using T = decltype(zero);
-        conv2d_dgrad_reference(p, static_cast<const T*>(w), static_cast<const T*>(dy),
-                               static_cast<const T*>(b), static_cast<T*>(dx));
+        T* dx = static_cast<T*>(a.out);
+        auto* sums = sums_for(dx, p.n * p.c * p.pixels_in(), arena);
+        if (arena.counting()) return;
+        conv2d_dgrad_reference(p, static_cast<const T*>(a.weight), static_cast<const T*>(a.in),
+                               static_cast<const T*>(a.epilogue.bias), dx, sums);
     });
 }
-void reference_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
+void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
     visit_float("conv2d_weight", p.dtype, [&](auto zero) {
         using T = decltype(zero);
-        conv2d_wgrad_reference(p, static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dw));
+        T* dw = static_cast<T*>(a.dweight);
+        auto* sums = sums_for(dw, p.k * p.group_c() * p.taps(), arena);
+        if (arena.counting()) return;
+        conv2d_wgrad_reference(p, static_cast<const T*>(a.x), static_cast<const T*>(a.dy), dw, sums);
     });
 }
 
-constexpr FpropCandidate kFprop[] = {
-    {"depthwise", only_depthwise, depthwise_fprop},
-    {"shift", shift_fprop_declines, shift_fprop},
-    {"pointwise_nchw", only_pointwise_nchw, pointwise_nchw_fprop},
-    {"implicit_gemm", only_f32, implicit_gemm_fprop},
-    {"widened", only_bf16, widened_fprop},
-    {"reference", takes_all, reference_fprop},
+// {name, declines, fuses, packed_bytes, pack, run}
+constexpr ConvCandidate kFprop[] = {
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_fprop},
+    {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
+    {"pointwise_nchw", only_pointwise_nchw, false, nullptr, nullptr, pointwise_nchw_fprop},
+    {"implicit_gemm", only_f32, false, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
+     implicit_gemm_fprop},
+    {"widened", only_bf16, false, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
+    {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
-constexpr DgradCandidate kDgrad[] = {
-    {"depthwise", only_depthwise, depthwise_dgrad},
-    {"shift", shift_dgrad_declines, shift_dgrad},
-    {"pointwise_nchw", only_unit_stride_pointwise_nchw, pointwise_nchw_dgrad},
-    {"implicit_gemm", only_f32, implicit_gemm_dgrad},
-    {"widened", only_bf16, widened_dgrad},
-    {"reference", takes_all, reference_dgrad},
+constexpr ConvCandidate kDgrad[] = {
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_pack, depthwise_dgrad},
+    {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
+    {"pointwise_nchw", only_unit_stride_pointwise_nchw, false, pointwise_nchw_dgrad_packed_bytes,
+     pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
+    {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
+     implicit_gemm_dgrad},
+    {"widened", only_bf16, false, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
+    {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
+// {name, declines, run}
 constexpr WgradCandidate kWgrad[] = {
     {"depthwise", only_depthwise, depthwise_wgrad},   {"shift", shift_wgrad_declines, shift_wgrad},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad}, {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
 
-bool empty(const Conv2dProblem& p) { return p.n == 0; }
+const char* name_of(ConvDirection direction) {
+    constexpr const char* kNames[] = {"fprop", "dgrad", "wgrad"};
+    return kNames[static_cast<int>(direction)];
+}
+
+// The first candidate that takes the problem, or the one called `algorithm`.
+template <class Candidate, size_t count>
+const Candidate& choose(ConvDirection direction, const Candidate (&list)[count], const Conv2dProblem& problem,
+                        const std::string& algorithm) {
+    std::string known;
+    for (const Candidate& candidate : list) {
+        if (algorithm.empty() || algorithm == candidate.name) {
+            const char* reason = candidate.declines(problem);
+            if (!reason) return candidate;
+            if (!algorithm.empty())
+                throw ShapeError(message("conv2d ", name_of(direction), ": algorithm '", algorithm,
+                                         "' declines: ", reason));
+        }
+        known += std::string(known.empty() ? "" : ", ") + candidate.name;
+    }
+    throw ShapeError(message("conv2d ", name_of(direction), ": algorithm must be one of ", known, "; got '",
+                             algorithm, "'"));
+}
+
+template <class Candidate, size_t count>
+std::vector<std::pair<std::string, std::string>> describe(const Candidate (&list)[count],
+                                                          const Conv2dProblem& problem) {
+    std::vector<std::pair<std::string, std::string>> result;
+    for (const Candidate& candidate : list) {
+        const char* reason = candidate.declines(problem);
+        result.emplace_back(candidate.name, reason ? reason : "");
+    }
+    return result;
+}
+
+// Residual and activation as a pass over the output, for candidates that do not apply them as they store.
+void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvEpilogue& e, void* out) {
+    const bool fprop = direction == ConvDirection::fprop;
+    const TensorView y{out, p.dtype, fprop ? p.y_shape() : p.x_shape()};
+    if (e.residual) {
+        const TensorView residual{const_cast<void*>(e.residual), y.dtype, y.shape};
+        binary(Binary::add, y, residual, y);
+    }
+    if (e.activate) activation_forward(e.activation, e.slope, y, y);
+}
+
+void run_once(const ConvPlan& plan, ConvArgs args) {
+    if (plan.problem().n == 0) return;
+    args.team = num_threads();
+    const Workspace packed(plan.packed_bytes()), workspace(plan.workspace_bytes(args.team));
+    if (plan.packed_bytes()) {
+        plan.pack(args.weight, packed.as<void>());
+        args.packed = packed.as<void>();
+    }
+    plan.run(args, workspace.as<void>());
+}
 
 }  // namespace
 
-Shape Conv2dProblem::x_shape() const { return spatial_shape(layout, n, c, h, w); }
-Shape Conv2dProblem::y_shape() const { return spatial_shape(layout, n, k, p, q); }
-
-Conv2dProblem conv2d_problem(const char* op, DType dtype, const Shape& x, const Shape& weight,
-                             const Conv2dParams& params) {
-    require_float(op, "input", dtype);
-    require_ndim(op, "input", x, 4);
-    check_weight(op, weight);
-    Conv2dProblem problem;
-    problem.dtype = dtype;
-    problem.layout = params.layout;
-    problem.groups = params.groups;
-    const bool nchw = params.layout == Layout::nchw;
-    problem.n = x[0];
-    problem.c = x[nchw ? 1 : 3];
-    problem.h = x[nchw ? 2 : 1];
-    problem.w = x[nchw ? 3 : 2];
-    problem.k = weight[0];
-    problem.r = weight[2];
-    problem.s = weight[3];
-    element_count(op, x);
-    element_count(op, weight);
-    if (problem.n < 0 || problem.c < 1 || problem.h < 1 || problem.w < 1)
-        throw ShapeError(message(op, ": input must have at least one channel and one pixel, got shape ",
-                                 to_string(x), " (", name(params.layout), ")"));
-    check_groups(op, params.groups, problem.c, problem.k);
-    if (weight[1] != problem.group_c())
-        throw ShapeError(message(op, ": weight expects ", weight[1],
-                                 " input channels per group but the input has ", problem.group_c(),
-                                 " (C=", problem.c, ", groups=", params.groups, ")"));
-    fill_axes(op, problem, params);
-    problem.p = window_output(op, "height", problem.vertical);
-    problem.q = window_output(op, "width", problem.horizontal);
-    element_count(op, problem.y_shape());
-    return problem;
+ConvDirection conv_direction(const std::string& name) {
+    for (ConvDirection d : {ConvDirection::fprop, ConvDirection::dgrad, ConvDirection::wgrad})
+        if (name == name_of(d)) return d;
+    throw ShapeError("conv2d: direction must be 'fprop', 'dgrad' or 'wgrad', got '" + name + "'");
 }
 
-Conv2dProblem conv_transpose2d_problem(const char* op, DType dtype, const Shape& input, const Shape& weight,
-                                       const Conv2dParams& params,
-                                       const std::array<int64_t, 2>& output_padding) {
-    require_float(op, "input", dtype);
-    require_ndim(op, "input", input, 4);
-    check_weight(op, weight);
-    element_count(op, input);
-    element_count(op, weight);
-    Conv2dProblem problem;
-    problem.dtype = dtype;
-    problem.layout = params.layout;
-    problem.groups = params.groups;
-    const bool nchw = params.layout == Layout::nchw;
-    problem.n = input[0];
-    problem.k = input[nchw ? 1 : 3];
-    problem.p = input[nchw ? 2 : 1];
-    problem.q = input[nchw ? 3 : 2];
-    problem.r = weight[2];
-    problem.s = weight[3];
-    if (problem.n < 0 || problem.k < 1 || problem.p < 1 || problem.q < 1)
-        throw ShapeError(message(op, ": input must have at least one channel and one pixel, got shape ",
-                                 to_string(input), " (", name(params.layout), ")"));
-    if (params.groups < 1) throw ShapeError(message(op, ": groups must be at least 1, got ", params.groups));
-    problem.c = checked_mul(op, weight[1], params.groups);
-    check_groups(op, params.groups, problem.k, problem.c);
-    if (weight[0] != problem.k)
-        throw ShapeError(
-            message(op, ": weight expects ", weight[0], " input channels but the input has ", problem.k));
-    fill_axes(op, problem, params);
-    problem.vertical.input = problem.p;
-    problem.horizontal.input = problem.q;
-    problem.h = transposed_output(op, "height", problem.vertical, output_padding[0]);
-    problem.w = transposed_output(op, "width", problem.horizontal, output_padding[1]);
-    problem.vertical.input = problem.h;
-    problem.horizontal.input = problem.w;
-    element_count(op, problem.x_shape());
-    return problem;
+ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm)
+    : problem_(problem), direction_(direction) {
+    if (direction == ConvDirection::wgrad)
+        wgrad_ = &choose(direction, kWgrad, problem, algorithm);
+    else
+        conv_ = &choose(direction, direction == ConvDirection::fprop ? kFprop : kDgrad, problem, algorithm);
 }
 
-void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight, const void* bias, void* y,
-                  const std::string& algorithm) {
-    const auto& chosen = choose("fprop", kFprop, std::size(kFprop), problem, algorithm);
-    if (!empty(problem)) chosen.run(problem, x, weight, bias, y);
+const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->name; }
+
+size_t ConvPlan::packed_bytes() const {
+    return conv_ && conv_->packed_bytes ? conv_->packed_bytes(problem_) : 0;
 }
 
-void conv2d_dgrad(const Conv2dProblem& problem, const void* weight, const void* dy, const void* bias,
-                  void* dx, const std::string& algorithm) {
-    const auto& chosen = choose("dgrad", kDgrad, std::size(kDgrad), problem, algorithm);
-    if (!empty(problem)) chosen.run(problem, weight, dy, bias, dx);
+void ConvPlan::pack(const void* weight, void* packed) const {
+    if (packed_bytes()) conv_->pack(problem_, weight, packed);
+}
+
+size_t ConvPlan::workspace_bytes(int team) const {
+    Arena counter;
+    if (conv_) {
+        ConvArgs args;
+        args.team = team;
+        conv_->run(problem_, args, counter);
+    } else {
+        WgradArgs args;
+        args.team = team;
+        wgrad_->run(problem_, args, counter);
+    }
+    return counter.used();
+}
+
+void ConvPlan::run(const ConvArgs& args, void* workspace) const {
+    if (problem_.n == 0) return;
+    Arena arena(workspace);
+    conv_->run(problem_, args, arena);
+    if (!conv_->fuses && !args.epilogue.plain())
+        apply_epilogue(problem_, direction_, args.epilogue, args.out);
+}
+
+void ConvPlan::run(const WgradArgs& args, void* workspace) const {
+    if (problem_.n == 0) {
+        const int64_t count = element_count("conv2d_weight", problem_.weight_shape());
+        std::memset(args.dweight, 0, static_cast<size_t>(count * size_of(problem_.dtype)));
+        return;
+    }
+    Arena arena(workspace);
+    wgrad_->run(problem_, args, arena);
+}
+
+void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight,
+                  const ConvEpilogue& epilogue, void* y, const std::string& algorithm) {
+    ConvArgs args;
+    args.in = x, args.weight = weight, args.epilogue = epilogue, args.out = y;
+    run_once(ConvPlan(problem, ConvDirection::fprop, algorithm), args);
+}
+
+void conv2d_dgrad(const Conv2dProblem& problem, const void* weight, const void* dy,
+                  const ConvEpilogue& epilogue, void* dx, const std::string& algorithm) {
+    ConvArgs args;
+    args.in = dy, args.weight = weight, args.epilogue = epilogue, args.out = dx;
+    run_once(ConvPlan(problem, ConvDirection::dgrad, algorithm), args);
 }
 
 void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, void* dweight,
                   const std::string& algorithm) {
-    const auto& chosen = choose("wgrad", kWgrad, std::size(kWgrad), problem, algorithm);
-    if (empty(problem)) {
-        const int64_t count = element_count("conv2d_weight", problem.weight_shape());
-        std::memset(dweight, 0, static_cast<size_t>(count * size_of(problem.dtype)));
-        return;
-    }
-    chosen.run(problem, x, dy, dweight);
+    const ConvPlan plan(problem, ConvDirection::wgrad, algorithm);
+    WgradArgs args;
+    args.x = x, args.dy = dy, args.dweight = dweight, args.team = num_threads();
+    const Workspace workspace(problem.n ? plan.workspace_bytes(args.team) : 0);
+    plan.run(args, workspace.as<void>());
 }
 
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias) {
     if (problem.dtype == DType::f32)
         return bias_grad_f32(problem, static_cast<const float*>(dy), static_cast<float*>(dbias));
-    if (problem.dtype == DType::bf16) return widened_bias_grad(problem, dy, dbias);
+    if (problem.dtype == DType::bf16)
+        return bias_grad_bf16(problem, static_cast<const bfloat16*>(dy), static_cast<bfloat16*>(dbias));
     conv2d_bias_grad_reference(problem, static_cast<const double*>(dy), static_cast<double*>(dbias));
 }
 
 std::vector<std::pair<std::string, std::string>> conv2d_candidates(const Conv2dProblem& problem,
-                                                                   const std::string& direction) {
-    if (direction == "fprop") return describe(kFprop, std::size(kFprop), problem);
-    if (direction == "dgrad") return describe(kDgrad, std::size(kDgrad), problem);
-    if (direction == "wgrad") return describe(kWgrad, std::size(kWgrad), problem);
-    throw ShapeError("conv2d: direction must be 'fprop', 'dgrad' or 'wgrad', got '" + direction + "'");
+                                                                   ConvDirection direction) {
+    if (direction == ConvDirection::wgrad) return describe(kWgrad, problem);
+    return describe(direction == ConvDirection::fprop ? kFprop : kDgrad, problem);
 }
 
 }  // namespace fastconv

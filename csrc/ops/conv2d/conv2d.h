@@ -8,6 +8,7 @@
 
 #include "core/window.h"
 #include "fastconv/types.h"
+#include "ops/activation/activation.h"
 
 namespace fastconv {
 
@@ -60,22 +61,80 @@ Conv2dProblem conv_transpose2d_problem(const char* op, DType dtype, const Shape&
                                        const Conv2dParams& params,
                                        const std::array<int64_t, 2>& output_padding);
 
-// y = conv(x, weight) + bias; bias (K values) may be null. `algorithm` names a candidate, or "" for the best
-// one that takes the problem; ShapeError where the named one does not.
-void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight, const void* bias, void* y,
-                  const std::string& algorithm = "");
-// dx = gradient with respect to x. `bias` (C values, or null) is added: the transposed convolution's bias.
-void conv2d_dgrad(const Conv2dProblem& problem, const void* weight, const void* dy, const void* bias,
-                  void* dx, const std::string& algorithm = "");
+// What happens to each value of the output before it is stored, in this order.
+struct ConvEpilogue {
+    const void* bias = nullptr;      // one value an output channel, added
+    const void* residual = nullptr;  // an array like the output, added
+    bool activate = false;
+    Activation activation = Activation::relu;
+    double slope = 0.01;  // leaky_relu's
+
+    bool plain() const { return !residual && !activate; }
+};
+
+// The arrays of fprop (in = x, out = y) or dgrad (in = dy, out = dx).
+struct ConvArgs {
+    const void* in = nullptr;
+    const void* weight = nullptr;
+    const void* packed = nullptr;  // the chosen candidate's packed weights
+    ConvEpilogue epilogue;
+    void* out = nullptr;
+    int team = 1;  // workers that the workspace has room for
+};
+struct WgradArgs {
+    const void* x = nullptr;
+    const void* dy = nullptr;
+    void* dweight = nullptr;
+    int team = 1;
+};
+
+// fprop: y = conv(x, weight), then the epilogue. `algorithm` names a candidate, or "" for the best one that
+// takes the problem; ShapeError where the named one does not.
+void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight,
+                  const ConvEpilogue& epilogue, void* y, const std::string& algorithm = "");
+// dx = gradient with respect to x. The epilogue serves the transposed convolution (bias: C values).
+void conv2d_dgrad(const Conv2dProblem& problem, const void* weight, const void* dy,
+                  const ConvEpilogue& epilogue, void* dx, const std::string& algorithm = "");
 // dweight = gradient with respect to weight.
 void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, void* dweight,
                   const std::string& algorithm = "");
 // dbias[k] = sum of dy over images and pixels.
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias);
 
-// The names of the candidates for "fprop", "dgrad" or "wgrad", best first, each with "" or the reason why it
-// declines this problem.
+enum class ConvDirection { fprop, dgrad, wgrad };
+ConvDirection conv_direction(const std::string& name);  // ShapeError for an unknown one
+
+struct ConvCandidate;
+struct WgradCandidate;
+
+// One convolution with its algorithm chosen, for callers that run it often and bring their own memory: query,
+// allocate, pack once, run many times.
+class ConvPlan {
+  public:
+    ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm = "");
+
+    const char* algorithm() const;
+    const Conv2dProblem& problem() const { return problem_; }
+    ConvDirection direction() const { return direction_; }
+    // 64-byte aligned memory that `pack` fills and `run` reads: 0 where weights are read as they are.
+    size_t packed_bytes() const;
+    void pack(const void* weight, void* packed) const;
+    // 64-byte aligned memory that `run` needs for so many workers.
+    size_t workspace_bytes(int team) const;
+    // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0.
+    void run(const ConvArgs& args, void* workspace) const;
+    void run(const WgradArgs& args, void* workspace) const;
+
+  private:
+    Conv2dProblem problem_;
+    ConvDirection direction_;
+    const ConvCandidate* conv_ = nullptr;
+    const WgradCandidate* wgrad_ = nullptr;
+};
+
+// The names of the candidates for a direction, best first, each with "" or the reason why it declines this
+// problem.
 std::vector<std::pair<std::string, std::string>> conv2d_candidates(const Conv2dProblem& problem,
-                                                                   const std::string& direction);
+                                                                   ConvDirection direction);
 
 }  // namespace fastconv

@@ -1,8 +1,6 @@
 #include <algorithm>
 
-#include "core/memory.h"
 #include "cpu/layout/transpose.h"
-#include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
 
@@ -20,67 +18,62 @@ DepthwiseNhwc geometry(const Conv2dProblem& p) {
     return g;
 }
 
-size_t bytes(int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); }
-
-// The channels-last form of an array: itself, or a reordered copy (read), or room for one (write).
-class ChannelsLast {
-  public:
-    ChannelsLast(const Conv2dProblem& p, const void* data, int64_t pixels)
-        : data_(static_cast<const float*>(data)) {
-        if (p.layout == Layout::nhwc) return;
-        copy_ = Workspace(bytes(p.n * p.c * pixels));
-        FC_ISA_PICK(transpose_batch_f32)(data_, copy_.as<float>(), p.n, p.c, pixels);
-        data_ = copy_.as<float>();
-    }
-    const float* data() const { return data_; }
-
-  private:
-    const float* data_;
-    Workspace copy_;
-};
+// The channels-last form of an array of n x c planes: itself, or a reordered copy in the arena.
+const float* channels_last(const Conv2dProblem& p, const void* data, int64_t pixels, Arena& arena) {
+    const float* from = static_cast<const float*>(data);
+    if (p.layout == Layout::nhwc) return from;
+    float* copy = arena.take<float>(static_cast<size_t>(p.n * p.c * pixels));
+    if (!arena.counting()) FC_ISA_PICK(transpose_batch_f32)(from, copy, p.n, p.c, pixels);
+    return copy;
+}
 
 // Runs kernel(out) on channels-last memory and reorders the result where the caller's layout is NCHW.
 template <class Kernel>
-void write(const Conv2dProblem& p, void* out, int64_t pixels, const Kernel& kernel) {
-    if (p.layout == Layout::nhwc) return kernel(static_cast<float*>(out));
-    const Workspace room(bytes(p.n * p.c * pixels));
-    kernel(room.as<float>());
-    FC_ISA_PICK(transpose_batch_f32)(room.as<float>(), static_cast<float*>(out), p.n, pixels, p.c);
-}
-
-// [channel][tap] weights as [tap][channel].
-Workspace pack(const Conv2dProblem& p, const void* w) {
-    Workspace packed(bytes(p.c * p.taps()));
-    FC_ISA_PICK(transpose_batch_f32)(static_cast<const float*>(w), packed.as<float>(), 1, p.c, p.taps());
-    return packed;
+void write(const Conv2dProblem& p, void* data, int64_t pixels, Arena& arena, const Kernel& kernel) {
+    float* out = static_cast<float*>(data);
+    const bool reorder = p.layout == Layout::nchw;
+    float* room = reorder ? arena.take<float>(static_cast<size_t>(p.n * p.c * pixels)) : out;
+    if (arena.counting()) return;
+    kernel(room);
+    if (reorder) FC_ISA_PICK(transpose_batch_f32)(room, out, p.n, pixels, p.c);
 }
 
 }  // namespace
 
-void depthwise_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
-    const ChannelsLast input(p, x, p.pixels_in());
-    const Workspace packed = pack(p, w);
-    write(p, y, p.pixels_out(), [&](float* out) {
+// [channel][tap] weights as [tap][channel].
+size_t depthwise_packed_bytes(const Conv2dProblem& p) {
+    return static_cast<size_t>(p.c * p.taps()) * sizeof(float);
+}
+void depthwise_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    FC_ISA_PICK(transpose_batch_f32)
+    (static_cast<const float*>(weight), static_cast<float*>(packed), 1, p.c, p.taps());
+}
+
+void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    const float* x = channels_last(p, args.in, p.pixels_in(), arena);
+    write(p, args.out, p.pixels_out(), arena, [&](float* y) {
         FC_ISA_PICK(depthwise_fprop_run)
-        (geometry(p), input.data(), packed.as<float>(), static_cast<const float*>(bias), out);
+        (geometry(p), x, static_cast<const float*>(args.packed),
+         static_cast<const float*>(args.epilogue.bias), y);
     });
 }
 
-void depthwise_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
-    const ChannelsLast gradient(p, dy, p.pixels_out());
-    const Workspace packed = pack(p, w);
-    write(p, dx, p.pixels_in(), [&](float* out) {
+void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    const float* dy = channels_last(p, args.in, p.pixels_out(), arena);
+    write(p, args.out, p.pixels_in(), arena, [&](float* dx) {
         FC_ISA_PICK(depthwise_dgrad_run)
-        (geometry(p), packed.as<float>(), gradient.data(), static_cast<const float*>(bias), out);
+        (geometry(p), static_cast<const float*>(args.packed), dy,
+         static_cast<const float*>(args.epilogue.bias), dx);
     });
 }
 
-void depthwise_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
-    const ChannelsLast input(p, x, p.pixels_in()), gradient(p, dy, p.pixels_out());
+void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    const float* x = channels_last(p, args.x, p.pixels_in(), arena);
+    const float* dy = channels_last(p, args.dy, p.pixels_out(), arena);
     const DepthwiseNhwc g = geometry(p);
-    const Workspace partial(bytes(g.splits * p.taps() * p.c));
-    FC_ISA_PICK(depthwise_wgrad_run)
-    (g, input.data(), gradient.data(), partial.as<float>(), static_cast<float*>(dw));
+    float* partial = arena.take<float>(static_cast<size_t>(g.splits * p.taps() * p.c));
+    if (arena.counting()) return;
+    FC_ISA_PICK(depthwise_wgrad_run)(g, x, dy, partial, static_cast<float*>(args.dweight));
 }
 
 }  // namespace fastconv

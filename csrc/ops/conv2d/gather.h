@@ -99,7 +99,9 @@ struct WgradSizes {
 };
 
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
-FC_ISA_DECLARE(void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros, int team))
+FC_ISA_DECLARE(void gather_pack(const GatherConv& g, float* packed, int team))
+FC_ISA_DECLARE(void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros,
+                               int team))
 FC_ISA_DECLARE(WgradSizes wgrad_sizes(const GatherWgrad& g))
 FC_ISA_DECLARE(void wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float* dweight, int team))
 
@@ -157,10 +159,5 @@ FC_ISA_DECLARE(void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* pac
 // partial: splits x taps x c floats; dweight: [channel][tap].
 FC_ISA_DECLARE(void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy,
                                         float* partial, float* dweight))
-
-// dbias[k] = sum over the other dimensions of dy; `partial` holds bias_grad_partials() x k floats.
-FC_ISA_DECLARE(int64_t bias_grad_partials(bool nchw, int64_t n, int64_t pixels))
-FC_ISA_DECLARE(void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float* dy,
-                                  float* partial, float* dbias))
 
 }  // namespace fastconv

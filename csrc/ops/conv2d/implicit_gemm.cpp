@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "core/checks.h"
-#include "core/memory.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
@@ -41,15 +40,6 @@ std::vector<TapRun> tap_runs(const std::vector<Tap>& taps, int64_t length) {
     return runs;
 }
 
-// The array itself where it is channels-last, or a reordered copy in `keep`.
-const float* channels_last(const float* data, bool nchw, int64_t n, int64_t c, int64_t pixels,
-                           Workspace& keep) {
-    if (!nchw || c == 1 || pixels == 1) return data;
-    keep = Workspace(static_cast<size_t>(n * c * pixels) * sizeof(float));
-    FC_ISA_PICK(transpose_batch_f32)(data, keep.as<float>(), n, c, pixels);
-    return keep.as<float>();
-}
-
 // Sizes and strides of a channels-last input, into any struct of gather.h.
 template <class G>
 void set_input(G& g, int64_t n, int64_t c, int64_t h, int64_t w) {
@@ -59,72 +49,117 @@ void set_input(G& g, int64_t n, int64_t c, int64_t h, int64_t w) {
     g.in_w = c;
 }
 
-// The input of a gather: channels-last, and in a frame of zeros where `pad` asks for one.
-class Input {
-  public:
-    // Whether a frame of this size is worth its memory: a large padding or dilation could need far more than
-    // the arrays themselves.
-    static bool worth_padding(int64_t planes, int64_t h, int64_t w, int64_t padded_h, int64_t padded_w) {
-        return padded_h <= 2 * h + 16 && padded_w <= 2 * w + 16 &&
-               frame_fits(planes, h * w, padded_h * padded_w);
-    }
-    Input(const void* data, bool nchw, int64_t n, int64_t c, int64_t h, int64_t w)
-        : data_(static_cast<const float*>(data)), nchw_(nchw), n_(n), c_(c), h_(h), w_(w) {}
+// The input of a gather: channels-last, and in a frame of zeros where `frame` asked for one.
+struct Input {
+    bool nchw;
+    int64_t n, c, h, w;
+    int64_t top = 0, left = 0, padded_h, padded_w;  // the frame
 
-    void reorder() {
-        data_ = channels_last(data_, nchw_, n_, c_, h_ * w_, copy_);
-        nchw_ = false;
+    Input(bool nchw_, int64_t n_, int64_t c_, int64_t h_, int64_t w_)
+        : nchw(nchw_), n(n_), c(c_), h(h_), w(w_), padded_h(h_), padded_w(w_) {}
+
+    // Puts it into the frame that no tap leaves. False where that is not worth its memory: a large padding or
+    // dilation could need far more than the arrays themselves.
+    bool frame(const Reach& rows, const Reach& cols, int64_t out_h, int64_t out_w, int64_t step_h,
+               int64_t step_w) {
+        const int64_t framed_h = rows.padded(h, out_h, step_h), framed_w = cols.padded(w, out_w, step_w);
+        if (framed_h > 2 * h + 16 || framed_w > 2 * w + 16 ||
+            !frame_fits(std::max<int64_t>(1, n * c), h * w, framed_h * framed_w))
+            return false;
+        top = rows.before(), left = cols.before(), padded_h = framed_h, padded_w = framed_w;
+        return true;
     }
-    // So many rows and columns of zeros first, and this size in all.
-    void pad(int64_t top, int64_t left, int64_t padded_h, int64_t padded_w) {
-        if (padded_h == h_ && padded_w == w_) return reorder();
-        Workspace copy(static_cast<size_t>(checked_mul("conv2d", n_ * c_ * padded_h, padded_w)) *
-                       sizeof(float));
-        FC_ISA_PICK(padded_copy_f32)
-        ({data_, nchw_, n_, c_, h_, w_, top, left, padded_h, padded_w}, copy.as<float>());
-        copy_ = std::move(copy);
-        data_ = copy_.as<float>();
-        h_ = padded_h, w_ = padded_w;
-        nchw_ = false;
+    // The array itself, or a copy in the arena.
+    const float* make(const void* array, Arena& arena) const {
+        const float* data = static_cast<const float*>(array);
+        const bool framed = padded_h != h || padded_w != w;
+        if (!framed && (!nchw || c == 1 || h * w == 1)) return data;
+        const int64_t count = checked_mul("conv2d", checked_mul("conv2d", n * c, padded_h), padded_w);
+        float* copy = arena.take<float>(static_cast<size_t>(count));
+        if (arena.counting()) return copy;
+        if (framed)
+            FC_ISA_PICK(padded_copy_f32)({data, nchw, n, c, h, w, top, left, padded_h, padded_w}, copy);
+        else
+            FC_ISA_PICK(transpose_batch_f32)(data, copy, n, c, h * w);
+        return copy;
     }
     template <class G>
-    const float* describe(G& g) const {
-        set_input(g, n_, c_, h_, w_);
-        return data_;
+    void describe(G& g) const {
+        set_input(g, n, c, padded_h, padded_w);
     }
-
-  private:
-    const float* data_;
-    bool nchw_;
-    int64_t n_, c_, h_, w_;
-    Workspace copy_;
 };
 
 // offsets[t * depth + c] of every tap and channel, for GatherConv.
-std::vector<int64_t> offset_list(const GatherConv& g) {
+std::vector<int64_t> offset_list(const std::vector<Tap>& taps, const GatherConv& g) {
     std::vector<int64_t> offsets;
-    offsets.reserve(static_cast<size_t>(g.tap_count * g.depth));
-    for (int64_t t = 0; t < g.tap_count; ++t)
-        for (int64_t c = 0; c < g.depth; ++c)
-            offsets.push_back(g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w + c);
+    offsets.reserve(taps.size() * static_cast<size_t>(g.depth));
+    for (const Tap& t : taps)
+        for (int64_t c = 0; c < g.depth; ++c) offsets.push_back(t.dh * g.in_h + t.dw * g.in_w + c);
     return offsets;
 }
 
-void set_output(GatherConv& g, bool nchw, int64_t c, int64_t h, int64_t w, float* out) {
-    g.out = out;
+void set_output(GatherConv& g, bool nchw, int64_t c, int64_t h, int64_t w) {
     g.out_n = c * h * w;
     g.out_c = nchw ? h * w : 1;
     g.out_w = nchw ? 1 : c;
     g.out_h = g.out_w * w;
 }
 
-void run(const GatherConv& g) {
-    const int team = num_threads();
-    const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(g);
-    const Workspace packed(sizes.packed), zeros(sizes.zeros),
-        scratch(sizes.scratch * static_cast<size_t>(team));
-    FC_ISA_PICK(gather_run)(g, packed.as<float>(), scratch.as<char>(), zeros.as<float>(), team);
-}
+// fprop, or one residue class of dgrad.
+struct Gather {
+    std::vector<Tap> taps;
+    std::vector<int64_t> offsets;
+    GatherConv g{};
+    int64_t out_at = 0;  // elements from the output's start
+};
+// A whole direction: the same input gathered for each class.
+struct Gathers {
+    Input input;
+    std::vector<Gather> list;
+    bool gaps = false;  // some output pixels are reached by no class
+
+    // Points every member of the list at its own lists, once those will not move any more.
+    void settle() {
+        for (Gather& e : list) {
+            e.g.taps = e.taps.data();
+            e.g.tap_count = static_cast<int64_t>(e.taps.size());
+            e.g.offsets = e.offsets.empty() ? nullptr : e.offsets.data();
+        }
+    }
+    size_t packed_bytes() const {
+        size_t bytes = 0;
+        for (const Gather& e : list) bytes += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
+        return bytes;
+    }
+    void pack(const void* weight, void* packed) {
+        char* to = static_cast<char*>(packed);
+        for (Gather& e : list) {
+            e.g.weight = static_cast<const float*>(weight);
+            FC_ISA_PICK(gather_pack)(e.g, reinterpret_cast<float*>(to), num_threads());
+            to += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
+        }
+    }
+    void run(const ConvArgs& args, Arena& arena) {
+        const float* in = input.make(args.in, arena);
+        size_t scratch_bytes = 0, zero_bytes = 0;
+        for (const Gather& e : list) {
+            const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(e.g);
+            scratch_bytes = std::max(scratch_bytes, sizes.scratch * static_cast<size_t>(args.team));
+            zero_bytes = std::max(zero_bytes, sizes.zeros);
+        }
+        char* scratch = arena.take<char>(scratch_bytes);
+        float* zeros = arena.take<float>(zero_bytes / sizeof(float));
+        if (arena.counting()) return;
+        const char* packed = static_cast<const char*>(args.packed);
+        for (Gather& e : list) {
+            e.g.in = in;
+            e.g.out = static_cast<float*>(args.out) + e.out_at;
+            e.g.bias = static_cast<const float*>(args.epilogue.bias);
+            FC_ISA_PICK(gather_run)(e.g, reinterpret_cast<const float*>(packed), scratch, zeros, args.team);
+            packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
+        }
+    }
+};
 
 // One residue class of an axis that some tap reaches. A stride beyond the kernel leaves most classes without
 // one, and there may be as many as pixels, so only these are kept.
@@ -171,112 +206,105 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
         &fill, num_threads());
 }
 
-}  // namespace
-
-void implicit_gemm_fprop(const Conv2dProblem& p, const void* x, const void* w, const void* bias, void* y) {
+Gathers fprop_gathers(const Conv2dProblem& p) {
     const bool nchw = p.layout == Layout::nchw;
     const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
     Reach rows, cols;
     rows.add(vertical);
     cols.add(horizontal);
-    const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
-    const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
+    Gathers all{Input(nchw, p.n, p.c, p.h, p.w), {}};
     const bool offsets = p.group_c() < kFewChannels && p.taps() > 1 &&
-                         Input::worth_padding(p.n * p.c, p.h, p.w, padded_h, padded_w);
-    Input input(x, nchw, p.n, p.c, p.h, p.w);
-    if (offsets)
-        input.pad(rows.before(), cols.before(), padded_h, padded_w);
-    else
-        input.reorder();
-    GatherConv g{};
-    g.in = input.describe(g);
-    const std::vector<Tap> taps =
-        tap_list(vertical, horizontal, p.s, offsets ? rows.before() : 0, offsets ? cols.before() : 0);
-    g.taps = taps.data();
-    g.tap_count = p.taps();
+                         all.input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
+    Gather& e = all.list.emplace_back();
+    GatherConv& g = e.g;
+    all.input.describe(g);
+    e.taps = tap_list(vertical, horizontal, p.s, all.input.top, all.input.left);
     g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
-    set_output(g, nchw, p.k, p.p, p.q, static_cast<float*>(y));
-    g.bias = static_cast<const float*>(bias);
-    g.weight = static_cast<const float*>(w);
+    set_output(g, nchw, p.k, p.p, p.q);
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = p.group_c() * p.taps();
     g.weight_c = g.weight_taps = p.taps();
-    const std::vector<int64_t> list = offsets ? offset_list(g) : std::vector<int64_t>();
-    g.offsets = offsets ? list.data() : nullptr;
-    run(g);
+    if (offsets) e.offsets = offset_list(e.taps, g);
+    all.settle();
+    return all;
 }
 
-void implicit_gemm_dgrad(const Conv2dProblem& p, const void* w, const void* dy, const void* bias, void* dx) {
+// One dense convolution for each residue class (a, b) of input pixels.
+Gathers dgrad_gathers(const Conv2dProblem& p) {
     const bool nchw = p.layout == Layout::nchw;
-    // One dense convolution for each residue class (a, b) of input pixels.
     const std::vector<AxisClass> classes_h = reached_classes(p.vertical),
                                  classes_w = reached_classes(p.horizontal);
     const int64_t classes = std::min(p.vertical.stride, p.h) * std::min(p.horizontal.stride, p.w);
-    if (static_cast<int64_t>(classes_h.size() * classes_w.size()) < classes)
-        fill_with_bias(p, static_cast<const float*>(bias), static_cast<float*>(dx));
-    if (classes_h.empty() || classes_w.empty()) return;
+    Gathers all{Input(nchw, p.n, p.k, p.p, p.q), {}};
+    all.gaps = static_cast<int64_t>(classes_h.size() * classes_w.size()) < classes;
+    if (classes_h.empty() || classes_w.empty()) return all;
     const auto rows_of = [&](int64_t a) { return (p.h - a + p.vertical.stride - 1) / p.vertical.stride; };
     const auto cols_of = [&](int64_t b) { return (p.w - b + p.horizontal.stride - 1) / p.horizontal.stride; };
     Reach rows, cols;
     for (const AxisClass& a : classes_h) rows.add(a.taps);
     for (const AxisClass& b : classes_w) cols.add(b.taps);
-    const int64_t padded_h = rows.padded(p.p, rows_of(0), 1), padded_w = cols.padded(p.q, cols_of(0), 1);
     const bool offsets = p.group_k() < kFewChannels && p.taps() > 1 &&
-                         Input::worth_padding(p.n * p.k, p.p, p.q, padded_h, padded_w);
-    Input input(dy, nchw, p.n, p.k, p.p, p.q);
-    if (offsets)
-        input.pad(rows.before(), cols.before(), padded_h, padded_w);
-    else
-        input.reorder();
-    GatherConv g{};
-    g.in = input.describe(g);
-    g.groups = p.groups, g.depth = p.group_k(), g.width = p.group_c();
-    g.step_h = g.step_w = 1;
-    g.bias = static_cast<const float*>(bias);
-    g.weight = static_cast<const float*>(w);
-    g.weight_g = p.group_k() * p.group_c() * p.taps();
-    g.weight_o = g.weight_taps = p.taps();
-    g.weight_c = p.group_c() * p.taps();
+                         all.input.frame(rows, cols, rows_of(0), cols_of(0), 1, 1);
     for (const AxisClass& a : classes_h)
         for (const AxisClass& b : classes_w) {
-            const std::vector<Tap> taps =
-                tap_list(a.taps, b.taps, p.s, offsets ? rows.before() : 0, offsets ? cols.before() : 0);
-            g.taps = taps.data();
-            g.tap_count = static_cast<int64_t>(taps.size());
+            Gather& e = all.list.emplace_back();
+            GatherConv& g = e.g;
+            all.input.describe(g);
+            e.taps = tap_list(a.taps, b.taps, p.s, all.input.top, all.input.left);
+            g.groups = p.groups, g.depth = p.group_k(), g.width = p.group_c();
+            g.step_h = g.step_w = 1;
+            g.weight_g = p.group_k() * p.group_c() * p.taps();
+            g.weight_o = g.weight_taps = p.taps();
+            g.weight_c = p.group_c() * p.taps();
             g.rows = rows_of(a.residue);
             g.cols = cols_of(b.residue);
-            set_output(g, nchw, p.c, p.h, p.w, static_cast<float*>(dx));
-            g.out += a.residue * g.out_h + b.residue * g.out_w;
+            set_output(g, nchw, p.c, p.h, p.w);
+            e.out_at = a.residue * g.out_h + b.residue * g.out_w;
             g.out_h *= p.vertical.stride;
             g.out_w *= p.horizontal.stride;
-            const std::vector<int64_t> list = offsets ? offset_list(g) : std::vector<int64_t>();
-            g.offsets = offsets ? list.data() : nullptr;
-            run(g);
+            if (offsets) e.offsets = offset_list(e.taps, g);
         }
+    all.settle();
+    return all;
 }
 
-void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, void* dw) {
+}  // namespace
+
+size_t implicit_gemm_fprop_packed_bytes(const Conv2dProblem& p) { return fprop_gathers(p).packed_bytes(); }
+void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    fprop_gathers(p).pack(weight, packed);
+}
+void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    fprop_gathers(p).run(args, arena);
+}
+
+size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p) { return dgrad_gathers(p).packed_bytes(); }
+void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
+    dgrad_gathers(p).pack(weight, packed);
+}
+void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    Gathers all = dgrad_gathers(p);
+    if (all.gaps && !arena.counting())
+        fill_with_bias(p, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out));
+    all.run(args, arena);
+}
+
+void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     const bool nchw = p.layout == Layout::nchw;
     const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
     Reach rows, cols;
     rows.add(vertical);
     cols.add(horizontal);
-    const int64_t padded_h = rows.padded(p.h, p.p, p.vertical.stride);
-    const int64_t padded_w = cols.padded(p.w, p.q, p.horizontal.stride);
+    Input input(nchw, p.n, p.c, p.h, p.w);
     const bool padded = p.group_c() < kFewChannels && p.taps() > 1 &&
-                        Input::worth_padding(p.n * p.c, p.h, p.w, padded_h, padded_w);
-    Input input(x, nchw, p.n, p.c, p.h, p.w);
+                        input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
-    if (padded)
-        input.pad(rows.before(), cols.before(), padded_h, padded_w);
-    else if (!g.planar)
-        input.reorder();
-    g.x = input.describe(g);
-    const std::vector<Tap> taps =
-        tap_list(vertical, horizontal, p.s, padded ? rows.before() : 0, padded ? cols.before() : 0);
+    g.x = g.planar ? static_cast<const float*>(args.x) : input.make(args.x, arena);
+    input.describe(g);
+    const std::vector<Tap> taps = tap_list(vertical, horizontal, p.s, input.top, input.left);
     // A filter's row of few channels is one run of columns; elsewhere each tap is by itself.
     const bool whole_rows = padded && p.groups == 1 && p.horizontal.dilation == 1;
     const std::vector<TapRun> runs = tap_runs(taps, whole_rows ? p.s : 1);
@@ -294,15 +322,15 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const void* x, const void* dy, 
         g.slice_runs = std::clamp<int64_t>(kSliceColumns / (runs[0].count * g.depth), 1, g.run_count);
     const int64_t slices = (g.run_count + g.slice_runs - 1) / g.slice_runs;
     g.dy_planar = nchw && g.packed && slices == 1;
-    Workspace reordered;
-    g.dy = static_cast<const float*>(dy);
-    if (!g.planar && !g.dy_planar) g.dy = channels_last(g.dy, nchw, p.n, p.k, p.pixels_out(), reordered);
+    g.dy = g.planar || g.dy_planar ? static_cast<const float*>(args.dy)
+                                   : Input(nchw, p.n, p.k, p.p, p.q).make(args.dy, arena);
     const int64_t units = p.groups * slices * g.parts();
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
-    const int team = num_threads();
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);
-    const Workspace partial(sizes.partial), scratch(sizes.scratch * static_cast<size_t>(team));
-    FC_ISA_PICK(wgrad_run)(g, partial.as<float>(), scratch.as<char>(), static_cast<float*>(dw), team);
+    float* partial = arena.take<float>(sizes.partial / sizeof(float));
+    char* scratch = arena.take<char>(sizes.scratch * static_cast<size_t>(args.team));
+    if (arena.counting()) return;
+    FC_ISA_PICK(wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
 }
 
 }  // namespace fastconv

@@ -1,7 +1,6 @@
 // Plain loops over the definition: the oracle for every other candidate, and the float64 path.
 #include "core/bfloat16.h"
 #include "core/checks.h"
-#include "core/memory.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -45,31 +44,11 @@ void for_each_output(const Conv2dProblem& p, const Begin& begin, const Term& ter
                 }
 }
 
-// Sums that are gathered in memory, in the type that T is computed in: T's own array, or scratch that is
-// rounded to it at the end.
 template <class T>
-class Sums {
-  public:
-    Sums(T* target, int64_t count) : target_(target), count_(count) {
-        if constexpr (std::is_same_v<T, Wide<T>>) {
-            sums_ = target;
-        } else {
-            scratch_ = Workspace(static_cast<size_t>(count) * sizeof(Wide<T>));
-            sums_ = scratch_.template as<Wide<T>>();
-        }
-    }
-    Wide<T>& operator[](int64_t i) const { return sums_[i]; }
-    void finish() const {
-        if constexpr (!std::is_same_v<T, Wide<T>>)
-            for (int64_t i = 0; i < count_; ++i) target_[i] = narrow<T>(sums_[i]);
-    }
-
-  private:
-    T* target_;
-    int64_t count_;
-    Workspace scratch_;
-    Wide<T>* sums_;
-};
+void round_to(T* result, const Wide<T>* sums, int64_t count) {
+    if constexpr (!std::is_same_v<T, Wide<T>>)
+        for (int64_t i = 0; i < count; ++i) result[i] = narrow<T>(sums[i]);
+}
 
 }  // namespace
 
@@ -83,28 +62,27 @@ void conv2d_fprop_reference(const Conv2dProblem& p, const T* x, const T* w, cons
 }
 
 template <class T>
-void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx) {
+void conv2d_dgrad_reference(const Conv2dProblem& p, const T* w, const T* dy, const T* bias, T* dx,
+                            Wide<T>* sums) {
     const int64_t pixels = p.pixels_in(), count = p.n * p.c * pixels;
-    const Sums<T> sums(dx, count);
     for (int64_t i = 0; i < count; ++i)
         sums[i] = bias ? widen(bias[p.layout == Layout::nchw ? i / pixels % p.c : i % p.c]) : Wide<T>(0);
     for_each_output(
         p, [](int64_t, int64_t) {},
         [&](int64_t xi, int64_t wi, int64_t yi) { sums[xi] += widen(w[wi]) * widen(dy[yi]); },
         [](int64_t) {});
-    sums.finish();
+    round_to(dx, sums, count);
 }
 
 template <class T>
-void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw) {
+void conv2d_wgrad_reference(const Conv2dProblem& p, const T* x, const T* dy, T* dw, Wide<T>* sums) {
     const int64_t count = element_count("conv2d_weight", p.weight_shape());
-    const Sums<T> sums(dw, count);
     for (int64_t i = 0; i < count; ++i) sums[i] = Wide<T>(0);
     for_each_output(
         p, [](int64_t, int64_t) {},
         [&](int64_t xi, int64_t wi, int64_t yi) { sums[wi] += widen(x[xi]) * widen(dy[yi]); },
         [](int64_t) {});
-    sums.finish();
+    round_to(dw, sums, count);
 }
 
 template <class T>
@@ -118,22 +96,14 @@ void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias) {
     }
 }
 
-template void conv2d_fprop_reference<float>(const Conv2dProblem&, const float*, const float*, const float*,
-                                            float*);
-template void conv2d_fprop_reference<double>(const Conv2dProblem&, const double*, const double*,
-                                             const double*, double*);
-template void conv2d_dgrad_reference<float>(const Conv2dProblem&, const float*, const float*, const float*,
-                                            float*);
-template void conv2d_dgrad_reference<double>(const Conv2dProblem&, const double*, const double*,
-                                             const double*, double*);
-template void conv2d_wgrad_reference<float>(const Conv2dProblem&, const float*, const float*, float*);
-template void conv2d_wgrad_reference<double>(const Conv2dProblem&, const double*, const double*, double*);
-template void conv2d_fprop_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
-                                               const bfloat16*, bfloat16*);
-template void conv2d_dgrad_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
-                                               const bfloat16*, bfloat16*);
-template void conv2d_wgrad_reference<bfloat16>(const Conv2dProblem&, const bfloat16*, const bfloat16*,
-                                               bfloat16*);
+#define FC_INSTANTIATE(T)                                                                                   \
+    template void conv2d_fprop_reference(const Conv2dProblem&, const T*, const T*, const T*, T*);           \
+    template void conv2d_dgrad_reference(const Conv2dProblem&, const T*, const T*, const T*, T*, Wide<T>*); \
+    template void conv2d_wgrad_reference(const Conv2dProblem&, const T*, const T*, T*, Wide<T>*);
+FC_INSTANTIATE(float)
+FC_INSTANTIATE(double)
+FC_INSTANTIATE(bfloat16)
+#undef FC_INSTANTIATE
 template void conv2d_bias_grad_reference<double>(const Conv2dProblem&, const double*, double*);
 
 }  // namespace fastconv

@@ -20,5 +20,6 @@ template <class T>
 void dropout_reference(const DropoutParams& p, const T* x, T* y, int64_t n);
 
 FC_ISA_DECLARE(void dropout_f32(const DropoutParams& p, const float* x, float* y, int64_t n))
+FC_ISA_DECLARE(void dropout_bf16(const DropoutParams& p, const bfloat16* x, bfloat16* y, int64_t n))
 
 }  // namespace fastconv

@@ -1,7 +1,6 @@
 #include "ops/elementwise/elementwise.h"
 
 #include "core/checks.h"
-#include "core/widened.h"
 #include "ops/elementwise/kernels.h"
 
 namespace fastconv {
@@ -68,15 +67,15 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
 }
 
 void binary(Binary kind, const TensorView& a, const TensorView& b, const TensorView& out) {
-    if (out.dtype == DType::bf16) {
-        const WidenedOut wide("elementwise", out);
-        binary(kind, WidenedIn("elementwise", a).view(), WidenedIn("elementwise", b).view(), wide.view());
-        return wide.round();
-    }
     const BinaryLoops loops = plan(a.shape, b.shape, out.shape);
     if (loops.total == 0) return;
     if (out.dtype == DType::f32)
         return FC_ISA_PICK(binary_f32)(kind, loops, a.as<float>(), b.as<float>(), out.as<float>());
+    if (out.dtype == DType::bf16 && b.dtype == DType::bf16)
+        return FC_ISA_PICK(binary_bf16)(kind, loops, a.as<bfloat16>(), b.as<bfloat16>(), out.as<bfloat16>());
+    if (out.dtype == DType::bf16)
+        return FC_ISA_PICK(binary_bf16_number)(kind, loops, a.as<bfloat16>(), b.as<float>(),
+                                               out.as<bfloat16>());
     binary_reference(kind, loops, a.as<double>(), b.as<double>(), out.as<double>());
 }
 

@@ -22,5 +22,10 @@ void binary_reference(Binary kind, const BinaryLoops& loops, const T* a, const T
 
 FC_ISA_DECLARE(void binary_f32(Binary kind, const BinaryLoops& loops, const float* a, const float* b,
                                float* out))
+FC_ISA_DECLARE(void binary_bf16(Binary kind, const BinaryLoops& loops, const bfloat16* a, const bfloat16* b,
+                                bfloat16* out))
+// b repeats one float32 number.
+FC_ISA_DECLARE(void binary_bf16_number(Binary kind, const BinaryLoops& loops, const bfloat16* a,
+                                       const float* b, bfloat16* out))
 
 }  // namespace fastconv

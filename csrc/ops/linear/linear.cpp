@@ -1,11 +1,13 @@
 #include "ops/linear/linear.h"
 
 #include <cstring>
+#include <optional>
 
 #include "core/checks.h"
 #include "core/memory.h"
 #include "core/widened.h"
-#include "ops/conv2d/gather.h"
+#include "ops/conv2d/bias_grad.h"
+#include "ops/conv2d/conv2d.h"
 #include "ops/linear/kernels.h"
 
 namespace fastconv {
@@ -20,6 +22,19 @@ constexpr const char* kOp = "linear";
 TensorView bf16_view(const void* data, int64_t rows, int64_t columns) {
     return {const_cast<void*>(data), DType::bf16, Shape{rows, columns}};
 }
+
+// The same product as a 1x1 convolution over a picture of one row: where conv2d has bfloat16 kernels that run
+// here, they do this as well. None where it would only widen the arrays.
+std::optional<Conv2dProblem> as_convolution(const LinearProblem& p, ConvDirection direction) {
+    Conv2dParams params;
+    params.layout = Layout::nhwc;
+    Conv2dProblem problem =
+        conv2d_problem(kOp, p.dtype, Shape{1, 1, p.rows, p.in}, Shape{p.out, p.in, 1, 1}, params);
+    if (!std::strcmp(ConvPlan(problem, direction).algorithm(), "widened")) return std::nullopt;
+    return problem;
+}
+
+// Elsewhere the arrays are widened.
 LinearProblem widened(LinearProblem p) {
     p.dtype = DType::f32;
     return p;
@@ -51,6 +66,15 @@ LinearProblem linear_problem(const char* op, DType dtype, const Shape& x, const 
 void linear_forward(const LinearProblem& p, const void* x, const void* weight, const void* bias, void* y) {
     if (p.rows == 0) return;
     if (p.dtype == DType::bf16) {
+        if (p.rows <= kLinearFewRows)
+            return FC_ISA_PICK(linear_few_rows_bf16)(
+                p, static_cast<const bfloat16*>(x), static_cast<const bfloat16*>(weight),
+                static_cast<const bfloat16*>(bias), static_cast<bfloat16*>(y));
+        if (const auto conv = as_convolution(p, ConvDirection::fprop)) {
+            ConvEpilogue epilogue;
+            epilogue.bias = bias;
+            return conv2d_fprop(*conv, x, weight, epilogue, y);
+        }
         const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), w(kOp, bf16_view(weight, p.out, p.in)),
             b(kOp, bf16_view(bias, 1, p.out));
         const WidenedOut out(kOp, bf16_view(y, p.rows, p.out));
@@ -69,6 +93,8 @@ void linear_forward(const LinearProblem& p, const void* x, const void* weight, c
 void linear_input_grad(const LinearProblem& p, const void* weight, const void* dy, void* dx) {
     if (p.rows == 0) return;
     if (p.dtype == DType::bf16) {
+        if (const auto conv = as_convolution(p, ConvDirection::dgrad))
+            return conv2d_dgrad(*conv, weight, dy, ConvEpilogue(), dx);
         const WidenedIn w(kOp, bf16_view(weight, p.out, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
         const WidenedOut out(kOp, bf16_view(dx, p.rows, p.in));
         linear_input_grad(widened(p), w.view().data, g.view().data, out.view().data);
@@ -84,6 +110,8 @@ void linear_input_grad(const LinearProblem& p, const void* weight, const void* d
 void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, void* dweight) {
     if (p.rows == 0) return zero_fill(p.dtype, dweight, p.out * p.in);
     if (p.dtype == DType::bf16) {
+        if (const auto conv = as_convolution(p, ConvDirection::wgrad))
+            return conv2d_wgrad(*conv, x, dy, dweight);
         const WidenedIn wide_x(kOp, bf16_view(x, p.rows, p.in)), g(kOp, bf16_view(dy, p.rows, p.out));
         const WidenedOut out(kOp, bf16_view(dweight, p.out, p.in));
         linear_weight_grad(widened(p), wide_x.view().data, g.view().data, out.view().data);
@@ -101,17 +129,14 @@ void linear_weight_grad(const LinearProblem& p, const void* x, const void* dy, v
 
 void linear_bias_grad(const LinearProblem& p, const void* dy, void* dbias) {
     if (p.rows == 0) return zero_fill(p.dtype, dbias, p.out);
-    if (p.dtype == DType::bf16) {
-        const WidenedIn g(kOp, bf16_view(dy, p.rows, p.out));
-        const WidenedOut out(kOp, bf16_view(dbias, 1, p.out));
-        linear_bias_grad(widened(p), g.view().data, out.view().data);
-        return out.round();
-    }
     if (p.dtype == DType::f64)
         return linear_bias_grad_reference(p, static_cast<const double*>(dy), static_cast<double*>(dbias));
     // Rows are the pixels of a channels-last array.
     const int64_t parts = FC_ISA_PICK(bias_grad_partials)(false, p.rows, 1);
     const Workspace partial(static_cast<size_t>(parts * p.out) * sizeof(float));
+    if (p.dtype == DType::bf16)
+        return FC_ISA_PICK(bias_grad_bf16_run)(false, p.rows, p.out, 1, static_cast<const bfloat16*>(dy),
+                                               partial.as<float>(), static_cast<bfloat16*>(dbias));
     FC_ISA_PICK(bias_grad_run)
     (false, p.rows, p.out, 1, static_cast<const float*>(dy), partial.as<float>(), static_cast<float*>(dbias));
 }

@@ -4,7 +4,6 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
-#include "core/widened.h"
 #include "cpu/threads.h"
 #include "ops/local_response_norm/kernels.h"
 
@@ -13,9 +12,10 @@ namespace {
 
 bool empty(const LrnParams& p) { return p.outer == 0 || p.channels == 0 || p.inner == 0; }
 
-Workspace scratch_for(const LrnParams& p, int team) {
+Workspace scratch_for(const LrnParams& p, DType dtype, int team) {
     const int64_t rows = checked_mul("local_response_norm", team, p.channels);
-    const int64_t floats = checked_mul("local_response_norm", rows, p.inner > 1 ? kLrnColumns : 2);
+    const int64_t row = lrn_scratch_rows(p, size_of(dtype)) * (p.inner > 1 ? kLrnColumns : 1);
+    const int64_t floats = checked_mul("local_response_norm", rows, row);
     return Workspace(static_cast<size_t>(checked_mul("local_response_norm", floats, 4)));
 }
 
@@ -46,30 +46,24 @@ LrnParams lrn_params(const char* op, const Shape& input, Layout layout, int64_t 
 
 void local_response_norm_forward(const LrnParams& p, const TensorView& x, const TensorView& y) {
     if (empty(p)) return;
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("local_response_norm", y);
-        local_response_norm_forward(p, WidenedIn("local_response_norm", x).view(), out.view());
-        return out.round();
-    }
-    if (x.dtype != DType::f32) return lrn_reference(p, x.as<double>(), y.as<double>());
+    if (x.dtype == DType::f64) return lrn_reference(p, x.as<double>(), y.as<double>());
     const int team = num_threads();
-    const Workspace scratch = p.inner == 1 ? scratch_for(p, team) : Workspace();
+    const Workspace scratch = p.inner == 1 ? scratch_for(p, x.dtype, team) : Workspace();
+    if (x.dtype == DType::bf16)
+        return FC_ISA_PICK(lrn_bf16)(p, x.as<bfloat16>(), y.as<bfloat16>(), scratch.as<float>(), team);
     FC_ISA_PICK(lrn_f32)(p, x.as<float>(), y.as<float>(), scratch.as<float>(), team);
 }
 
 void local_response_norm_backward(const LrnParams& p, const TensorView& dy, const TensorView& x,
                                   const TensorView& dx) {
     if (empty(p)) return;
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("local_response_norm", dx);
-        local_response_norm_backward(p, WidenedIn("local_response_norm", dy).view(),
-                                     WidenedIn("local_response_norm", x).view(), out.view());
-        return out.round();
-    }
-    if (x.dtype != DType::f32)
+    if (x.dtype == DType::f64)
         return lrn_backward_reference(p, dy.as<double>(), x.as<double>(), dx.as<double>());
     const int team = num_threads();
-    const Workspace scratch = scratch_for(p, team);
+    const Workspace scratch = scratch_for(p, x.dtype, team);
+    if (x.dtype == DType::bf16)
+        return FC_ISA_PICK(lrn_backward_bf16)(p, dy.as<bfloat16>(), x.as<bfloat16>(), dx.as<bfloat16>(),
+                                              scratch.as<float>(), team);
     FC_ISA_PICK(lrn_backward_f32)(p, dy.as<float>(), x.as<float>(), dx.as<float>(), scratch.as<float>(),
                                   team);
 }

@@ -22,8 +22,14 @@ void adam_reference(const AdamParams& p, const AdamFactors& f, const AdamState<T
 template <class T>
 void rmsprop_reference(const RmspropParams& p, const RmspropState<T>& s, int64_t n);
 
+// float32 parameters; the gradients of *_bf16 are bfloat16.
 FC_ISA_DECLARE(void sgd_f32(const SgdParams& p, const SgdState<float>& s, int64_t n))
 FC_ISA_DECLARE(void adam_f32(const AdamParams& p, const AdamFactors& f, const AdamState<float>& s, int64_t n))
 FC_ISA_DECLARE(void rmsprop_f32(const RmspropParams& p, const RmspropState<float>& s, int64_t n))
+
+FC_ISA_DECLARE(void sgd_bf16(const SgdParams& p, const SgdState<float, bfloat16>& s, int64_t n))
+FC_ISA_DECLARE(void adam_bf16(const AdamParams& p, const AdamFactors& f, const AdamState<float, bfloat16>& s,
+                              int64_t n))
+FC_ISA_DECLARE(void rmsprop_bf16(const RmspropParams& p, const RmspropState<float, bfloat16>& s, int64_t n))
 
 }  // namespace fastconv

@@ -17,6 +17,10 @@ void sgd_step(const SgdParams& p, const SgdState<float>& s, int64_t n) {
     FC_ISA_PICK(sgd_f32)(p, s, n);
 }
 template <>
+void sgd_step(const SgdParams& p, const SgdState<float, bfloat16>& s, int64_t n) {
+    FC_ISA_PICK(sgd_bf16)(p, s, n);
+}
+template <>
 void sgd_step(const SgdParams& p, const SgdState<double>& s, int64_t n) {
     sgd_reference(p, s, n);
 }
@@ -25,12 +29,20 @@ void adam_step(const AdamParams& p, const AdamState<float>& s, int64_t n) {
     FC_ISA_PICK(adam_f32)(p, adam_factors(p), s, n);
 }
 template <>
+void adam_step(const AdamParams& p, const AdamState<float, bfloat16>& s, int64_t n) {
+    FC_ISA_PICK(adam_bf16)(p, adam_factors(p), s, n);
+}
+template <>
 void adam_step(const AdamParams& p, const AdamState<double>& s, int64_t n) {
     adam_reference(p, adam_factors(p), s, n);
 }
 template <>
 void rmsprop_step(const RmspropParams& p, const RmspropState<float>& s, int64_t n) {
     FC_ISA_PICK(rmsprop_f32)(p, s, n);
+}
+template <>
+void rmsprop_step(const RmspropParams& p, const RmspropState<float, bfloat16>& s, int64_t n) {
+    FC_ISA_PICK(rmsprop_bf16)(p, s, n);
 }
 template <>
 void rmsprop_step(const RmspropParams& p, const RmspropState<double>& s, int64_t n) {

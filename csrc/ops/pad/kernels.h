@@ -10,6 +10,7 @@ namespace fastconv {
 struct PadLoops {
     int ndim = 0;
     int64_t batch = 1, inner = 1;
+    bool repeats = false;  // an input may have several outputs
     int64_t in[kMaxDims] = {}, out[kMaxDims] = {};
     const int64_t* source[kMaxDims] = {};
 };

@@ -34,6 +34,7 @@ struct Plan {
     std::vector<int64_t> tables;
 
     Plan(const PadParams& p, const Shape& x, const Shape& y) {
+        loops.repeats = p.mode != PadMode::constant;
         int first = 0, last = x.ndim;
         const auto plain = [&](int d) { return p.before[d] == 0 && p.after[d] == 0; };
         while (first < last && plain(first)) loops.batch *= x[first++];
@@ -113,13 +114,14 @@ void pad(const PadParams& p, const TensorView& x, const TensorView& y) {
 
 void pad_backward(const PadParams& p, const TensorView& dy, const TensorView& dx) {
     if (element_count("pad", dx.shape) == 0) return;
-    if (dy.dtype == DType::bf16) {
+    // Several terms for one element are added in float32.
+    if (dy.dtype == DType::bf16 && p.mode != PadMode::constant) {
         const WidenedOut out("pad", dx);
         pad_backward(p, WidenedIn("pad", dy).view(), out.view());
         return out.round();
     }
     const Plan plan(p, dx.shape, dy.shape);
-    visit_wide("pad", dx.dtype, [&](auto t) {
+    visit_float("pad", dx.dtype, [&](auto t) {
         using T = decltype(t);
         for_batch(plan.loops, [&](int64_t begin, int64_t end) {
             pad_backward_reference(plan.loops, dy.as<T>(), dx.as<T>(), begin, end);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/bfloat16.h"
 #include "ops/pad/kernels.h"
 
 namespace fastconv {
@@ -74,25 +75,38 @@ void pad_backward_reference(const PadLoops& loops, const T* dy, T* dx, int64_t b
     const int last = loops.ndim - 1;
     const int64_t* source = loops.source[last];
     const int64_t width = loops.out[last], inner = loops.inner;
-    std::fill(dx + begin * sizes.in, dx + end * sizes.in, T(0));
+    std::fill(dx + begin * sizes.in, dx + end * sizes.in, narrow<T>(0.0f));
     for (int64_t b = begin; b < end; ++b)
         for_each_row(loops, 0, 0, 0, [&](int64_t in, int64_t out) {
             if (in < 0) return;
             T* to = dx + b * sizes.in + in;
             const T* from = dy + b * sizes.out + out;
-            for (int64_t o = 0; o < width; ++o) {
-                if (source[o] < 0) continue;
-                for (int64_t i = 0; i < inner; ++i) to[source[o] * inner + i] += from[o * inner + i];
+            for (int64_t o = 0; o < width;) {
+                if (source[o] < 0) {
+                    ++o;
+                    continue;
+                }
+                // A stretch of neighbours again; without repetition it is all that these elements get.
+                int64_t stop = o + 1;
+                while (stop < width && source[stop] == source[stop - 1] + 1) ++stop;
+                T* sums = to + source[o] * inner;
+                const T* terms = from + o * inner;
+                const int64_t count = (stop - o) * inner;
+                if (!loops.repeats)
+                    std::copy(terms, terms + count, sums);
+                else
+                    for (int64_t i = 0; i < count; ++i) sums[i] = narrow<T>(widen(sums[i]) + widen(terms[i]));
+                o = stop;
             }
         });
 }
 
-template void pad_reference(const PadLoops&, bfloat16, const bfloat16*, bfloat16*, int64_t, int64_t);
 #define FC_INSTANTIATE(T)                                                            \
     template void pad_reference(const PadLoops&, T, const T*, T*, int64_t, int64_t); \
     template void pad_backward_reference(const PadLoops&, const T*, T*, int64_t, int64_t);
 FC_INSTANTIATE(float)
 FC_INSTANTIATE(double)
+FC_INSTANTIATE(bfloat16)
 #undef FC_INSTANTIATE
 
 }  // namespace fastconv

@@ -17,6 +17,7 @@ template <class T>
 void reduce_reference(const Shape& shape, const ReduceDims& dims, const T* x, double* y);
 
 FC_ISA_DECLARE(void reduce_step_f32(const ReduceStep& step, const float* x, double* out))
+FC_ISA_DECLARE(void reduce_step_bf16(const ReduceStep& step, const bfloat16* x, double* out))
 FC_ISA_DECLARE(void reduce_step_f64(const ReduceStep& step, const double* x, double* out))
 
 }  // namespace fastconv

@@ -1,8 +1,8 @@
 #include "ops/reduce/reduce.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
-#include "core/widened.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/reduce/kernels.h"
 
@@ -43,8 +43,16 @@ int64_t terms_of(const Shape& shape, const ReduceDims& dims) {
     return terms;
 }
 
+void first_step(const ReduceStep& step, const float* x, double* out) {
+    FC_ISA_PICK(reduce_step_f32)(step, x, out);
+}
+void first_step(const ReduceStep& step, const bfloat16* x, double* out) {
+    FC_ISA_PICK(reduce_step_bf16)(step, x, out);
+}
+
 // Sums over the groups of reduced dimensions from the innermost outwards; long ones in two or more levels.
-Workspace sum_f32(const Shape& shape, const ReduceDims& dims, const float* x) {
+template <class T>
+Workspace sum_in_steps(const Shape& shape, const ReduceDims& dims, const T* x) {
     Groups g = groups_of(shape, dims);
     Workspace current;
     bool first = true;
@@ -60,7 +68,7 @@ Workspace sum_f32(const Shape& shape, const ReduceDims& dims, const float* x) {
         const int64_t chunks = (step.size + step.chunk - 1) / step.chunk;
         Workspace next(static_cast<size_t>(step.outer * chunks * step.inner) * sizeof(double));
         if (first)
-            FC_ISA_PICK(reduce_step_f32)(step, x, next.as<double>());
+            first_step(step, x, next.as<double>());
         else
             FC_ISA_PICK(reduce_step_f64)(step, current.as<double>(), next.as<double>());
         current = std::move(next);
@@ -89,46 +97,37 @@ Shape reduced_shape(const Shape& shape, const ReduceDims& dims, bool keepdim) {
 }
 
 void reduce_sum(const TensorView& x, const ReduceDims& dims, bool mean, const TensorView& y) {
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("sum", y);
-        reduce_sum(WidenedIn("sum", x).view(), dims, mean, out.view());
-        return out.round();
-    }
     const int64_t n = element_count("sum", x.shape), outputs = element_count("sum", y.shape);
     const double divisor = mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
-    visit_wide("sum", x.dtype, [&](auto zero) {
+    visit_float("sum", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         Workspace sums;
-        if (sizeof(T) == sizeof(float) && n > 0) {
-            sums = sum_f32(x.shape, dims, x.as<float>());
-        } else {
+        if constexpr (!std::is_same_v<T, double>)
+            if (n > 0) sums = sum_in_steps(x.shape, dims, x.as<T>());
+        if (!sums.as<void>()) {
             sums = Workspace(static_cast<size_t>(outputs) * sizeof(double));
             for (int64_t i = 0; i < outputs; ++i) sums.as<double>()[i] = 0;
             if (n > 0) reduce_reference(x.shape, dims, x.as<T>(), sums.as<double>());
         }
-        for (int64_t i = 0; i < outputs; ++i) y.as<T>()[i] = static_cast<T>(sums.as<double>()[i] / divisor);
+        for (int64_t i = 0; i < outputs; ++i) y.as<T>()[i] = narrow<T>(sums.as<double>()[i] / divisor);
     });
 }
 
 void reduce_backward(const TensorView& dy, const ReduceDims& dims, bool mean, const TensorView& dx) {
     if (element_count("sum", dx.shape) == 0) return;
-    if (dy.dtype == DType::bf16) {
-        const WidenedOut out("sum", dx);
-        reduce_backward(WidenedIn("sum", dy).view(), dims, mean, out.view());
-        return out.round();
-    }
     TensorView gradient = dy, scale;
     gradient.shape = reduced_shape(dx.shape, dims, true);
     const double factor = mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
     // Scaling first, on the small array, leaves a plain copy for the large one.
     const int64_t count = element_count("sum", gradient.shape);
     const Workspace scaled(static_cast<size_t>(count * size_of(dy.dtype)));
-    visit_wide("sum", dy.dtype, [&](auto zero) {
+    visit_float("sum", dy.dtype, [&](auto zero) {
         using T = decltype(zero);
-        for (int64_t i = 0; i < count; ++i) scaled.as<T>()[i] = static_cast<T>(dy.as<T>()[i] * factor);
+        for (int64_t i = 0; i < count; ++i)
+            scaled.as<T>()[i] = narrow<T>(static_cast<double>(widen(dy.as<T>()[i])) * factor);
         gradient.data = scaled.as<void>();
-        T one = 1;
-        scale.dtype = dy.dtype;
+        Wide<T> one = 1;
+        scale.dtype = dy.dtype == DType::f64 ? DType::f64 : DType::f32;
         scale.data = &one;
         binary(Binary::mul, gradient, scale, dx);
     });

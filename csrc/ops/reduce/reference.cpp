@@ -1,3 +1,4 @@
+#include "core/bfloat16.h"
 #include "ops/reduce/kernels.h"
 
 namespace fastconv {
@@ -14,12 +15,13 @@ void reduce_reference(const Shape& shape, const ReduceDims& dims, const T* x, do
     for (int64_t i = 0; i < total; ++i) {
         int64_t at = 0;
         for (int d = 0; d < shape.ndim; ++d) at += index[d] * stride[d];
-        y[at] += static_cast<double>(x[i]);
+        y[at] += static_cast<double>(widen(x[i]));
         for (int d = shape.ndim - 1; d >= 0 && ++index[d] == shape[d]; --d) index[d] = 0;
     }
 }
 
 template void reduce_reference(const Shape&, const ReduceDims&, const float*, double*);
 template void reduce_reference(const Shape&, const ReduceDims&, const double*, double*);
+template void reduce_reference(const Shape&, const ReduceDims&, const bfloat16*, double*);
 
 }  // namespace fastconv

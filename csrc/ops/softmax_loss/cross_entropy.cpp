@@ -1,8 +1,8 @@
 #include "ops/softmax_loss/cross_entropy.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
-#include "core/widened.h"
 #include "ops/softmax_loss/kernels.h"
 
 namespace fastconv {
@@ -13,45 +13,51 @@ CrossEntropyTerms terms_of(const CrossEntropyParams& p, const int64_t* labels, c
     CrossEntropyTerms terms{p.axis, labels, p.ignore_index, p.smoothing, static_cast<double>(p.axis.classes)};
     if (weight) {
         terms.weight_sum = 0;
-        for (int64_t c = 0; c < p.axis.classes; ++c) terms.weight_sum += static_cast<double>(weight[c]);
+        for (int64_t c = 0; c < p.axis.classes; ++c)
+            terms.weight_sum += static_cast<double>(widen(weight[c]));
     }
     return terms;
 }
 
 template <class T>
-double forward(const CrossEntropyParams& p, const T* x, const int64_t* labels, const T* weight, T* saved,
-               T* loss) {
+double forward(const CrossEntropyParams& p, const T* x, const int64_t* labels, const T* weight,
+               Wide<T>* saved, T* loss) {
     const int64_t rows = p.axis.rows();
     const CrossEntropyTerms terms = terms_of(p, labels, weight);
     const Workspace scratch(static_cast<size_t>(rows) * sizeof(double));
     double* each = scratch.as<double>();
-    if constexpr (sizeof(T) == sizeof(float))
+    if constexpr (std::is_same_v<T, float>)
         FC_ISA_PICK(cross_entropy_f32)(terms, x, weight, saved, saved + rows, each);
+    else if constexpr (std::is_same_v<T, bfloat16>)
+        FC_ISA_PICK(cross_entropy_bf16)(terms, x, weight, saved, saved + rows, each);
     else
         cross_entropy_reference(terms, x, weight, saved, saved + rows, each);
 
     if (p.reduction == Reduction::none) {
-        for (int64_t i = 0; i < rows; ++i) loss[i] = static_cast<T>(each[i]);
+        for (int64_t i = 0; i < rows; ++i) loss[i] = narrow<T>(each[i]);
         return 1;
     }
     double total = 0, divisor = 0;
     for (int64_t i = 0; i < rows; ++i) {
         total += each[i];
-        if (labels[i] != p.ignore_index) divisor += weight ? static_cast<double>(weight[labels[i]]) : 1.0;
+        if (labels[i] != p.ignore_index)
+            divisor += weight ? static_cast<double>(widen(weight[labels[i]])) : 1.0;
     }
     if (p.reduction == Reduction::sum) divisor = 1;
-    *loss = static_cast<T>(total / divisor);
+    *loss = narrow<T>(total / divisor);
     return divisor;
 }
 
 template <class T>
-void backward(const CrossEntropyParams& p, const T* x, const int64_t* labels, const T* weight, const T* saved,
-              double divisor, const T* dloss, T* dx) {
+void backward(const CrossEntropyParams& p, const T* x, const int64_t* labels, const T* weight,
+              const Wide<T>* saved, double divisor, const T* dloss, T* dx) {
     const int64_t rows = p.axis.rows();
     const CrossEntropyTerms terms = terms_of(p, labels, weight);
     const LossGradient<T> g{dloss, p.reduction == Reduction::none, 1 / divisor};
-    if constexpr (sizeof(T) == sizeof(float))
+    if constexpr (std::is_same_v<T, float>)
         FC_ISA_PICK(cross_entropy_backward_f32)(terms, x, weight, saved, saved + rows, g, dx);
+    else if constexpr (std::is_same_v<T, bfloat16>)
+        FC_ISA_PICK(cross_entropy_backward_bf16)(terms, x, weight, saved, saved + rows, g, dx);
     else
         cross_entropy_backward_reference(terms, x, weight, saved, saved + rows, g, dx);
 }
@@ -77,19 +83,11 @@ void check_labels(const CrossEntropyParams& p, const int64_t* labels) {
 
 double cross_entropy_forward(const CrossEntropyParams& p, const TensorView& x, const int64_t* labels,
                              const TensorView* weight, const TensorView& saved, const TensorView& loss) {
-    if (x.dtype == DType::bf16) {
-        const WidenedIn factors("cross_entropy", weight ? *weight : TensorView{});
-        const WidenedOut out("cross_entropy", loss);
-        const double divided = cross_entropy_forward(p, WidenedIn("cross_entropy", x).view(), labels,
-                                                     weight ? &factors.view() : nullptr, saved, out.view());
-        out.round();
-        return divided;
-    }
     double divisor = 1;
-    visit_wide("cross_entropy", x.dtype, [&](auto t) {
+    visit_float("cross_entropy", x.dtype, [&](auto t) {
         using T = decltype(t);
-        divisor =
-            forward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<T>(), loss.as<T>());
+        divisor = forward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<Wide<T>>(),
+                             loss.as<T>());
     });
     return divisor;
 }
@@ -97,17 +95,9 @@ double cross_entropy_forward(const CrossEntropyParams& p, const TensorView& x, c
 void cross_entropy_backward(const CrossEntropyParams& p, const TensorView& x, const int64_t* labels,
                             const TensorView* weight, const TensorView& saved, double divisor,
                             const TensorView& dloss, const TensorView& dx) {
-    if (x.dtype == DType::bf16) {
-        const WidenedIn factors("cross_entropy", weight ? *weight : TensorView{});
-        const WidenedOut out("cross_entropy", dx);
-        cross_entropy_backward(p, WidenedIn("cross_entropy", x).view(), labels,
-                               weight ? &factors.view() : nullptr, saved, divisor,
-                               WidenedIn("cross_entropy", dloss).view(), out.view());
-        return out.round();
-    }
-    visit_wide("cross_entropy", x.dtype, [&](auto t) {
+    visit_float("cross_entropy", x.dtype, [&](auto t) {
         using T = decltype(t);
-        backward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<T>(), divisor,
+        backward<T>(p, x.as<T>(), labels, weight ? weight->as<T>() : nullptr, saved.as<Wide<T>>(), divisor,
                     dloss.as<T>(), dx.as<T>());
     });
 }

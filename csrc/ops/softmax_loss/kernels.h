@@ -57,15 +57,28 @@ void pointwise_loss_backward_reference(const PointLossInputs<T>& in, bool wrt_ta
                                        const LossGradient<T>& g, T* dx);
 
 FC_ISA_DECLARE(void softmax_f32(const ClassAxis& axis, bool log, const float* x, float* y))
+FC_ISA_DECLARE(void softmax_bf16(const ClassAxis& axis, bool log, const bfloat16* x, bfloat16* y))
+FC_ISA_DECLARE(void softmax_backward_bf16(const ClassAxis& axis, bool log, const bfloat16* y,
+                                          const bfloat16* dy, bfloat16* dx))
 FC_ISA_DECLARE(void softmax_backward_f32(const ClassAxis& axis, bool log, const float* y, const float* dy,
                                          float* dx))
 FC_ISA_DECLARE(void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const float* weight,
                                       float* maximum, float* total, double* loss))
+FC_ISA_DECLARE(void cross_entropy_bf16(const CrossEntropyTerms& terms, const bfloat16* x,
+                                       const bfloat16* weight, float* maximum, float* total, double* loss))
+FC_ISA_DECLARE(void cross_entropy_backward_bf16(const CrossEntropyTerms& terms, const bfloat16* x,
+                                                const bfloat16* weight, const float* maximum,
+                                                const float* total, const LossGradient<bfloat16>& g,
+                                                bfloat16* dx))
 FC_ISA_DECLARE(void cross_entropy_backward_f32(const CrossEntropyTerms& terms, const float* x,
                                                const float* weight, const float* maximum, const float* total,
                                                const LossGradient<float>& g, float* dx))
 FC_ISA_DECLARE(void pointwise_loss_f32(const PointLossInputs<float>& in, int64_t n, float* each,
                                        double* blocks))
+FC_ISA_DECLARE(void pointwise_loss_bf16(const PointLossInputs<bfloat16>& in, int64_t n, bfloat16* each,
+                                        double* blocks))
+FC_ISA_DECLARE(void pointwise_loss_backward_bf16(const PointLossInputs<bfloat16>& in, bool wrt_target,
+                                                 int64_t n, const LossGradient<bfloat16>& g, bfloat16* dx))
 FC_ISA_DECLARE(void pointwise_loss_backward_f32(const PointLossInputs<float>& in, bool wrt_target, int64_t n,
                                                 const LossGradient<float>& g, float* dx))
 

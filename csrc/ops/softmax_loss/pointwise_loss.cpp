@@ -1,8 +1,8 @@
 #include "ops/softmax_loss/pointwise_loss.h"
 
+#include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
-#include "core/widened.h"
 #include "ops/softmax_loss/kernels.h"
 
 namespace fastconv {
@@ -21,8 +21,10 @@ PointLossInputs<T> inputs_of(const PointLossParams& p, const TensorView& x, cons
 
 template <class T>
 void run(const PointLossInputs<T>& in, int64_t n, T* each, double* blocks) {
-    if constexpr (sizeof(T) == sizeof(float))
+    if constexpr (std::is_same_v<T, float>)
         FC_ISA_PICK(pointwise_loss_f32)(in, n, each, blocks);
+    else if constexpr (std::is_same_v<T, bfloat16>)
+        FC_ISA_PICK(pointwise_loss_bf16)(in, n, each, blocks);
     else
         pointwise_loss_reference(in, n, each, blocks);
 }
@@ -38,17 +40,8 @@ PointLoss point_loss_from_name(const std::string& name) {
 
 void pointwise_loss_forward(const PointLossParams& p, const TensorView& x, const TensorView& t,
                             const TensorView* weight, const TensorView* pos_weight, const TensorView& loss) {
-    const char* op = "pointwise_loss";
-    if (x.dtype == DType::bf16) {
-        const WidenedIn w(op, weight ? *weight : TensorView{}),
-            pw(op, pos_weight ? *pos_weight : TensorView{});
-        const WidenedOut out(op, loss);
-        pointwise_loss_forward(p, WidenedIn(op, x).view(), WidenedIn(op, t).view(),
-                               weight ? &w.view() : nullptr, pos_weight ? &pw.view() : nullptr, out.view());
-        return out.round();
-    }
-    const int64_t n = element_count(op, x.shape);
-    visit_wide("pointwise_loss", x.dtype, [&](auto zero) {
+    const int64_t n = element_count("pointwise_loss", x.shape);
+    visit_float("pointwise_loss", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         const auto in = inputs_of<T>(p, x, t, weight, pos_weight);
         if (p.reduction == Reduction::none) return run<T>(in, n, loss.as<T>(), nullptr);
@@ -57,32 +50,23 @@ void pointwise_loss_forward(const PointLossParams& p, const TensorView& x, const
         run<T>(in, n, nullptr, sums.as<double>());
         double total = 0;
         for (int64_t i = 0; i < blocks; ++i) total += sums.as<double>()[i];
-        *loss.as<T>() =
-            static_cast<T>(p.reduction == Reduction::mean ? total / static_cast<double>(n) : total);
+        *loss.as<T>() = narrow<T>(p.reduction == Reduction::mean ? total / static_cast<double>(n) : total);
     });
 }
 
 void pointwise_loss_backward(const PointLossParams& p, bool wrt_target, const TensorView& x,
                              const TensorView& t, const TensorView* weight, const TensorView* pos_weight,
                              const TensorView& dloss, const TensorView& dx) {
-    const char* op = "pointwise_loss";
-    if (x.dtype == DType::bf16) {
-        const WidenedIn w(op, weight ? *weight : TensorView{}),
-            pw(op, pos_weight ? *pos_weight : TensorView{});
-        const WidenedOut out(op, dx);
-        pointwise_loss_backward(p, wrt_target, WidenedIn(op, x).view(), WidenedIn(op, t).view(),
-                                weight ? &w.view() : nullptr, pos_weight ? &pw.view() : nullptr,
-                                WidenedIn(op, dloss).view(), out.view());
-        return out.round();
-    }
-    const int64_t n = element_count(op, x.shape);
-    visit_wide("pointwise_loss", x.dtype, [&](auto zero) {
+    const int64_t n = element_count("pointwise_loss", x.shape);
+    visit_float("pointwise_loss", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         const auto in = inputs_of<T>(p, x, t, weight, pos_weight);
         const double scale = p.reduction == Reduction::mean ? 1 / static_cast<double>(n) : 1;
         const LossGradient<T> g{dloss.as<T>(), p.reduction == Reduction::none, scale};
-        if constexpr (sizeof(T) == sizeof(float))
+        if constexpr (std::is_same_v<T, float>)
             FC_ISA_PICK(pointwise_loss_backward_f32)(in, wrt_target, n, g, dx.as<T>());
+        else if constexpr (std::is_same_v<T, bfloat16>)
+            FC_ISA_PICK(pointwise_loss_backward_bf16)(in, wrt_target, n, g, dx.as<T>());
         else
             pointwise_loss_backward_reference(in, wrt_target, n, g, dx.as<T>());
     });

@@ -36,7 +36,7 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> ArrayLike:
     """x where x > 0, negative_slope * x elsewhere. Any shape.
 
     Raises:
-        DTypeError: `negative_slope` is not a number, or the input is not float32 or float64.
+        DTypeError: `negative_slope` is not a number, or the input is not float32, float64 or bfloat16.
     """
     slope = number("leaky_relu", "negative_slope", negative_slope)
     # The output's sign tells the input's only where the slope is not negative.
@@ -85,7 +85,7 @@ def softmax(input: ArrayLike, dim: int = -1) -> ArrayLike:
 
     Raises:
         ShapeError: `dim` does not exist.
-        DTypeError: the input is not float32 or float64.
+        DTypeError: the input is not float32, float64 or bfloat16.
     """
     return _softmax("softmax", input, dim, False)
 
@@ -95,6 +95,6 @@ def log_softmax(input: ArrayLike, dim: int = -1) -> ArrayLike:
 
     Raises:
         ShapeError: `dim` does not exist.
-        DTypeError: the input is not float32 or float64.
+        DTypeError: the input is not float32, float64 or bfloat16.
     """
     return _softmax("log_softmax", input, dim, True)

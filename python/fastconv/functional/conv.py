@@ -43,7 +43,7 @@ def conv2d(
 
     Raises:
         ShapeError: sizes or parameters that do not fit together.
-        DTypeError: arrays that are not all float32 or all float64.
+        DTypeError: arrays that are not all of one type: float32, float64 or bfloat16.
     """
     x, w = as_array("conv2d", "input", input), as_array("conv2d", "weight", weight)
     b = None if bias is None else as_array("conv2d", "bias", bias)

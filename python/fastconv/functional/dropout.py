@@ -21,7 +21,7 @@ def dropout(input: ArrayLike, p: float = 0.5, training: bool = True) -> ArrayLik
 
     Raises:
         ShapeError: `p` is not in [0, 1].
-        DTypeError: the input is not float32 or float64.
+        DTypeError: the input is not float32, float64 or bfloat16.
     """
     array = as_array("dropout", "input", input)
     rate = number("dropout", "p", p)

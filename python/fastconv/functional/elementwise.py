@@ -19,7 +19,7 @@ def add(input: ArrayLike, other: ArrayLike) -> ArrayLike:
 
     Raises:
         ShapeError: the shapes do not broadcast.
-        DTypeError: the types differ, or are not float32 or float64.
+        DTypeError: the types differ, or are not float32, float64 or bfloat16.
     """
     return _binary("add", input, other)
 

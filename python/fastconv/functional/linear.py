@@ -20,7 +20,7 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -
 
     Raises:
         ShapeError: the feature counts differ.
-        DTypeError: arrays that are not all float32 or all float64.
+        DTypeError: arrays that are not all of one type: float32, float64 or bfloat16.
     """
     x, w = as_array("linear", "input", input), as_array("linear", "weight", weight)
     b = None if bias is None else as_array("linear", "bias", bias)

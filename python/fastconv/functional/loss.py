@@ -25,7 +25,7 @@ def cross_entropy(
     """Cross-entropy of softmax(logits) and integer labels.
 
     Args:
-        input: logits (C,), (N, C) or (N, C, d1, ...), float32 or float64.
+        input: logits (C,), (N, C) or (N, C, d1, ...), float32, float64 or bfloat16.
         target: labels (), (N,) or (N, d1, ...), any integer type.
         weight: (C,), a factor for each class; the mean divides by the sum of the labels' weights.
         ignore_index: a label whose rows count for nothing.
@@ -121,7 +121,7 @@ def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Ar
 
     Raises:
         ShapeError: the shapes differ, or the reduction is unknown.
-        DTypeError: the types differ, or are not float32 or float64.
+        DTypeError: the types differ, or are not float32, float64 or bfloat16.
     """
     return _pointwise("mse_loss", input, target, reduction)
 

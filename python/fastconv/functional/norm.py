@@ -23,7 +23,7 @@ def batch_norm(
     """(x - mean) / sqrt(var + eps) * weight + bias, channel by channel (Ioffe and Szegedy, 2015).
 
     Args:
-        input: (N, C) or (N, C, ...), float32 or float64; with layout "NHWC" channels come last.
+        input: (N, C) or (N, C, ...), float32, float64 or bfloat16; with layout "NHWC" channels come last.
         running_mean, running_var: (C,) statistics of the input's element type (beside bfloat16 also
             float32, as weight and bias may be). Inference normalises
             with them; training normalises with the batch's own and, unless both are None, updates
@@ -83,7 +83,7 @@ def local_response_norm(
     """x / (k + alpha / size * sum of x^2 over near channels)^beta (Krizhevsky et al., 2012).
 
     Args:
-        input: (N, C, ...) of at least 3 dimensions, float32 or float64; with layout "NHWC" channels
+        input: (N, C, ...) of at least 3 dimensions, float32, float64 or bfloat16; with layout "NHWC" channels
             come last.
         size: channels in the window, `size // 2` of them before the channel itself; those beyond
             the first and last count as 0.

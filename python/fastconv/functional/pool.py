@@ -27,7 +27,7 @@ def max_pool2d(
     """The maximum of each window.
 
     Args:
-        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32 or float64.
+        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32, float64 or bfloat16.
         kernel_size: window size, in elements; an int or (height, width), like the next three.
         stride: distance between windows; the kernel size unless given.
         padding: implicit -infinity on every side, at most half the kernel size.
@@ -77,7 +77,7 @@ def avg_pool2d(
     """The average of each window.
 
     Args:
-        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32 or float64.
+        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32, float64 or bfloat16.
         kernel_size, stride, padding, ceil_mode: as for `max_pool2d`; padding is with zeros.
         count_include_pad: whether the divisor counts padding.
         divisor_override: the divisor to use instead of the window's size; not 0.
@@ -140,7 +140,7 @@ def adaptive_avg_pool2d(
     Output (p, q) averages rows floor(p H / P) to ceil((p + 1) H / P) and the like columns.
 
     Args:
-        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32 or float64.
+        input: (N, C, H, W), or (N, H, W, C) with layout "NHWC"; float32, float64 or bfloat16.
         output_size: P and Q: an int for both, or a pair; None stands for the input's size.
 
     Raises:

@@ -106,7 +106,7 @@ def sum(input: ArrayLike, dim: Any = None, keepdim: bool = False) -> ArrayLike:
 
     Raises:
         ShapeError: a dimension does not exist or is named twice.
-        DTypeError: the input is not float32 or float64.
+        DTypeError: the input is not float32, float64 or bfloat16.
     """
     return _reduce("sum", input, dim, keepdim)
 
@@ -175,7 +175,7 @@ def pad(
     """The input with a border.
 
     Args:
-        input: any shape, float32 or float64.
+        input: any shape, float32, float64 or bfloat16.
         pad: amounts (before, after) for the last dimension, then for the one before it, and so on;
             negative amounts crop.
         mode: "constant" fills with `value`, "reflect" mirrors without repeating the edge,

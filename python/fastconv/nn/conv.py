@@ -94,7 +94,7 @@ class Conv2d(_Convolution):
             divides both.
         bias: add a value per output channel.
         padding_mode: only "zeros".
-        device, dtype: "cpu"; float32 (default) or float64.
+        device, dtype: "cpu"; float32 (default), float64 or bfloat16.
         layout: "NCHW" or "NHWC", of input and output. The weight is (K, C/groups, R, S) in both.
 
     Raises:

@@ -24,7 +24,7 @@ class Linear(Module):
     Args:
         in_features, out_features: sizes of the last dimension before and after.
         bias: add a value per output.
-        device, dtype: "cpu"; float32 (default) or float64.
+        device, dtype: "cpu"; float32 (default), float64 or bfloat16.
 
     Raises:
         ShapeError, DTypeError, DeviceError: arguments out of range, of the wrong type, or an

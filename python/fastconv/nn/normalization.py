@@ -129,7 +129,7 @@ class BatchNorm1d(_BatchNorm):
         momentum: weight of the new value; None keeps plain means over all batches.
         affine: learn weight and bias.
         track_running_stats: False uses the batch's statistics in evaluation mode too.
-        device, dtype: "cpu"; float32 (default) or float64.
+        device, dtype: "cpu"; float32 (default), float64 or bfloat16.
 
     Source: Ioffe & Szegedy, "Batch normalization" (2015).
     """

@@ -75,7 +75,12 @@ class Adam(Optimizer):
         return options
 
     def _update(
-        self, param: NDArray, grad: NDArray, state: dict[str, Any], group: dict[str, Any]
+        self,
+        param: NDArray,
+        grad: NDArray,
+        state: dict[str, Any],
+        group: dict[str, Any],
+        copy: NDArray | None,
     ) -> None:
         if "step" not in state:
             state["step"] = 0
@@ -94,6 +99,7 @@ class Adam(Optimizer):
             group["weight_decay"],
             self._decoupled,
             state["step"] + 1,
+            copy,
         )
         state["step"] += 1
 

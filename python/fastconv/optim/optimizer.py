@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from .._arrays import NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..nn._args import flag, integer, number
@@ -16,8 +17,16 @@ from ..tensor import Tensor, as_array, enable_grad
 __all__ = ["Optimizer"]
 
 
+# The float32 values behind a bfloat16 parameter, in its state.
+_MASTER = "master_param"
+
+
 class Optimizer:
     """Base class: holds groups of parameters with their options, and each parameter's state.
+
+    The state of a bfloat16 parameter is float32 and holds its float32 values, `master_param`: steps
+    smaller than bfloat16 tells apart add up there. A parameter that is set by hand (or loaded) between
+    steps takes its master along.
 
     Attributes:
         defaults: the options that groups have unless they say otherwise.
@@ -78,7 +87,7 @@ class Optimizer:
                 raise DTypeError(
                     f"{self._name}: parameters must be fastconv tensors, got {type(p).__name__}"
                 )
-            if not p.is_leaf or p.dtype.kind != "f":
+            if not p.is_leaf or not is_floating(p.dtype):
                 raise ShapeError(
                     f"{self._name}: parameters must be floating leaves of the tape, got a tensor "
                     f"of shape {p.shape}, {p.dtype}"
@@ -99,8 +108,14 @@ class Optimizer:
         return options
 
     def _update(
-        self, param: NDArray, grad: NDArray, state: dict[str, Any], group: dict[str, Any]
+        self,
+        param: NDArray,
+        grad: NDArray,
+        state: dict[str, Any],
+        group: dict[str, Any],
+        copy: NDArray | None,
     ) -> None:
+        """One step in place; `copy`, if any, receives the new parameter in bfloat16."""
         raise NotImplementedError
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -147,8 +162,10 @@ class Optimizer:
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = {}
-                for name in self._arrays:
-                    if name in state and state[name].dtype != param.dtype:
+                kept = _kept_dtype(param)
+                for name in (*self._arrays, _MASTER):
+                    wrong = name == _MASTER and kept == param.dtype
+                    if name in state and (wrong or state[name].dtype != kept):
                         raise DTypeError(
                             f"{self._name}: a parameter changed to {param.dtype} after its {name} "
                             f"was made as {state[name].dtype}; "
@@ -156,7 +173,13 @@ class Optimizer:
                         )
                 work.append((param, grad, state, group))
         for param, grad, state, group in work:
-            self._update(param, np.asarray(-grad) if group["maximize"] else grad, state, group)
+            grad = np.asarray(-grad) if group["maximize"] else grad
+            if param.dtype == _kept_dtype(param):
+                self._update(param, grad, state, group, None)
+            else:
+                if _MASTER not in state:
+                    state[_MASTER] = param.astype(np.float32)
+                self._update(state[_MASTER], grad, state, group, param)
         return loss
 
     # Saving
@@ -228,14 +251,15 @@ class Optimizer:
                 continue
             if value is None:
                 continue
-            if name not in self._arrays:
+            if name not in self._arrays and name != _MASTER:
                 raise ShapeError(f"{op}: {self._name} has no state named {name!r}")
             array = as_array(op, name, value)
             if array.shape != param.shape:
                 raise ShapeError(f"{op}: {name} has shape {array.shape}, expected {param.shape}")
             if not is_floating(array.dtype):
                 raise DTypeError(f"{op}: {name} must be floating, got {array.dtype}")
-            result[name] = np.array(array, dtype=param.dtype, order="C")
+            if name != _MASTER or param.dtype != _kept_dtype(param.numpy()):
+                result[name] = np.array(array, dtype=_kept_dtype(param.numpy()), order="C")
         lacking = [name for name in self._required if result and name not in result]
         if lacking:
             raise ShapeError(f"{op}: the state of a parameter lacks {', '.join(lacking)}")
@@ -247,6 +271,11 @@ class Optimizer:
             options = ", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
             lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
         return "\n".join([*lines, ")"])
+
+
+def _kept_dtype(param: NDArray) -> np.dtype[Any]:
+    """The element type of a parameter's state: its own, float32 for bfloat16."""
+    return np.dtype(np.float32) if _core.is_bfloat16(param.dtype) else param.dtype
 
 
 def _parts(op: str, state_dict: Any) -> tuple[list[Mapping[str, Any]], Mapping[Any, Any]]:

@@ -73,7 +73,12 @@ class RMSprop(Optimizer):
         return options
 
     def _update(
-        self, param: NDArray, grad: NDArray, state: dict[str, Any], group: dict[str, Any]
+        self,
+        param: NDArray,
+        grad: NDArray,
+        state: dict[str, Any],
+        group: dict[str, Any],
+        copy: NDArray | None,
     ) -> None:
         wanted = ["square_avg"]
         if group["momentum"] > 0.0:
@@ -94,4 +99,5 @@ class RMSprop(Optimizer):
             group["eps"],
             group["weight_decay"],
             group["momentum"],
+            copy,
         )

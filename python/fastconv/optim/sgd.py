@@ -71,7 +71,12 @@ class SGD(Optimizer):
         return options
 
     def _update(
-        self, param: NDArray, grad: NDArray, state: dict[str, Any], group: dict[str, Any]
+        self,
+        param: NDArray,
+        grad: NDArray,
+        state: dict[str, Any],
+        group: dict[str, Any],
+        copy: NDArray | None,
     ) -> None:
         buffer = None
         first = False
@@ -90,4 +95,5 @@ class SGD(Optimizer):
             group["weight_decay"],
             group["nesterov"],
             first,
+            copy,
         )

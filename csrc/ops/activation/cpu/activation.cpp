@@ -1,9 +1,10 @@
-// Activations over the ISA's vectors. Each element is computed by the same instructions wherever it lies, so
-// results do not depend on how the range is shared among threads.
+// Activations over the ISA's vectors, in float32 whatever the storage type. Each element is computed by the
+// same instructions wherever it lies, so results do not depend on how the range is shared among threads.
 #include "ops/activation/activation.h"
 
 #include "cpu/parallel.h"
 #include "cpu/simd/simd.h"
+#include "ops/activation/kernels.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -36,8 +37,8 @@ inline vf gelu_tanh_gate(vf x) {
 }
 
 // Applies f to n elements, the last vector masked.
-template <class F>
-inline void map(const float* x, float* y, int64_t n, const F& f) {
+template <class T, class F>
+inline void map(const T* x, T* y, int64_t n, const F& f) {
     parallel_for(n, kGrain, [&](int64_t begin, int64_t end, int) {
         int64_t i = begin;
         for (; i + VL <= end; i += VL) store(y + i, f(load(x + i)));
@@ -45,8 +46,8 @@ inline void map(const float* x, float* y, int64_t n, const F& f) {
     });
 }
 
-template <class F>
-inline void map2(const float* a, const float* b, float* y, int64_t n, const F& f) {
+template <class T, class F>
+inline void map2(const T* a, const T* b, T* y, int64_t n, const F& f) {
     parallel_for(n, kGrain, [&](int64_t begin, int64_t end, int) {
         int64_t i = begin;
         for (; i + VL <= end; i += VL) store(y + i, f(load(a + i), load(b + i)));
@@ -55,9 +56,8 @@ inline void map2(const float* a, const float* b, float* y, int64_t n, const F& f
     });
 }
 
-}  // namespace
-
-void activation_f32(Activation kind, float slope, const float* x, float* y, int64_t n) {
+template <class T>
+void forward(Activation kind, float slope, const T* x, T* y, int64_t n) {
     const vf s = set1(slope);
     switch (kind) {
         // The second operand of max and min wins where x is NaN.
@@ -78,8 +78,8 @@ void activation_f32(Activation kind, float slope, const float* x, float* y, int6
     }
 }
 
-void activation_backward_f32(Activation kind, float slope, const float* saved, const float* dy, float* dx,
-                             int64_t n) {
+template <class T>
+void backward(Activation kind, float slope, const T* saved, const T* dy, T* dx, int64_t n) {
     const vf s = set1(slope), one = set1(1.0f);
     switch (kind) {
         case Activation::relu:
@@ -109,6 +109,23 @@ void activation_backward_f32(Activation kind, float slope, const float* saved, c
                 return g * fma(v * gate * (one - gate), inner, gate);
             });
     }
+}
+
+}  // namespace
+
+void activation_f32(Activation kind, float slope, const float* x, float* y, int64_t n) {
+    forward(kind, slope, x, y, n);
+}
+void activation_bf16(Activation kind, float slope, const bfloat16* x, bfloat16* y, int64_t n) {
+    forward(kind, slope, x, y, n);
+}
+void activation_backward_f32(Activation kind, float slope, const float* saved, const float* dy, float* dx,
+                             int64_t n) {
+    backward(kind, slope, saved, dy, dx, n);
+}
+void activation_backward_bf16(Activation kind, float slope, const bfloat16* saved, const bfloat16* dy,
+                              bfloat16* dx, int64_t n) {
+    backward(kind, slope, saved, dy, dx, n);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -1,14 +1,15 @@
 // Per-channel sums. Each partial sum covers a fixed share of the data; the partials are added in double.
+#include "ops/conv2d/bias_grad.h"
+
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
-#include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 constexpr int64_t kRows = 256;  // NHWC pixels, or blocks of an NCHW plane, of a partial sum
 
-float sum_plane(const float* p, int64_t count) {
+template <class T>
+float sum_plane(const T* p, int64_t count) {
     double total = 0;
     for (int64_t i = 0; i < count; i += 4096) {
         const int64_t end = count - i < 4096 ? count : i + 4096;
@@ -24,15 +25,13 @@ float sum_plane(const float* p, int64_t count) {
     return static_cast<float>(total);
 }
 
-}  // namespace
-
-int64_t bias_grad_partials(bool nchw, int64_t n, int64_t pixels) {
+inline int64_t partials(bool nchw, int64_t n, int64_t pixels) {
     return nchw ? n : (n * pixels + kRows - 1) / kRows;
 }
 
-void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float* dy, float* partial,
-                   float* dbias) {
-    const int64_t parts = bias_grad_partials(nchw, n, pixels);
+template <class T>
+void run(bool nchw, int64_t n, int64_t k, int64_t pixels, const T* dy, float* partial, T* dbias) {
+    const int64_t parts = partials(nchw, n, pixels);
     if (nchw) {
         parallel_for(n * k, 32768 / pixels + 1, [&](int64_t begin, int64_t end, int) {
             for (int64_t i = begin; i < end; ++i) partial[i] = sum_plane(dy + i * pixels, pixels);
@@ -55,8 +54,21 @@ void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float*
     for (int64_t c = 0; c < k; ++c) {
         double total = 0;
         for (int64_t part = 0; part < parts; ++part) total += static_cast<double>(partial[part * k + c]);
-        dbias[c] = static_cast<float>(total);
+        dbias[c] = narrow<T>(total);
     }
+}
+
+}  // namespace
+
+int64_t bias_grad_partials(bool nchw, int64_t n, int64_t pixels) { return partials(nchw, n, pixels); }
+
+void bias_grad_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const float* dy, float* partial,
+                   float* dbias) {
+    run(nchw, n, k, pixels, dy, partial, dbias);
+}
+void bias_grad_bf16_run(bool nchw, int64_t n, int64_t k, int64_t pixels, const bfloat16* dy, float* partial,
+                        bfloat16* dbias) {
+    run(nchw, n, k, pixels, dy, partial, dbias);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -96,19 +96,6 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         }
 }
 
-void pack_weights(const GatherConv& g, const Cut& cut, float* packed, int team) {
-    parallel_for(
-        g.groups * cut.blocks, 65536 / (cut.packed_rows * kMaxNR) + 1,
-        [&](int64_t begin, int64_t end, int) {
-            for (int64_t item = begin; item < end; ++item) {
-                const int64_t group = item / cut.blocks, block = item % cut.blocks;
-                pack_block(g, group, cut.first_column(block), cut.columns(g, block), cut.nv(block) * VL,
-                           packed + cut.packed_block(group, block));
-            }
-        },
-        team);
-}
-
 // Fills the pointer table [tile][tap][mr] of pixels [m0, m1).
 void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1,
                      const float** table, const float* zeros) {
@@ -213,11 +200,24 @@ GatherSizes gather_sizes(const GatherConv& g) {
             static_cast<size_t>(g.depth) * sizeof(float)};
 }
 
-void gather_run(const GatherConv& g, float* packed, char* scratch, float* zeros, int team) {
+void gather_pack(const GatherConv& g, float* packed, int team) {
+    const Cut cut(g);
+    parallel_for(
+        g.groups * cut.blocks, 65536 / (cut.packed_rows * kMaxNR) + 1,
+        [&](int64_t begin, int64_t end, int) {
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t group = item / cut.blocks, block = item % cut.blocks;
+                pack_block(g, group, cut.first_column(block), cut.columns(g, block), cut.nv(block) * VL,
+                           packed + cut.packed_block(group, block));
+            }
+        },
+        team);
+}
+
+void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros, int team) {
     const Cut cut(g);
     const Scratch layout(g, cut);
     zero_floats(zeros, g.depth);
-    pack_weights(g, cut, packed, team);
     // One item is at least this many multiply-adds, or it is not worth a hand-over.
     const int64_t work = cut.block_pixels * cut.packed_rows * g.width * g.groups / cut.parts + 1;
     parallel_for(

@@ -39,9 +39,8 @@ inline void philox_block(uint64_t first, uint64_t key, uint32_t* __restrict word
     }
 }
 
-}  // namespace
-
-void dropout_f32(const DropoutParams& p, const float* x, float* y, int64_t n) {
+template <class T>
+void run(const DropoutParams& p, const T* x, T* y, int64_t n) {
     const float scale = static_cast<float>(p.scale);
     // Where every word is dropped the threshold does not fit a word; then `scale` is 0 as well.
     const uint32_t threshold = p.threshold > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(p.threshold);
@@ -50,17 +49,23 @@ void dropout_f32(const DropoutParams& p, const float* x, float* y, int64_t n) {
         uint32_t words[kPhiloxBlock];
         for (int64_t b = begin; b < end; ++b) {
             philox_block(static_cast<uint64_t>(b) * kLanes, p.key, words);
-            const float* __restrict from = x + b * kPhiloxBlock;
-            float* __restrict to = y + b * kPhiloxBlock;
+            const T* __restrict from = x + b * kPhiloxBlock;
+            T* __restrict to = y + b * kPhiloxBlock;
             const int64_t size = n - b * kPhiloxBlock;
             if (size >= kPhiloxBlock) {
                 for (int64_t i = 0; i < kPhiloxBlock; ++i)
-                    to[i] = from[i] * (words[i] < threshold ? 0.0f : scale);
+                    to[i] = narrow<T>(widen(from[i]) * (words[i] < threshold ? 0.0f : scale));
             } else {
-                for (int64_t i = 0; i < size; ++i) to[i] = from[i] * (words[i] < threshold ? 0.0f : scale);
+                for (int64_t i = 0; i < size; ++i)
+                    to[i] = narrow<T>(widen(from[i]) * (words[i] < threshold ? 0.0f : scale));
             }
         }
     });
 }
+
+}  // namespace
+
+void dropout_f32(const DropoutParams& p, const float* x, float* y, int64_t n) { run(p, x, y, n); }
+void dropout_bf16(const DropoutParams& p, const bfloat16* x, bfloat16* y, int64_t n) { run(p, x, y, n); }
 
 }  // namespace fastconv::FC_ISA_NS

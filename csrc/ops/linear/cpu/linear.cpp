@@ -10,7 +10,6 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-constexpr int64_t kFewRows = 4;       // at most: dot products instead of packing the weights
 constexpr int64_t kRowBlock = 48;     // rows of a work item
 constexpr int64_t kDepthBlock = 256;  // reduction length between two visits to the result
 
@@ -28,12 +27,12 @@ struct Blocks {
 };
 
 // y[o] = x . w[o] for outputs [o0, o1), four at a time so that the sums do not wait for one another.
-void dot_rows(const LinearProblem& p, const float* x, const float* w, const float* bias, float* y, int64_t o0,
-              int64_t o1) {
+template <class T>
+void dot_rows(const LinearProblem& p, const T* x, const T* w, const T* bias, T* y, int64_t o0, int64_t o1) {
     for (int64_t o = o0; o < o1; o += 4) {
         const int64_t count = least(4, o1 - o);
         vf acc[4] = {zero(), zero(), zero(), zero()};
-        const float* rows[4];
+        const T* rows[4];
         for (int64_t e = 0; e < 4; ++e) rows[e] = w + (o + (e < count ? e : 0)) * p.in;
         for (int64_t i = 0; i < p.in; i += VL) {
             const Tail t = tail(p.in - i);
@@ -41,8 +40,17 @@ void dot_rows(const LinearProblem& p, const float* x, const float* w, const floa
 #pragma GCC unroll 4
             for (int e = 0; e < 4; ++e) acc[e] = fma(v, load(rows[e] + i, t), acc[e]);
         }
-        for (int64_t e = 0; e < count; ++e) y[o + e] = sum(acc[e]) + (bias ? bias[o + e] : 0.0f);
+        for (int64_t e = 0; e < count; ++e)
+            y[o + e] = narrow<T>(sum(acc[e]) + (bias ? widen(bias[o + e]) : 0.0f));
     }
+}
+
+// With few rows the weights are read once and dot products beat packing them.
+template <class T>
+void few_rows(const LinearProblem& p, const T* x, const T* w, const T* bias, T* y) {
+    parallel_for(p.out, 65536 / (p.in + 1) + 4, [&](int64_t begin, int64_t end, int) {
+        for (int64_t n = 0; n < p.rows; ++n) dot_rows(p, x + n * p.in, w, bias, y + n * p.out, begin, end);
+    });
 }
 
 // out = a b + bias for a (rows x depth) and out (rows x blocks.width) contiguous. b_of(block) is the first
@@ -76,18 +84,12 @@ void multiply(int64_t rows, int64_t depth, const float* a, const Blocks& blocks,
 }  // namespace
 
 int64_t linear_packed_floats(const LinearProblem& p) {
-    return p.rows <= kFewRows ? 0 : Blocks(p.out).vectors * VL * p.in;
+    return p.rows <= kLinearFewRows ? 0 : Blocks(p.out).vectors * VL * p.in;
 }
 
 void linear_forward_run(const LinearProblem& p, const float* x, const float* w, const float* bias,
                         float* packed, float* y) {
-    if (!packed) {
-        parallel_for(p.out, 65536 / (p.in + 1) + 4, [&](int64_t begin, int64_t end, int) {
-            for (int64_t n = 0; n < p.rows; ++n)
-                dot_rows(p, x + n * p.in, w, bias, y + n * p.out, begin, end);
-        });
-        return;
-    }
+    if (!packed) return few_rows(p, x, w, bias, y);
     const Blocks blocks(p.out);
     parallel_for(blocks.count, 65536 / (p.in * kMaxNR) + 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t b = begin; b < end; ++b)
@@ -97,6 +99,11 @@ void linear_forward_run(const LinearProblem& p, const float* x, const float* w, 
     multiply(
         p.rows, p.in, x, blocks, [&](int64_t block) { return packed + blocks.first(block) * p.in; },
         [&](int64_t block) { return blocks.nv(block) * VL; }, bias, y);
+}
+
+void linear_few_rows_bf16(const LinearProblem& p, const bfloat16* x, const bfloat16* w, const bfloat16* bias,
+                          bfloat16* y) {
+    few_rows(p, x, w, bias, y);
 }
 
 void linear_input_grad_run(const LinearProblem& p, const float* w, const float* dy, float* dx) {

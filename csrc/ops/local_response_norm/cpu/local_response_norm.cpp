@@ -38,21 +38,23 @@ inline void window_sums(const float* __restrict in, int64_t channels, int64_t be
 }
 
 // A pixel's s (in `base`) from its channels; `squares` is overwritten.
-inline void pixel_base(const LrnParams& p, const float* __restrict x, float* __restrict squares,
+template <class T>
+inline void pixel_base(const LrnParams& p, const T* __restrict x, float* __restrict squares,
                        float* __restrict base) {
-    for (int64_t c = 0; c < p.channels; ++c) squares[c] = x[c] * x[c];
+    for (int64_t c = 0; c < p.channels; ++c) squares[c] = widen(x[c]) * widen(x[c]);
     window_sums(squares, p.channels, p.before, p.after, base);
     const float k = static_cast<float>(p.k), scale = static_cast<float>(p.scale);
     for (int64_t c = 0; c < p.channels; ++c) base[c] = k + scale * base[c];
 }
 
 // s of channel c for n columns from x, channel 0 of the first.
-inline void column_base(const LrnParams& p, const float* x, int64_t c, int64_t n, float* __restrict base) {
+template <class T>
+inline void column_base(const LrnParams& p, const T* x, int64_t c, int64_t n, float* __restrict base) {
     const int64_t begin = at_least_0(c - p.before), end = at_most(p.channels, c + p.after + 1);
     for (int64_t i = 0; i < n; ++i) base[i] = 0;
     for (int64_t j = begin; j < end; ++j) {
-        const float* __restrict v = x + j * p.inner;
-        for (int64_t i = 0; i < n; ++i) base[i] += v[i] * v[i];
+        const T* __restrict v = x + j * p.inner;
+        for (int64_t i = 0; i < n; ++i) base[i] += widen(v[i]) * widen(v[i]);
     }
     const float k = static_cast<float>(p.k), scale = static_cast<float>(p.scale);
     for (int64_t i = 0; i < n; ++i) base[i] = k + scale * base[i];
@@ -84,16 +86,21 @@ inline void for_columns(const LrnParams& p, int team, const Body& body) {
         team);
 }
 
-}  // namespace
+// Where the backward pass keeps its first term until the second is known: in the result, or, where that would
+// round it, in scratch.
+inline float* own_terms(float* dx, float*) { return dx; }
+inline float* own_terms(bfloat16*, float* scratch) { return scratch; }
 
-void lrn_f32(const LrnParams& p, const float* x, float* y, float* scratch, int team) {
+template <class T>
+void forward(const LrnParams& p, const T* x, T* y, float* scratch, int team) {
     const float beta = static_cast<float>(p.beta);
     if (p.inner == 1)
         return for_pixels(p, team, [&](int64_t at, int worker) {
-            float *squares = scratch + worker * 2 * p.channels, *base = squares + p.channels;
+            float* squares = scratch + worker * lrn_scratch_rows(p, sizeof(T)) * p.channels;
+            float* base = squares + p.channels;
             pixel_base(p, x + at, squares, base);
             power_row(base, beta, base, p.channels);
-            for (int64_t c = 0; c < p.channels; ++c) y[at + c] = x[at + c] / base[c];
+            for (int64_t c = 0; c < p.channels; ++c) y[at + c] = narrow<T>(widen(x[at + c]) / base[c]);
         });
     for_columns(p, team, [&](int64_t at, int64_t n, int) {
         float base[kLrnColumns];
@@ -101,46 +108,50 @@ void lrn_f32(const LrnParams& p, const float* x, float* y, float* scratch, int t
             column_base(p, x + at, c, n, base);
             power_row(base, beta, base, n);
             const int64_t row = at + c * p.inner;
-            for (int64_t i = 0; i < n; ++i) y[row + i] = x[row + i] / base[i];
+            for (int64_t i = 0; i < n; ++i) y[row + i] = narrow<T>(widen(x[row + i]) / base[i]);
         }
     });
 }
 
 // dx[i] = dy[i] s[i]^-beta - 2 beta scale x[i] * sum of dy[c] x[c] s[c]^(-beta - 1) over the windows that
 // hold i: those of the channels from i - after to i + before.
-void lrn_backward_f32(const LrnParams& p, const float* dy, const float* x, float* dx, float* scratch,
-                      int team) {
+template <class T>
+void backward(const LrnParams& p, const T* dy, const T* x, T* dx, float* scratch, int team) {
     const float beta = static_cast<float>(p.beta), twice = static_cast<float>(2 * p.beta * p.scale);
     if (p.inner == 1)
         return for_pixels(p, team, [&](int64_t at, int worker) {
-            float* __restrict shared = scratch + worker * 2 * p.channels;
+            float* __restrict shared = scratch + worker * lrn_scratch_rows(p, sizeof(T)) * p.channels;
             float* __restrict base = shared + p.channels;
-            const float* __restrict g = dy + at;
-            const float* __restrict v = x + at;
-            float* __restrict out = dx + at;
+            const T* __restrict g = dy + at;
+            const T* __restrict v = x + at;
+            float* own = own_terms(dx + at, base + p.channels);
             pixel_base(p, v, shared, base);
             power_row(base, beta, shared, p.channels);
             for (int64_t c = 0; c < p.channels; ++c) {
-                const float own = g[c] / shared[c];
-                out[c] = own;
-                shared[c] = own * v[c] / base[c];
+                own[c] = widen(g[c]) / shared[c];
+                shared[c] = own[c] * widen(v[c]) / base[c];
             }
             window_sums(shared, p.channels, p.after, p.before, base);
-            for (int64_t c = 0; c < p.channels; ++c) out[c] -= twice * v[c] * base[c];
+            for (int64_t c = 0; c < p.channels; ++c)
+                dx[at + c] = narrow<T>(own[c] - twice * widen(v[c]) * base[c]);
         });
     for_columns(p, team, [&](int64_t at, int64_t n, int worker) {
         // Each channel's share of the sums, kLrnColumns floats a channel.
-        float* shared = scratch + worker * p.channels * kLrnColumns;
+        const int64_t part = p.channels * kLrnColumns;
+        float* shared = scratch + worker * lrn_scratch_rows(p, sizeof(T)) * part;
+        const auto own_row = [&](int64_t c) {
+            return own_terms(dx + at + c * p.inner, shared + part + c * kLrnColumns);
+        };
         for (int64_t c = 0; c < p.channels; ++c) {
             float base[kLrnColumns], power[kLrnColumns];
             column_base(p, x + at, c, n, base);
             power_row(base, beta, power, n);
             const int64_t row = at + c * p.inner;
             float* __restrict to = shared + c * kLrnColumns;
+            float* __restrict own = own_row(c);
             for (int64_t i = 0; i < n; ++i) {
-                const float own = dy[row + i] / power[i];
-                dx[row + i] = own;
-                to[i] = own * x[row + i] / base[i];
+                own[i] = widen(dy[row + i]) / power[i];
+                to[i] = own[i] * widen(x[row + i]) / base[i];
             }
         }
         for (int64_t c = 0; c < p.channels; ++c) {
@@ -152,9 +163,28 @@ void lrn_backward_f32(const LrnParams& p, const float* dy, const float* x, float
                 for (int64_t i = 0; i < n; ++i) total[i] += from[i];
             }
             const int64_t row = at + c * p.inner;
-            for (int64_t i = 0; i < n; ++i) dx[row + i] -= twice * x[row + i] * total[i];
+            const float* own = own_row(c);
+            for (int64_t i = 0; i < n; ++i)
+                dx[row + i] = narrow<T>(own[i] - twice * widen(x[row + i]) * total[i]);
         }
     });
+}
+
+}  // namespace
+
+void lrn_f32(const LrnParams& p, const float* x, float* y, float* scratch, int team) {
+    forward(p, x, y, scratch, team);
+}
+void lrn_bf16(const LrnParams& p, const bfloat16* x, bfloat16* y, float* scratch, int team) {
+    forward(p, x, y, scratch, team);
+}
+void lrn_backward_f32(const LrnParams& p, const float* dy, const float* x, float* dx, float* scratch,
+                      int team) {
+    backward(p, dy, x, dx, scratch, team);
+}
+void lrn_backward_bf16(const LrnParams& p, const bfloat16* dy, const bfloat16* x, bfloat16* dx,
+                       float* scratch, int team) {
+    backward(p, dy, x, dx, scratch, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -10,12 +10,17 @@ constexpr int kLanes = 16;           // independent sums of a row
 constexpr int64_t kColumnTile = 64;  // columns whose sums stay in registers or the first-level cache
 
 template <class T>
+inline double to_double(T v) {
+    return static_cast<double>(widen(v));
+}
+
+template <class T>
 double sum_row(const T* x, int64_t n) {
     double parts[kLanes] = {};
     int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes)
-        for (int l = 0; l < kLanes; ++l) parts[l] += static_cast<double>(x[i + l]);
-    for (int l = 0; i < n; ++i, ++l) parts[l] += static_cast<double>(x[i]);
+        for (int l = 0; l < kLanes; ++l) parts[l] += to_double(x[i + l]);
+    for (int l = 0; i < n; ++i, ++l) parts[l] += to_double(x[i]);
     for (int half = kLanes / 2; half > 0; half /= 2)
         for (int l = 0; l < half; ++l) parts[l] += parts[l + half];
     return parts[0];
@@ -27,10 +32,10 @@ void sum_columns(const T* x, int64_t rows, int64_t stride, int64_t columns, doub
     for (int64_t c = 0; c < columns; ++c) parts[c] = 0;
     if (columns == kColumnTile) {
         for (int64_t r = 0; r < rows; ++r)
-            for (int64_t c = 0; c < kColumnTile; ++c) parts[c] += static_cast<double>(x[r * stride + c]);
+            for (int64_t c = 0; c < kColumnTile; ++c) parts[c] += to_double(x[r * stride + c]);
     } else {
         for (int64_t r = 0; r < rows; ++r)
-            for (int64_t c = 0; c < columns; ++c) parts[c] += static_cast<double>(x[r * stride + c]);
+            for (int64_t c = 0; c < columns; ++c) parts[c] += to_double(x[r * stride + c]);
     }
     for (int64_t c = 0; c < columns; ++c) out[c] = parts[c];
 }
@@ -61,6 +66,7 @@ void run(const ReduceStep& step, const T* x, double* out) {
 }  // namespace
 
 void reduce_step_f32(const ReduceStep& step, const float* x, double* out) { run(step, x, out); }
+void reduce_step_bf16(const ReduceStep& step, const bfloat16* x, double* out) { run(step, x, out); }
 void reduce_step_f64(const ReduceStep& step, const double* x, double* out) { run(step, x, out); }
 
 }  // namespace fastconv::FC_ISA_NS

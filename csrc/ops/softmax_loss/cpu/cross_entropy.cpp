@@ -6,23 +6,26 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline double weight_of(const float* weight, int64_t c) {
-    return weight ? static_cast<double>(weight[c]) : 1.0;
+template <class T>
+inline double weight_of(const T* weight, int64_t c) {
+    return weight ? static_cast<double>(widen(weight[c])) : 1.0;
 }
 
 // sum_c w_c (x_c - m), for label smoothing.
-inline double weighted_shift(const float* x, int64_t classes, int64_t stride, const float* weight, float m) {
+template <class T>
+inline double weighted_shift(const T* x, int64_t classes, int64_t stride, const T* weight, float m) {
     double total = 0;
     for (int64_t c = 0; c < classes; ++c)
-        total += weight_of(weight, c) * static_cast<double>(x[c * stride] - m);
+        total += weight_of(weight, c) * static_cast<double>(widen(x[c * stride]) - m);
     return total;
 }
 
-inline double row_loss(const CrossEntropyTerms& terms, const float* x, int64_t stride, const float* weight,
+template <class T>
+inline double row_loss(const CrossEntropyTerms& terms, const T* x, int64_t stride, const T* weight,
                        int64_t label, float m, double total) {
     const double log_total = __builtin_log(total);
     double loss = (1 - terms.smoothing) * weight_of(weight, label) *
-                  (log_total - static_cast<double>(x[label * stride] - m));
+                  (log_total - static_cast<double>(widen(x[label * stride]) - m));
     if (terms.smoothing > 0)
         loss += terms.smoothing / static_cast<double>(terms.axis.classes) *
                 (terms.weight_sum * log_total - weighted_shift(x, terms.axis.classes, stride, weight, m));
@@ -33,7 +36,8 @@ inline double row_loss(const CrossEntropyTerms& terms, const float* x, int64_t s
 struct RowFactors {
     float p_factor, share, picked;
 };
-inline RowFactors row_factors(const CrossEntropyTerms& terms, const float* weight, int64_t label, float total,
+template <class T>
+inline RowFactors row_factors(const CrossEntropyTerms& terms, const T* weight, int64_t label, float total,
                               double scale) {
     const double picked = (1 - terms.smoothing) * weight_of(weight, label);
     const double share = terms.smoothing / static_cast<double>(terms.axis.classes);
@@ -41,15 +45,34 @@ inline RowFactors row_factors(const CrossEntropyTerms& terms, const float* weigh
             static_cast<float>(scale * share), static_cast<float>(scale * picked)};
 }
 
-inline double row_scale(const LossGradient<float>& g, int64_t row) {
-    return static_cast<double>(g.data[g.each ? row : 0]) * g.scale;
+template <class T>
+inline double row_scale(const LossGradient<T>& g, int64_t row) {
+    return static_cast<double>(widen(g.data[g.each ? row : 0])) * g.scale;
 }
 
-void backward_row(const CrossEntropyTerms& terms, const float* x, const float* weight, int64_t label, float m,
-                  float total, double scale, float* dx) {
+// Takes `picked` from the gradient at a label. What is stored as bfloat16 is rounded already: there the whole
+// element, `unrounded()`, is computed again.
+template <class Unrounded>
+inline void take_picked(float* dx, float picked, const Unrounded&) {
+    *dx -= picked;
+}
+template <class Unrounded>
+inline void take_picked(bfloat16* dx, float picked, const Unrounded& unrounded) {
+    *dx = to_bfloat16(unrounded() - picked);
+}
+
+inline float first_lane(vf v) {
+    float lanes[VL];
+    store(lanes, v);
+    return lanes[0];
+}
+
+template <class T>
+void backward_row(const CrossEntropyTerms& terms, const T* x, const T* weight, int64_t label, float m,
+                  float total, double scale, T* dx) {
     const int64_t n = terms.axis.classes;
     if (label == terms.ignore_index) {
-        for (int64_t c = 0; c < n; ++c) dx[c] = 0;
+        for (int64_t c = 0; c < n; ++c) dx[c] = narrow<T>(0.0f);
         return;
     }
     const RowFactors f = row_factors(terms, weight, label, total, scale);
@@ -59,13 +82,16 @@ void backward_row(const CrossEntropyTerms& terms, const float* x, const float* w
         if (terms.smoothing > 0) v = v - (weight ? share * load(weight + c, t) : share);
         store(dx + c, v, t);
     });
-    dx[label] -= f.picked;
+    take_picked(dx + label, f.picked, [&] {
+        const float p = first_lane(p_factor * exp(set1(widen(x[label])) - shift));
+        return terms.smoothing > 0 ? p - f.share * (weight ? widen(weight[label]) : 1.0f) : p;
+    });
 }
 
-template <class Lanes>
-void backward_tile(const CrossEntropyTerms& terms, const float* x, const float* weight, const int64_t* labels,
-                   const float* maximum, const float* total, const LossGradient<float>& g, int64_t row,
-                   int64_t lanes, Lanes t, float* dx) {
+template <class T, class Lanes>
+void backward_tile(const CrossEntropyTerms& terms, const T* x, const T* weight, const int64_t* labels,
+                   const float* maximum, const float* total, const LossGradient<T>& g, int64_t row,
+                   int64_t lanes, Lanes t, T* dx) {
     const int64_t stride = terms.axis.inner, classes = terms.axis.classes;
     RowFactors factors[VL];
     float p_factors[VL] = {}, shares[VL] = {}, used[VL] = {};
@@ -81,17 +107,22 @@ void backward_tile(const CrossEntropyTerms& terms, const float* x, const float* 
     const vm keep = less(zero(), load(used));
     for (int64_t c = 0; c < classes; ++c) {
         vf v = p_factor * exp(load(x + c * stride, t) - m);
-        if (terms.smoothing > 0) v = v - (weight ? share * set1(weight[c]) : share);
+        if (terms.smoothing > 0) v = v - (weight ? share * set1(widen(weight[c])) : share);
         store(dx + c * stride, select(keep, v, zero()), t);
     }
     for (int64_t l = 0; l < lanes; ++l)
-        if (used[l] > 0) dx[labels[l] * stride + l] -= factors[l].picked;
+        if (used[l] > 0) {
+            const int64_t label = labels[l], at = label * stride + l;
+            take_picked(dx + at, factors[l].picked, [&] {
+                const float p = first_lane(set1(p_factors[l]) * exp(set1(widen(x[at]) - maximum[l])));
+                return terms.smoothing > 0 ? p - shares[l] * (weight ? widen(weight[label]) : 1.0f) : p;
+            });
+        }
 }
 
-}  // namespace
-
-void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const float* weight, float* maximum,
-                       float* total, double* loss) {
+template <class T>
+void forward(const CrossEntropyTerms& terms, const T* x, const T* weight, float* maximum, float* total,
+             double* loss) {
     const int64_t classes = terms.axis.classes, inner = terms.axis.inner;
     const auto skip = [&](int64_t row) {
         maximum[row] = 0;
@@ -106,7 +137,7 @@ void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const flo
                     skip(i);
                     continue;
                 }
-                const float* row = x + i * classes;
+                const T* row = x + i * classes;
                 const float m = row_max(row, classes);
                 const double s = row_exp_sum(row, classes, m, nullptr);
                 maximum[i] = m;
@@ -117,7 +148,7 @@ void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const flo
     for_each_tile(terms.axis.outer, classes, inner, [&](int64_t at, int64_t row, int64_t lanes, auto t) {
         const vf m = column_max(x + at, classes, inner, t);
         store(maximum + row, m, t);
-        store(total + row, column_exp_sum(x + at, classes, inner, t, m, nullptr), t);
+        store(total + row, column_exp_sum(x + at, classes, inner, t, m, nullptr, 0), t);
         for (int64_t l = 0; l < lanes; ++l) {
             const int64_t i = row + l, label = terms.labels[i];
             if (label == terms.ignore_index)
@@ -129,9 +160,9 @@ void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const flo
     });
 }
 
-void cross_entropy_backward_f32(const CrossEntropyTerms& terms, const float* x, const float* weight,
-                                const float* maximum, const float* total, const LossGradient<float>& g,
-                                float* dx) {
+template <class T>
+void backward(const CrossEntropyTerms& terms, const T* x, const T* weight, const float* maximum,
+              const float* total, const LossGradient<T>& g, T* dx) {
     const int64_t classes = terms.axis.classes, inner = terms.axis.inner;
     if (inner == 1)
         return parallel_for(terms.axis.outer, row_grain(classes), [&](int64_t begin, int64_t end, int) {
@@ -143,6 +174,27 @@ void cross_entropy_backward_f32(const CrossEntropyTerms& terms, const float* x, 
         backward_tile(terms, x + at, weight, terms.labels + row, maximum + row, total + row, g, row, lanes, t,
                       dx + at);
     });
+}
+
+}  // namespace
+
+void cross_entropy_f32(const CrossEntropyTerms& terms, const float* x, const float* weight, float* maximum,
+                       float* total, double* loss) {
+    forward(terms, x, weight, maximum, total, loss);
+}
+void cross_entropy_bf16(const CrossEntropyTerms& terms, const bfloat16* x, const bfloat16* weight,
+                        float* maximum, float* total, double* loss) {
+    forward(terms, x, weight, maximum, total, loss);
+}
+void cross_entropy_backward_f32(const CrossEntropyTerms& terms, const float* x, const float* weight,
+                                const float* maximum, const float* total, const LossGradient<float>& g,
+                                float* dx) {
+    backward(terms, x, weight, maximum, total, g, dx);
+}
+void cross_entropy_backward_bf16(const CrossEntropyTerms& terms, const bfloat16* x, const bfloat16* weight,
+                                 const float* maximum, const float* total, const LossGradient<bfloat16>& g,
+                                 bfloat16* dx) {
+    backward(terms, x, weight, maximum, total, g, dx);
 }
 
 }  // namespace fastconv::FC_ISA_NS

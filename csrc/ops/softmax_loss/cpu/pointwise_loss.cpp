@@ -5,8 +5,6 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-using Inputs = PointLossInputs<float>;
-
 constexpr int64_t kBlocksPerPiece = 8;
 
 // log(1 + e^-x) = max(-x, 0) + log1p(e), e = e^-|x| in (0, 1]. log1p(e) = 2 atanh(s), s = e / (2 + e) <= 1/3,
@@ -25,13 +23,13 @@ inline vf softplus_negative(vf x) {
     return fma(p, s, max(zero() - x, zero()));
 }
 
-template <class Lanes>
-inline vf factor(const float* p, int64_t i, Lanes t) {
+template <class T, class Lanes>
+inline vf factor(const T* p, int64_t i, Lanes t) {
     return p ? load(p + i, t) : set1(1.0f);
 }
 
-template <class Lanes>
-inline vf loss_value(const Inputs& in, int64_t i, Lanes t) {
+template <class T, class Lanes>
+inline vf loss_value(const PointLossInputs<T>& in, int64_t i, Lanes t) {
     const vf x = load(in.x + i, t), target = load(in.t + i, t), one = set1(1.0f);
     const vf d = x - target, size = abs(d), delta = set1(static_cast<float>(in.delta));
     switch (in.kind) {
@@ -50,8 +48,8 @@ inline vf loss_value(const Inputs& in, int64_t i, Lanes t) {
     return factor(in.weight, i, t) * fma(one - target, x, positive * softplus_negative(x));
 }
 
-template <class Lanes>
-inline vf loss_slope(const Inputs& in, bool wrt_target, int64_t i, Lanes t) {
+template <class T, class Lanes>
+inline vf loss_slope(const PointLossInputs<T>& in, bool wrt_target, int64_t i, Lanes t) {
     const vf x = load(in.x + i, t), target = load(in.t + i, t), one = set1(1.0f);
     const vf d = wrt_target ? target - x : x - target, delta = set1(static_cast<float>(in.delta));
     switch (in.kind) {
@@ -82,26 +80,29 @@ inline double block_sum(const float* v, int64_t n) {
     return ((parts[0] + parts[4]) + (parts[1] + parts[5])) + ((parts[2] + parts[6]) + (parts[3] + parts[7]));
 }
 
-}  // namespace
-
-void pointwise_loss_f32(const Inputs& in, int64_t n, float* each, double* blocks) {
+template <class T>
+void forward(const PointLossInputs<T>& in, int64_t n, T* each, double* blocks) {
     const int64_t count = (n + kLossBlock - 1) / kLossBlock;
     parallel_for(count, kBlocksPerPiece, [&](int64_t begin, int64_t end, int) {
         float values[kLossBlock];
         for (int64_t b = begin; b < end; ++b) {
             const int64_t start = b * kLossBlock, size = n - start < kLossBlock ? n - start : kLossBlock;
-            float* out = each ? each + start : values;
-            for_each_vector(size,
-                            [&](int64_t i, auto t) { store(out + i, loss_value(in, start + i, t), t); });
-            if (blocks) blocks[b] = block_sum(out, size);
+            for_each_vector(size, [&](int64_t i, auto t) {
+                const vf v = loss_value(in, start + i, t);
+                if (each)
+                    store(each + start + i, v, t);
+                else
+                    store(values + i, v, t);
+            });
+            if (!each) blocks[b] = block_sum(values, size);
         }
     });
 }
 
-void pointwise_loss_backward_f32(const Inputs& in, bool wrt_target, int64_t n, const LossGradient<float>& g,
-                                 float* dx) {
+template <class T>
+void backward(const PointLossInputs<T>& in, bool wrt_target, int64_t n, const LossGradient<T>& g, T* dx) {
     const int64_t count = (n + kLossBlock - 1) / kLossBlock;
-    const vf all = set1(g.each ? 0.0f : static_cast<float>(static_cast<double>(g.data[0]) * g.scale));
+    const vf all = set1(g.each ? 0.0f : static_cast<float>(static_cast<double>(widen(g.data[0])) * g.scale));
     parallel_for(count, kBlocksPerPiece, [&](int64_t begin, int64_t end, int) {
         const int64_t start = begin * kLossBlock, stop = end * kLossBlock < n ? end * kLossBlock : n;
         for_each_vector(stop - start, [&](int64_t offset, auto t) {
@@ -110,6 +111,23 @@ void pointwise_loss_backward_f32(const Inputs& in, bool wrt_target, int64_t n, c
             store(dx + i, scale * loss_slope(in, wrt_target, i, t), t);
         });
     });
+}
+
+}  // namespace
+
+void pointwise_loss_f32(const PointLossInputs<float>& in, int64_t n, float* each, double* blocks) {
+    forward(in, n, each, blocks);
+}
+void pointwise_loss_bf16(const PointLossInputs<bfloat16>& in, int64_t n, bfloat16* each, double* blocks) {
+    forward(in, n, each, blocks);
+}
+void pointwise_loss_backward_f32(const PointLossInputs<float>& in, bool wrt_target, int64_t n,
+                                 const LossGradient<float>& g, float* dx) {
+    backward(in, wrt_target, n, g, dx);
+}
+void pointwise_loss_backward_bf16(const PointLossInputs<bfloat16>& in, bool wrt_target, int64_t n,
+                                  const LossGradient<bfloat16>& g, bfloat16* dx) {
+    backward(in, wrt_target, n, g, dx);
 }
 
 }  // namespace fastconv::FC_ISA_NS

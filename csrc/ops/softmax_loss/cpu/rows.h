@@ -14,10 +14,20 @@ constexpr int64_t kGrain = 16384;
 constexpr int64_t kSumBlock = 64;
 const float kInfinity = __builtin_inff();
 
+// Exponentials of a bfloat16 row or tile of up to this many elements wait in float32 for their sum; those of
+// a longer one are computed again, since rounding them first would round twice.
+constexpr int64_t kScratch = 4096;
+
 // All lanes, where a Tail says some.
 struct Full {};
-inline vf load(const float* p, Full) { return load(p); }
-inline void store(float* p, vf v, Full) { store(p, v); }
+template <class T>
+inline vf load(const T* p, Full) {
+    return load(p);
+}
+template <class T>
+inline void store(T* p, vf v, Full) {
+    store(p, v);
+}
 
 // f(i, lanes) for every vector of n elements; lanes is Full, or the last one's Tail.
 template <class F>
@@ -30,14 +40,16 @@ inline void for_each_vector(int64_t n, const F& f) {
 inline int64_t row_grain(int64_t elements) { return elements >= kGrain ? 1 : kGrain / (elements + 1); }
 
 // The first n lanes of p, `fill` in the others.
-inline vf load_or(const float* p, int64_t n, float fill) {
+template <class T>
+inline vf load_or(const T* p, int64_t n, float fill) {
     float lanes[VL];
-    for (int i = 0; i < VL; ++i) lanes[i] = i < n ? p[i] : fill;
+    for (int i = 0; i < VL; ++i) lanes[i] = i < n ? widen(p[i]) : fill;
     return load(lanes);
 }
 
 // The largest element; NaN is passed over (the exponentials' sum brings it back).
-inline float row_max(const float* x, int64_t n) {
+template <class T>
+inline float row_max(const T* x, int64_t n) {
     vf m = set1(-kInfinity);
     int64_t i = 0;
     for (; i + VL <= n; i += VL) m = max(load(x + i), m);
@@ -50,7 +62,8 @@ inline float row_max(const float* x, int64_t n) {
 }
 
 // The sum of e^(x - m), written to `out` on the way unless that is null.
-inline double row_exp_sum(const float* x, int64_t n, float m, float* out) {
+template <class T>
+inline double row_exp_sum(const T* x, int64_t n, float m, float* out) {
     const vf vm_ = set1(m);
     double total = 0;
     for (int64_t begin = 0; begin < n; begin += kSumBlock * VL) {
@@ -74,22 +87,24 @@ inline double row_exp_sum(const float* x, int64_t n, float m, float* out) {
 }
 
 // The same for VL neighbouring rows whose classes are `stride` apart.
-template <class Lanes>
-inline vf column_max(const float* x, int64_t classes, int64_t stride, Lanes t) {
+template <class T, class Lanes>
+inline vf column_max(const T* x, int64_t classes, int64_t stride, Lanes t) {
     vf m = set1(-kInfinity);
     for (int64_t c = 0; c < classes; ++c) m = max(load(x + c * stride, t), m);
     return m;
 }
 
-template <class Lanes>
-inline vf column_exp_sum(const float* x, int64_t classes, int64_t stride, Lanes t, vf m, float* out) {
+// The exponentials go to `out`, rows `out_stride` apart, unless that is null.
+template <class T, class Lanes>
+inline vf column_exp_sum(const T* x, int64_t classes, int64_t stride, Lanes t, vf m, float* out,
+                         int64_t out_stride) {
     vf total = zero();
     for (int64_t begin = 0; begin < classes; begin += kSumBlock) {
         const int64_t end = begin + kSumBlock < classes ? begin + kSumBlock : classes;
         vf s = zero();
         for (int64_t c = begin; c < end; ++c) {
             const vf e = exp(load(x + c * stride, t) - m);
-            if (out) store(out + c * stride, e, t);
+            if (out) store(out + c * out_stride, e, t);
             s = s + e;
         }
         total = total + s;

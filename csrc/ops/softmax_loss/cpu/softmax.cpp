@@ -1,5 +1,6 @@
 // softmax over rows (inner == 1: vectors along the classes) and columns (vectors across neighbouring rows).
-// A row's arithmetic depends on its length alone, so threads do not change it.
+// bfloat16 is computed in float32 and rounded once. A row's arithmetic depends on its length alone, so
+// threads do not change it.
 #include "ops/softmax_loss/softmax.h"
 
 #include "ops/softmax_loss/cpu/rows.h"
@@ -7,19 +8,32 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-void softmax_row(bool log, const float* x, float* y, int64_t n) {
+// Where the exponentials of `n` elements wait for their sum: the result itself, or scratch, or nowhere
+// (null).
+inline float* exp_buffer(float* y, float*, int64_t) { return y; }
+inline float* exp_buffer(bfloat16*, float* scratch, int64_t n) { return n <= kScratch ? scratch : nullptr; }
+
+template <class T>
+void softmax_row(bool log, const T* x, T* y, int64_t n) {
     const float m = row_max(x, n);
-    const double total = row_exp_sum(x, n, m, log ? nullptr : y);
+    float scratch[kScratch];
+    float* e = log ? nullptr : exp_buffer(y, scratch, n);
+    const double total = row_exp_sum(x, n, m, e);
+    const vf shift = set1(m);
     if (log) {
-        const vf shift = set1(m), log_total = set1(static_cast<float>(__builtin_log(total)));
+        const vf log_total = set1(static_cast<float>(__builtin_log(total)));
         for_each_vector(n, [&](int64_t i, auto t) { store(y + i, load(x + i, t) - shift - log_total, t); });
-    } else {
-        const vf scale = set1(static_cast<float>(1.0 / total));
-        for_each_vector(n, [&](int64_t i, auto t) { store(y + i, load(y + i, t) * scale, t); });
+        return;
     }
+    const vf scale = set1(static_cast<float>(1.0 / total));
+    if (e)
+        for_each_vector(n, [&](int64_t i, auto t) { store(y + i, load(e + i, t) * scale, t); });
+    else
+        for_each_vector(n, [&](int64_t i, auto t) { store(y + i, exp(load(x + i, t) - shift) * scale, t); });
 }
 
-void softmax_row_backward(bool log, const float* y, const float* dy, float* dx, int64_t n) {
+template <class T>
+void softmax_row_backward(bool log, const T* y, const T* dy, T* dx, int64_t n) {
     double total = 0;
     for (int64_t begin = 0; begin < n; begin += kSumBlock * VL) {
         const int64_t end = begin + kSumBlock * VL < n ? begin + kSumBlock * VL : n;
@@ -39,22 +53,27 @@ void softmax_row_backward(bool log, const float* y, const float* dy, float* dx, 
                         [&](int64_t i, auto t) { store(dx + i, load(y + i, t) * (load(dy + i, t) - s), t); });
 }
 
-template <class Lanes>
-void softmax_tile(bool log, const float* x, float* y, int64_t classes, int64_t stride, Lanes t) {
+template <class T, class Lanes>
+void softmax_tile(bool log, const T* x, T* y, int64_t classes, int64_t stride, Lanes t) {
     const vf m = column_max(x, classes, stride, t);
-    const vf total = column_exp_sum(x, classes, stride, t, m, log ? nullptr : y);
+    float scratch[kScratch];
+    float* e = log ? nullptr : exp_buffer(y, scratch, classes * VL);
+    const int64_t step = e == scratch ? VL : stride;
+    const vf total = column_exp_sum(x, classes, stride, t, m, e, step);
     const vf last = log ? log_lanes(total) : set1(1.0f) / total;
     for (int64_t c = 0; c < classes; ++c) {
         if (log)
             store(y + c * stride, load(x + c * stride, t) - m - last, t);
+        else if (e)
+            store(y + c * stride, load(e + c * step, t) * last, t);
         else
-            store(y + c * stride, load(y + c * stride, t) * last, t);
+            store(y + c * stride, exp(load(x + c * stride, t) - m) * last, t);
     }
 }
 
-template <class Lanes>
-void softmax_tile_backward(bool log, const float* y, const float* dy, float* dx, int64_t classes,
-                           int64_t stride, Lanes t) {
+template <class T, class Lanes>
+void softmax_tile_backward(bool log, const T* y, const T* dy, T* dx, int64_t classes, int64_t stride,
+                           Lanes t) {
     vf total = zero();
     for (int64_t begin = 0; begin < classes; begin += kSumBlock) {
         const int64_t end = begin + kSumBlock < classes ? begin + kSumBlock : classes;
@@ -71,9 +90,8 @@ void softmax_tile_backward(bool log, const float* y, const float* dy, float* dx,
     }
 }
 
-}  // namespace
-
-void softmax_f32(const ClassAxis& axis, bool log, const float* x, float* y) {
+template <class T>
+void forward(const ClassAxis& axis, bool log, const T* x, T* y) {
     const int64_t classes = axis.classes;
     if (axis.inner == 1)
         return parallel_for(axis.outer, row_grain(classes), [&](int64_t begin, int64_t end, int) {
@@ -84,7 +102,8 @@ void softmax_f32(const ClassAxis& axis, bool log, const float* x, float* y) {
     });
 }
 
-void softmax_backward_f32(const ClassAxis& axis, bool log, const float* y, const float* dy, float* dx) {
+template <class T>
+void backward(const ClassAxis& axis, bool log, const T* y, const T* dy, T* dx) {
     const int64_t classes = axis.classes;
     if (axis.inner == 1)
         return parallel_for(axis.outer, row_grain(classes), [&](int64_t begin, int64_t end, int) {
@@ -94,6 +113,20 @@ void softmax_backward_f32(const ClassAxis& axis, bool log, const float* y, const
     for_each_tile(axis.outer, classes, axis.inner, [&](int64_t at, int64_t, int64_t, auto lanes) {
         softmax_tile_backward(log, y + at, dy + at, dx + at, classes, axis.inner, lanes);
     });
+}
+
+}  // namespace
+
+void softmax_f32(const ClassAxis& axis, bool log, const float* x, float* y) { forward(axis, log, x, y); }
+void softmax_bf16(const ClassAxis& axis, bool log, const bfloat16* x, bfloat16* y) {
+    forward(axis, log, x, y);
+}
+void softmax_backward_f32(const ClassAxis& axis, bool log, const float* y, const float* dy, float* dx) {
+    backward(axis, log, y, dy, dx);
+}
+void softmax_backward_bf16(const ClassAxis& axis, bool log, const bfloat16* y, const bfloat16* dy,
+                           bfloat16* dx) {
+    backward(axis, log, y, dy, dx);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -1,0 +1,56 @@
+// What conv2d.cpp chooses among. A candidate says whether it takes a problem and what memory it wants; the
+// caller brings that memory, and `run` neither allocates nor throws.
+#pragma once
+
+#include <cstddef>
+
+#include "core/memory.h"
+#include "ops/conv2d/conv2d.h"
+
+namespace fastconv {
+
+// Hands out parts of one block of memory, line by line. Made without a block it only counts, so that the same
+// code answers how much it wants.
+class Arena {
+  public:
+    Arena() = default;
+    explicit Arena(void* base) : base_(static_cast<char*>(base)), counting_(false) {}
+    template <class T>
+    T* take(size_t count) {
+        char* part = counting_ ? nullptr : base_ + used_;
+        used_ += round_to_line(count * sizeof(T));
+        return reinterpret_cast<T*>(part);
+    }
+    bool counting() const { return counting_; }
+    size_t used() const { return used_; }
+
+  private:
+    char* base_ = nullptr;
+    bool counting_ = true;
+    size_t used_ = 0;
+};
+
+// fprop or dgrad: `in` is x or dy, `out` is y or dx.
+struct ConvCandidate {
+    const char* name;
+    // Why it cannot take this problem, or null.
+    const char* (*declines)(const Conv2dProblem&);
+    // Whether `run` applies residual and activation as it stores; otherwise a pass over `out` follows. Every
+    // candidate adds the bias.
+    bool fuses;
+    // Weights in the kernel's own order, or null where it reads them as they are. Packed weights do not
+    // depend on the batch size.
+    size_t (*packed_bytes)(const Conv2dProblem&);
+    void (*pack)(const Conv2dProblem&, const void* weight, void* packed);
+    // Takes its scratch memory, for `args.team` workers, from the arena; returns then if the arena is only
+    // counting (the arrays in `args` are null in that case).
+    void (*run)(const Conv2dProblem&, const ConvArgs& args, Arena& arena);
+};
+
+struct WgradCandidate {
+    const char* name;
+    const char* (*declines)(const Conv2dProblem&);
+    void (*run)(const Conv2dProblem&, const WgradArgs& args, Arena& arena);
+};
+
+}  // namespace fastconv
