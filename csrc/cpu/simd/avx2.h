@@ -105,12 +105,10 @@ inline vm no_lanes() { return _mm256_setzero_ps(); }
 inline bool any(vm m) { return _mm256_movemask_ps(m) != 0; }
 // Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
 inline vf even_lanes(vf a, vf b) {
-    return _mm256_castpd_ps(
-        _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88)), 0xd8));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88)), 0xd8));
 }
 inline vf odd_lanes(vf a, vf b) {
-    return _mm256_castpd_ps(
-        _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8));
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8));
 }
 // a0 b0 a1 b1 ...: the lower and the upper half of it.
 inline vf interleave_low(vf a, vf b) {
@@ -141,8 +139,9 @@ inline void store(uint8_t* p, vf v, Tail t) {
 }
 // Lanes whose byte is `value`.
 inline vm bytes_equal(const uint8_t* p, uint8_t value) {
-    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))), _mm256_set1_epi32(value)));
+    return _mm256_castsi256_ps(
+        _mm256_cmpeq_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
+                           _mm256_set1_epi32(value)));
 }
 inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
     return equal(load(p, t), set1(static_cast<float>(value)));

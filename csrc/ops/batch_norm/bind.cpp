@@ -104,8 +104,7 @@ py::array apply(py::object input, py::object mean_array, py::object invstd_array
     {
         py::gil_scoped_release nogil;
         batch_norm_apply(view, x.view(), mean.view().as<double>(), invstd.view().as<double>(),
-                         view_or_none(weight), view_or_none(bias), y.view(),
-                         {view_or_none(residual), relu});
+                         view_or_none(weight), view_or_none(bias), y.view(), {view_or_none(residual), relu});
     }
     return y.release();
 }
@@ -141,8 +140,8 @@ py::tuple statistics(py::object sum_array, py::object squares_array, py::object 
     sums.squares = squares.view().as<double>();
     sums.center = center ? center->view().as<double>() : nullptr;
     ArrayOut mean(kOp, DType::f64, sum.shape()), invstd(kOp, DType::f64, sum.shape());
-    batch_norm_statistics(sums, m, e, view_or_none(mean_out), view_or_none(var_out),
-                          mean.view().as<double>(), invstd.view().as<double>());
+    batch_norm_statistics(sums, m, e, view_or_none(mean_out), view_or_none(var_out), mean.view().as<double>(),
+                          invstd.view().as<double>());
     return py::make_tuple(mean.release(), invstd.release());
 }
 
@@ -193,8 +192,8 @@ void bind_batch_norm(py::module_& m) {
           py::arg("eps"));
     m.def("batch_norm_backward", &backward, py::arg("grad_output"), py::arg("input"), py::arg("mean"),
           py::arg("invstd"), py::arg("weight"), py::arg("training"), py::arg("layout"), py::arg("need_input"),
-          py::arg("need_weight"), py::arg("need_bias"), py::arg("relu") = false,
-          py::arg("bias") = py::none(), py::arg("output") = py::none(), py::arg("need_residual") = false);
+          py::arg("need_weight"), py::arg("need_bias"), py::arg("relu") = false, py::arg("bias") = py::none(),
+          py::arg("output") = py::none(), py::arg("need_residual") = false);
 }
 
 }  // namespace fastconv::bindings

@@ -1,5 +1,5 @@
-// Batch normalisation's backward pass: one reading of dy and x for their sums, one for dx. A ReLU behind it is
-// undone while dy is loaded: g is dy where the ReLU let the value pass.
+// Batch normalisation's backward pass: one reading of dy and x for their sums, one for dx. A ReLU behind it
+// is undone while dy is loaded: g is dy where the ReLU let the value pass.
 #include "ops/batch_norm/cpu/pieces.h"
 
 namespace fastconv::FC_ISA_NS {

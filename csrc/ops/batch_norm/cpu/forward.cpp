@@ -101,10 +101,8 @@ inline void row_moments(const T* x, int64_t rows, int64_t stride, int64_t lanes,
         constexpr int R = decltype(count)::value;
         const T* from = x + r * stride;
         int64_t k = 0;
-        for (; k + VL <= lanes; k += VL)
-            add_rows<R>(from + k, stride, center + k, first + k, second + k);
-        if (k < lanes)
-            add_rows<R>(from + k, stride, center + k, first + k, second + k, tail(lanes - k));
+        for (; k + VL <= lanes; k += VL) add_rows<R>(from + k, stride, center + k, first + k, second + k);
+        if (k < lanes) add_rows<R>(from + k, stride, center + k, first + k, second + k, tail(lanes - k));
     };
     int64_t r = 0;
     for (; r + 4 <= rows; r += 4) step(Count<4>{}, r);
@@ -118,8 +116,7 @@ struct Forward {
     const T* x = static_cast<const T*>(job.x);
     const T* residual = static_cast<const T*>(job.residual);
     T* y = static_cast<T*>(job.y);
-    float *center = job.partials, *first = center + s.pieces * s.lanes,
-          *second = first + s.pieces * s.lanes;
+    float *center = job.partials, *first = center + s.pieces * s.lanes, *second = first + s.pieces * s.lanes;
 
     void sum_plane(int64_t i, const Piece& p, int64_t c) const {
         const int64_t at = i * s.lanes + c, inner = s.view.inner;

@@ -62,9 +62,9 @@ inline void in_blocks(int64_t begin, int64_t end, const Body& body) {
 }
 
 // The steps of a job in their order: sums of every piece, totals and lines of every channel, and the pass
-// that writes. Kernel has sum_plane(piece index, piece, channel), sum_rows(piece index, piece, first lane, lanes),
-// total(c0, c1), write_plane(image, channel, first value, values, elements ahead of which to prefetch) and
-// write_rows(the row's first element, first lane, lanes, the same).
+// that writes. Kernel has sum_plane(piece index, piece, channel), sum_rows(piece index, piece, first lane,
+// lanes), total(c0, c1), write_plane(image, channel, first value, values, elements ahead of which to
+// prefetch) and write_rows(the row's first element, first lane, lanes, the same).
 template <class Kernel>
 inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) {
     const BatchNormSplit& s = job.split;

@@ -41,9 +41,7 @@ inline void max_window(const Windows& a, int64_t q, const T* image, T* y, Index*
     constexpr bool kBytes = kWanted<Index> && sizeof(Index) == 1;
     const PoolAxis &h = a.h, &w = a.w;
     const int64_t p = a.p, c = a.c;
-    const auto lanes = [](int64_t tap) {
-        return kBytes ? set1(static_cast<float>(tap)) : tap_lanes(tap);
-    };
+    const auto lanes = [](int64_t tap) { return kBytes ? set1(static_cast<float>(tap)) : tap_lanes(tap); };
     vf best[U], taps[U];
     for (int u = 0; u < U; ++u) {
         best[u] = set1(-__builtin_inff());
@@ -134,8 +132,7 @@ void max_forward(const PoolPlan& plan, const T* x, T* y, Index* index) {
             int64_t i = c0;
             for (; i + 4 * VL <= c1; i += 4 * VL)
                 max_window<4>(windows, q, image + i, y + base + i, taps(i), 4 * VL);
-            for (; i + VL <= c1; i += VL)
-                max_window<1>(windows, q, image + i, y + base + i, taps(i), VL);
+            for (; i + VL <= c1; i += VL) max_window<1>(windows, q, image + i, y + base + i, taps(i), VL);
             if (i < c1) max_window<1>(windows, q, image + i, y + base + i, taps(i), c1 - i, tail(c1 - i));
         }
     });
@@ -183,8 +180,7 @@ inline void gather(const PoolPlan& plan, int64_t n, int64_t i, int64_t j, bool s
             const int64_t s = tap_at(w, q, j);
             if (s < 0) continue;
             const int64_t at = ((n * h.out + p) * w.out + q) * plan.c;
-            for (int u = 0; u < U; ++u)
-                total[u] = total[u] + term(at + u * VL, p, q, r * w.taps + s, t...);
+            for (int u = 0; u < U; ++u) total[u] = total[u] + term(at + u * VL, p, q, r * w.taps + s, t...);
         }
     }
     for (int u = 0; u < U; ++u) {

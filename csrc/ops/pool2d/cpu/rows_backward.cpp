@@ -23,9 +23,7 @@ inline int64_t farthest(const PoolAxis& w, int64_t k) {
 }
 
 // The row of g (or of taps) of output row p, behind `reach` places for the outputs before the first.
-inline float* slot(const PoolRows& rows, float* base, int64_t p) {
-    return base + p % rows.ring * rows.pitch;
-}
+inline float* slot(const PoolRows& rows, float* base, int64_t p) { return base + p % rows.ring * rows.pitch; }
 
 // Writes `line`, phase by phase: value(u, k) for VL values of u.
 template <int Stride, class Value>
