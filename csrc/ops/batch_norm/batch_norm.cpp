@@ -20,7 +20,6 @@ constexpr int64_t kMinLanes = 64;
 // A slab of channels and its successor, which is prefetched, share the second-level cache; a slab's stretch
 // of one image is long enough for the hardware's prefetching.
 constexpr int64_t kSlabBytes = 640 << 10;
-constexpr int64_t kColumnBytes = 1280 << 10;
 constexpr int64_t kStretchBytes = 32 << 10;
 // Results that no cache would hold until they are read go past it, which spares reading what they overwrite.
 constexpr int64_t kStreamingBytes = 8 << 20;
@@ -51,18 +50,8 @@ void schedule(BatchNormJob& job, DType dtype, int64_t inputs) {
     const int64_t plane = view.inner * size_of(dtype), channel = plane * view.outer * inputs;
     job.dtype = dtype;
     job.streaming = view.values() * view.channels * size_of(dtype) >= kStreamingBytes;
+    if (view.inner == 1) return;
     const int64_t threads = num_threads();
-    if (view.inner == 1) {
-        // Columns of two cache lines or more, where they fit the second-level cache and the whole does not.
-        const int64_t columns = 128 / size_of(dtype), column = view.outer * 128 * inputs;
-        if (job.split.fold > 1 || column > kColumnBytes || view.channels < 2 * columns ||
-            view.channels < columns * threads || view.outer * view.channels * size_of(dtype) < kSlabBytes)
-            return;
-        job.slab = std::max<int64_t>(1, kSlabBytes / column) * columns;
-        if (threads > 1) job.slab = columns;
-        job.prefetch = job.streaming && job.slab / columns * column <= kSlabBytes;
-        return;
-    }
     if (threads > 1 && view.channels < 2 * threads) return;
     job.slab = std::max<int64_t>(1, std::min(kStretchBytes / plane, kSlabBytes / channel));
     if (threads > 1) job.slab = std::min(job.slab, std::max<int64_t>(1, view.channels / (4 * threads)));

@@ -91,15 +91,15 @@ struct Backward {
         store(f, a, t...);
         store(q, b, t...);
     }
-    void sum_rows(int64_t index, const Piece& p, int64_t begin, int64_t lanes) const {
-        const int64_t at = p.image * s.lanes, end = begin + lanes;
+    void sum_rows(int64_t index, const Piece& p, int64_t lanes) const {
+        const int64_t at = p.image * s.lanes;
         float *f = first + index * s.lanes, *q = second + index * s.lanes;
-        for (int64_t k = begin; k < end; ++k) f[k] = q[k] = 0;
+        for (int64_t k = 0; k < lanes; ++k) f[k] = q[k] = 0;
         const auto step = [&](auto count, int64_t r) {
             constexpr int R = decltype(count)::value;
-            int64_t k = begin;
-            for (; k + VL <= end; k += VL) add_rows<R>(at + r * s.lanes, k, f + k, q + k);
-            if (k < end) add_rows<R>(at + r * s.lanes, k, f + k, q + k, tail(end - k));
+            int64_t k = 0;
+            for (; k + VL <= lanes; k += VL) add_rows<R>(at + r * s.lanes, k, f + k, q + k);
+            if (k < lanes) add_rows<R>(at + r * s.lanes, k, f + k, q + k, tail(lanes - k));
         };
         int64_t r = 0;
         for (; r + 4 <= p.planes; r += 4) step(Count<4>{}, r);
@@ -164,10 +164,9 @@ struct Backward {
         write((image * s.view.channels + c) * s.view.inner + at, n, ahead,
               [&](int64_t, auto...) -> const Line& { return line; });
     }
-    void write_rows(int64_t row, int64_t begin, int64_t lanes, int64_t ahead) const {
+    void write_rows(int64_t at, int64_t lanes) const {
         const BatchNormLines& l = job.lines;
-        write(row + begin, lanes, ahead, [&](int64_t i, auto... t) {
-            const int64_t k = begin + i;
+        write(at, lanes, 0, [&](int64_t k, auto... t) {
             return Line{load(l.center + k, t...), load(l.scale + k, t...), load(l.shift + k, t...),
                         load(l.slope + k, t...), load(l.offset + k, t...)};
         });

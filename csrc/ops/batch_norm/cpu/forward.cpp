@@ -123,10 +123,9 @@ struct Forward {
         plane_moments(x + (p.image * s.view.channels + c) * inner + p.at, p.planes, s.view.channels * inner,
                       p.n, center + at, first + at, second + at);
     }
-    void sum_rows(int64_t i, const Piece& p, int64_t k, int64_t lanes) const {
-        const int64_t at = i * s.lanes + k;
-        row_moments(x + p.image * s.lanes + k, p.planes, s.lanes, lanes, center + at, first + at,
-                    second + at);
+    void sum_rows(int64_t i, const Piece& p, int64_t lanes) const {
+        const int64_t at = i * s.lanes;
+        row_moments(x + p.image * s.lanes, p.planes, s.lanes, lanes, center + at, first + at, second + at);
     }
     void total(int64_t c0, int64_t c1) const {
         double sums[kChannelBlock] = {}, squares[kChannelBlock] = {};
@@ -160,12 +159,10 @@ struct Forward {
                 return end(fma(load(from + i, t...) - m, a, b));
             });
     }
-    void write_rows(int64_t row, int64_t k, int64_t lanes, int64_t ahead) const {
-        const int64_t at = row + k;
-        const float *m = job.lines.center + k, *a = job.lines.scale + k, *b = job.lines.shift + k;
+    void write_rows(int64_t at, int64_t lanes) const {
+        const float *m = job.lines.center, *a = job.lines.scale, *b = job.lines.shift;
         const T* from = x + at;
         const auto line = [&](int64_t i, auto... t) {
-            prefetch(from + i + ahead);
             return fma(load(from + i, t...) - load(m + i, t...), load(a + i, t...), load(b + i, t...));
         };
         if (residual)

@@ -64,7 +64,7 @@ inline void in_blocks(int64_t begin, int64_t end, const Body& body) {
 // The steps of a job in their order: sums of every piece, totals and lines of every channel, and the pass
 // that writes. Kernel has sum_plane(piece index, piece, channel), sum_rows(piece index, piece, first lane,
 // lanes), total(c0, c1), write_plane(image, channel, first value, values, elements ahead of which to
-// prefetch) and write_rows(the row's first element, first lane, lanes, the same).
+// prefetch) and write_rows(the row's first element, lanes).
 template <class Kernel>
 inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) {
     const BatchNormSplit& s = job.split;
@@ -81,28 +81,13 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
             finish(begin * kChannelBlock, last < channels ? last : channels);
         });
     };
-    if (inner == 1 && job.slab && job.sums) {
-        const int64_t slabs = (channels + job.slab - 1) / job.slab;
-        parallel_for(slabs, 1, [&](int64_t begin, int64_t end, int) {
-            for (int64_t k = begin; k < end; ++k) {
-                const int64_t c0 = k * job.slab, left = channels - c0, n = left < job.slab ? left : job.slab;
-                for (int64_t i = 0; i < s.pieces; ++i) kernel.sum_rows(i, piece_of(s, i), c0, n);
-                finish(c0, c0 + n);
-                if (!writes) continue;
-                const int64_t ahead = job.prefetch && k + 1 < end ? job.slab : 0;
-                for (int64_t r = s.rows - 1; r >= 0; --r) kernel.write_rows(r * s.lanes, c0, n, ahead);
-            }
-            if (job.streaming) streaming_fence();
-        });
-        return;
-    }
     if (inner == 1) {
         if (job.sums) {
             parallel_for(s.pieces, kGrainElements / (s.length * s.lanes) + 1,
                          [&](int64_t begin, int64_t end, int) {
                              for (int64_t i = begin; i < end; ++i) {
                                  const Piece p = piece_of(s, i);
-                                 kernel.sum_rows(i, p, 0, p.fold * channels);
+                                 kernel.sum_rows(i, p, p.fold * channels);
                              }
                          });
             all_channels();
@@ -113,7 +98,7 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
         parallel_for(all, kGrainElements / s.lanes + 1, [&](int64_t begin, int64_t end, int) {
             for (int64_t k = begin; k < end; ++k) {
                 const int64_t r = job.sums ? all - 1 - k : k;
-                kernel.write_rows(r * s.lanes, 0, r < s.rows ? s.lanes : s.short_fold * channels, 0);
+                kernel.write_rows(r * s.lanes, r < s.rows ? s.lanes : s.short_fold * channels);
             }
             if (job.streaming) streaming_fence();
         });
