@@ -194,7 +194,29 @@ def batch_norm_forward(
     momentum: float,
     eps: float,
     layout: str,
+    residual: NDArray | None = None,
+    relu: bool = False,
 ) -> tuple[NDArray, NDArray, NDArray]: ...
+def batch_norm_apply(
+    input: NDArray,
+    mean: NDArray,
+    invstd: NDArray,
+    weight: NDArray | None,
+    bias: NDArray | None,
+    layout: str,
+    residual: NDArray | None = None,
+    relu: bool = False,
+) -> NDArray: ...
+def batch_norm_statistics(
+    sum: NDArray,
+    squares: NDArray,
+    count: int,
+    center: NDArray | None,
+    running_mean: NDArray | None,
+    running_var: NDArray | None,
+    momentum: float,
+    eps: float,
+) -> tuple[NDArray, NDArray]: ...
 def batch_norm_backward(
     grad_output: NDArray,
     input: NDArray,
@@ -206,7 +228,11 @@ def batch_norm_backward(
     need_input: bool,
     need_weight: bool,
     need_bias: bool,
-) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
+    relu: bool = False,
+    bias: NDArray | None = None,
+    output: NDArray | None = None,
+    need_residual: bool = False,
+) -> tuple[NDArray | None, NDArray | None, NDArray | None, NDArray | None]: ...
 
 # local_response_norm
 def local_response_norm(

@@ -94,6 +94,59 @@ inline void store(bfloat16* p, vf v, Tail t) {
     for (int i = 0, n = lanes_of(t); i < n; ++i) p[i] = lanes[i];
 }
 
+inline void store_streaming(bfloat16* p, vf v) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(p), round_bfloat16(v));
+}
+// Orders streaming stores before whatever follows.
+inline void streaming_fence() { _mm_sfence(); }
+inline vm equal(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+inline vm either(vm a, vm b) { return _mm256_or_ps(a, b); }
+inline vm no_lanes() { return _mm256_setzero_ps(); }
+inline bool any(vm m) { return _mm256_movemask_ps(m) != 0; }
+// Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
+inline vf even_lanes(vf a, vf b) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88)), 0xd8));
+}
+inline vf odd_lanes(vf a, vf b) {
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8));
+}
+// a0 b0 a1 b1 ...: the lower and the upper half of it.
+inline vf interleave_low(vf a, vf b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+inline vf interleave_high(vf a, vf b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+// Bytes as floats of the same value, and back (values 0 to 255).
+inline vf load(const uint8_t* p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+inline vf load(const uint8_t* p, Tail t) {
+    uint8_t lanes[VL] = {};
+    for (int i = 0, n = lanes_of(t); i < n; ++i) lanes[i] = p[i];
+    return load(lanes);
+}
+inline void store(uint8_t* p, vf v) {
+    const __m256i words = _mm256_cvttps_epi32(v);
+    const __m128i halves =
+        _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(halves, halves));
+}
+inline void store(uint8_t* p, vf v, Tail t) {
+    uint8_t lanes[VL];
+    store(lanes, v);
+    for (int i = 0, n = lanes_of(t); i < n; ++i) p[i] = lanes[i];
+}
+// Lanes whose byte is `value`.
+inline vm bytes_equal(const uint8_t* p, uint8_t value) {
+    return _mm256_castsi256_ps(
+        _mm256_cmpeq_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))),
+                           _mm256_set1_epi32(value)));
+}
+inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
+    return equal(load(p, t), set1(static_cast<float>(value)));
+}
+
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
     __m256 r[8], t[8];

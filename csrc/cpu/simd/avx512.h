@@ -87,6 +87,56 @@ inline void store(bfloat16* p, vf v) {
 }
 inline void store(bfloat16* p, vf v, Tail t) { _mm256_mask_storeu_epi16(p, t.mask, round_bfloat16(v)); }
 
+inline void store_streaming(bfloat16* p, vf v) {
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(p), round_bfloat16(v));
+}
+// Orders streaming stores before whatever follows.
+inline void streaming_fence() { _mm_sfence(); }
+inline vm equal(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+inline vm either(vm a, vm b) { return static_cast<vm>(a | b); }
+inline vm no_lanes() { return 0; }
+inline bool any(vm m) { return m != 0; }
+// Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
+inline vf even_lanes(vf a, vf b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), b);
+}
+inline vf odd_lanes(vf a, vf b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31), b);
+}
+// a0 b0 a1 b1 ...: the lower and the upper half of it.
+inline vf interleave_low(vf a, vf b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+inline vf interleave_high(vf a, vf b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
+// Bytes as floats of the same value, and back (values 0 to 255).
+inline vf load(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+inline vf load(const uint8_t* p, Tail t) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(t.mask, p)));
+}
+inline void store(uint8_t* p, vf v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
+}
+inline void store(uint8_t* p, vf v, Tail t) {
+    _mm_mask_storeu_epi8(p, t.mask, _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
+}
+// Lanes whose byte is `value`.
+inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
+    return _mm_mask_cmpeq_epi8_mask(t.mask, _mm_maskz_loadu_epi8(t.mask, p),
+                                    _mm_set1_epi8(static_cast<char>(value)));
+}
+inline vm bytes_equal(const uint8_t* p, uint8_t value) {
+    return _mm_cmpeq_epi8_mask(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)),
+                               _mm_set1_epi8(static_cast<char>(value)));
+}
+
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
     __m512 r[16], t[16];

@@ -83,6 +83,36 @@ inline void store(bfloat16* p, vf v) {
     for (int i = 0; i < VL; ++i) p[i] = to_bfloat16(v[i]);
 }
 
+inline void store_streaming(bfloat16* p, vf v) { store(p, v); }
+// Orders streaming stores before whatever follows.
+inline void streaming_fence() {}
+inline vm equal(vf a, vf b) { return a == b; }
+inline vm either(vm a, vm b) { return a | b; }
+inline vm no_lanes() { return vm{0, 0, 0, 0}; }
+inline bool any(vm m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
+// Elements 0, 2, 4, ... and 1, 3, 5, ... of a followed by b.
+inline vf even_lanes(vf a, vf b) { return vf{a[0], a[2], b[0], b[2]}; }
+inline vf odd_lanes(vf a, vf b) { return vf{a[1], a[3], b[1], b[3]}; }
+// a0 b0 a1 b1 ...: the lower and the upper half of it.
+inline vf interleave_low(vf a, vf b) { return vf{a[0], b[0], a[1], b[1]}; }
+inline vf interleave_high(vf a, vf b) { return vf{a[2], b[2], a[3], b[3]}; }
+// Bytes as floats of the same value, and back (values 0 to 255).
+inline vf load(const uint8_t* p, Tail t) {
+    vf v = zero();
+    for (int i = 0; i < t.count; ++i) v[i] = static_cast<float>(p[i]);
+    return v;
+}
+inline vf load(const uint8_t* p) { return load(p, Tail{VL}); }
+inline void store(uint8_t* p, vf v, Tail t) {
+    for (int i = 0; i < t.count; ++i) p[i] = static_cast<uint8_t>(v[i]);
+}
+inline void store(uint8_t* p, vf v) { store(p, v, Tail{VL}); }
+// Lanes whose byte is `value`.
+inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
+    return equal(load(p, t), set1(static_cast<float>(value)));
+}
+inline vm bytes_equal(const uint8_t* p, uint8_t value) { return bytes_equal(p, value, Tail{VL}); }
+
 // Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
 inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
     for (int i = 0; i < VL; ++i)

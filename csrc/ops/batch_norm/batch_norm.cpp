@@ -6,16 +6,23 @@
 #include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
-#include "core/widened.h"
+#include "cpu/threads.h"
 #include "ops/batch_norm/kernels.h"
 
 namespace fastconv {
 namespace {
 
-constexpr int64_t kPieceFloats = 8192;
+constexpr int64_t kPieceValues = 8192;
 constexpr int64_t kMinRows = 32, kMaxRows = 256;
 constexpr int64_t kSegment = 4096;
 constexpr int64_t kMinLanes = 64;
+
+// A slab of channels and its successor, which is prefetched, share the second-level cache; a slab's stretch
+// of one image is long enough for the hardware's prefetching.
+constexpr int64_t kSlabBytes = 640 << 10;
+constexpr int64_t kStretchBytes = 32 << 10;
+// Results that no cache would hold until they are read go past it, which spares reading what they overwrite.
+constexpr int64_t kStreamingBytes = 8 << 20;
 
 BatchNormSplit split_of(const ChannelView& view) {
     BatchNormSplit s;
@@ -24,16 +31,40 @@ BatchNormSplit split_of(const ChannelView& view) {
         s.lanes = view.channels;
         s.length = std::min(view.inner, kSegment);
         s.segments = (view.inner + s.length - 1) / s.length;
-        s.pieces = view.outer * s.segments;
+        s.group = s.segments > 1 ? 1 : std::min(view.outer, kSegment / view.inner);
+        s.pieces = s.segments > 1 ? view.outer * s.segments : (view.outer + s.group - 1) / s.group;
         return s;
     }
     s.fold = std::min((kMinLanes + view.channels - 1) / view.channels, view.outer);
     s.lanes = s.fold * view.channels;
-    s.length = std::clamp(kPieceFloats / s.lanes, kMinRows, kMaxRows);
+    s.length = std::clamp(kPieceValues / s.lanes, kMinRows, kMaxRows);
     s.rows = view.outer / s.fold;
     s.short_fold = view.outer % s.fold;
     s.pieces = (s.rows + s.length - 1) / s.length + (s.short_fold ? 1 : 0);
     return s;
+}
+
+// How the work goes through the caches; no bit of a result depends on it. `inputs` arrays are read twice.
+void schedule(BatchNormJob& job, DType dtype, int64_t inputs) {
+    const ChannelView& view = job.split.view;
+    const int64_t plane = view.inner * size_of(dtype), channel = plane * view.outer * inputs;
+    job.dtype = dtype;
+    job.streaming = view.values() * view.channels * size_of(dtype) >= kStreamingBytes;
+    if (view.inner == 1) return;
+    const int64_t threads = num_threads();
+    if (threads > 1 && view.channels < 2 * threads) return;
+    job.slab = std::max<int64_t>(1, std::min(kStretchBytes / plane, kSlabBytes / channel));
+    if (threads > 1) job.slab = std::min(job.slab, std::max<int64_t>(1, view.channels / (4 * threads)));
+    job.prefetch = job.streaming && job.slab * channel <= kSlabBytes;
+}
+
+// A step that a kernel calls back for, with the channels whose totals are known.
+template <class Fn>
+void call_back(BatchNormJob& job, Fn& fn) {
+    job.context = &fn;
+    job.finish = [](void* context, int64_t c0, int64_t c1) {
+        for (int64_t c = c0; c < c1; ++c) (*static_cast<Fn*>(context))(c);
+    };
 }
 
 Workspace floats(int64_t count) {
@@ -90,70 +121,131 @@ void check_batch_norm(const char* op, const BatchNormParams& p, const Shape& inp
         throw ShapeError(message(op, ": running_mean and running_var are needed where training is False"));
 }
 
-void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const BatchNormArrays& arrays,
-                        const TensorView& y, double* mean, double* invstd) {
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("batch_norm", y);
-        batch_norm_forward(p, WidenedIn("batch_norm", x).view(), arrays, out.view(), mean, invstd);
-        return out.round();
+namespace {
+
+// The lanes' lines, in memory of their own.
+struct Lines {
+    explicit Lines(const BatchNormSplit& split) : split(split), memory(floats(5 * split.lanes)) {
+        float* at = memory.as<float>();
+        for (float** line : {&lines.center, &lines.scale, &lines.shift, &lines.slope, &lines.offset}) {
+            *line = at;
+            at += split.lanes;
+        }
+        // Backward reads lines that it has no use for.
+        std::fill_n(memory.as<float>(), 5 * split.lanes, 0.0f);
     }
+    // The forward's line of channel c.
+    void put_forward(int64_t c, double mean, double invstd, const TensorView& weight,
+                     const TensorView& bias) const {
+        const double scale = at(weight, c, 1) * invstd;
+        // What the centre loses when rounded to float32 goes into the shift.
+        const double lost = mean - static_cast<double>(static_cast<float>(mean));
+        spread(split, lines.center, c, mean);
+        spread(split, lines.scale, c, scale);
+        spread(split, lines.shift, c, at(bias, c, 0) - (lost == lost ? lost * scale : 0));
+    }
+    const BatchNormSplit& split;
+    Workspace memory;
+    BatchNormLines lines;
+};
+
+// Turns a sum of squared deviations into invstd and updates the running statistics.
+double finish_channel(int64_t c, double n, double mean, double deviations, double momentum, double eps,
+                      const TensorView& running_mean, const TensorView& running_var) {
+    if (running_mean.data) {
+        const double m = momentum;
+        put(running_mean, c, (1 - m) * at(running_mean, c, 0) + m * mean);
+        put(running_var, c, (1 - m) * at(running_var, c, 1) + m * (deviations / (n - 1)));
+    }
+    return 1 / std::sqrt(deviations / n + eps);
+}
+
+bool same_alignment(const void* a, const void* b) {
+    return (reinterpret_cast<uintptr_t>(a) - reinterpret_cast<uintptr_t>(b)) % kAlignment == 0;
+}
+
+BatchNormForwardJob forward_job(const BatchNormSplit& split, const Lines& lines, const TensorView& x,
+                                const TensorView& y, const BatchNormFusion& fusion) {
+    BatchNormForwardJob job;
+    job.split = split;
+    job.lines = lines.lines;
+    job.x = x.data;
+    job.y = y.data;
+    job.residual = fusion.residual.data;
+    job.relu = fusion.relu;
+    schedule(job, x.dtype, 1);
+    return job;
+}
+
+}  // namespace
+
+void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const BatchNormArrays& arrays,
+                        const TensorView& y, double* mean, double* invstd, const BatchNormFusion& fusion) {
     const ChannelView& view = p.view;
     const int64_t channels = view.channels, values = view.values();
-    const bool empty = channels == 0 || values == 0;
-    const bool f32 = x.dtype == DType::f32;
-    const BatchNormSplit split = empty ? BatchNormSplit{} : split_of(view);
-
-    if (!p.training || empty) {
+    if (!p.training || channels == 0 || values == 0) {
         for (int64_t c = 0; c < channels; ++c) {
             mean[c] = at(arrays.running_mean, c, 0);
             invstd[c] = 1 / std::sqrt(at(arrays.running_var, c, 1) + p.eps);
         }
-        if (empty) return;
-    } else {
-        // invstd receives the sums of squared deviations first.
-        if (f32) {
-            const Workspace partials = floats(3 * split.pieces * split.lanes);
-            FC_ISA_PICK(batch_norm_statistics_f32)(split, x.as<float>(), partials.as<float>(), mean, invstd);
-        } else {
-            batch_norm_statistics_reference(view, x.as<double>(), mean, invstd);
-        }
-        for (int64_t c = 0; c < channels; ++c) {
-            const double deviations = invstd[c], n = static_cast<double>(values);
-            invstd[c] = 1 / std::sqrt(deviations / n + p.eps);
-            if (!arrays.running_mean.data) continue;
-            const double m = p.momentum;
-            put(arrays.running_mean, c, (1 - m) * at(arrays.running_mean, c, 0) + m * mean[c]);
-            put(arrays.running_var, c, (1 - m) * at(arrays.running_var, c, 1) + m * (deviations / (n - 1)));
-        }
+        return batch_norm_apply(view, x, mean, invstd, arrays.weight, arrays.bias, y, fusion);
     }
+    // invstd receives the sums of squared deviations first.
+    const auto statistics = [&](int64_t c) {
+        invstd[c] = finish_channel(c, static_cast<double>(values), mean[c], invstd[c], p.momentum, p.eps,
+                                   arrays.running_mean, arrays.running_var);
+    };
+    if (x.dtype == DType::f64) {
+        batch_norm_statistics_reference(view, x.as<double>(), mean, invstd);
+        for (int64_t c = 0; c < channels; ++c) statistics(c);
+        return batch_norm_apply(view, x, mean, invstd, arrays.weight, arrays.bias, y, fusion);
+    }
+    const BatchNormSplit split = split_of(view);
+    const Lines lines(split);
+    const Workspace partials = floats(3 * split.pieces * split.lanes);
+    BatchNormForwardJob job = forward_job(split, lines, x, y, fusion);
+    job.sums = true;
+    job.partials = partials.as<float>();
+    job.first = mean;
+    job.second = invstd;
+    auto finish = [&](int64_t c) {
+        statistics(c);
+        lines.put_forward(c, mean[c], invstd[c], arrays.weight, arrays.bias);
+    };
+    call_back(job, finish);
+    FC_ISA_PICK(batch_norm_forward_kernel)(job);
+}
 
-    if (!f32)
-        return batch_norm_normalize_reference(view, x.as<double>(), mean, invstd, arrays.weight.as<double>(),
-                                              arrays.bias.as<double>(), y.as<double>());
-    const Workspace lanes = floats(3 * split.lanes);
-    float *center = lanes.as<float>(), *scale = center + split.lanes, *shift = scale + split.lanes;
-    for (int64_t c = 0; c < channels; ++c) {
-        const double s = at(arrays.weight, c, 1) * invstd[c];
-        // What the centre loses when rounded to float32 goes into the shift.
-        const double lost = mean[c] - static_cast<double>(static_cast<float>(mean[c]));
-        spread(split, center, c, mean[c]);
-        spread(split, scale, c, s);
-        spread(split, shift, c, at(arrays.bias, c, 0) - (lost == lost ? lost * s : 0));
+void batch_norm_apply(const ChannelView& view, const TensorView& x, const double* mean, const double* invstd,
+                      const TensorView& weight, const TensorView& bias, const TensorView& y,
+                      const BatchNormFusion& fusion) {
+    if (view.channels == 0 || view.values() == 0) return;
+    if (x.dtype == DType::f64)
+        return batch_norm_normalize_reference(view, x.as<double>(), mean, invstd, weight.as<double>(),
+                                              bias.as<double>(), fusion.residual.as<double>(), fusion.relu,
+                                              y.as<double>());
+    const BatchNormSplit split = split_of(view);
+    const Lines lines(split);
+    for (int64_t c = 0; c < view.channels; ++c) lines.put_forward(c, mean[c], invstd[c], weight, bias);
+    FC_ISA_PICK(batch_norm_forward_kernel)(forward_job(split, lines, x, y, fusion));
+}
+
+void batch_norm_statistics(const BatchNormSums& s, double momentum, double eps,
+                           const TensorView& running_mean, const TensorView& running_var, double* mean,
+                           double* invstd) {
+    const double n = static_cast<double>(s.count);
+    for (int64_t c = 0; c < s.channels; ++c) {
+        const double off = s.sum[c] / n, deviations = s.squares[c] - s.sum[c] * off;
+        mean[c] = (s.center ? s.center[c] : 0) + off;
+        invstd[c] = finish_channel(c, n, mean[c], deviations < 0 ? 0 : deviations, momentum, eps,
+                                   running_mean, running_var);
     }
-    FC_ISA_PICK(batch_norm_normalize_f32)(split, {center, scale, nullptr, shift}, x.as<float>(),
-                                          y.as<float>());
 }
 
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
-                         const TensorView& dx, const TensorView& dweight, const TensorView& dbias) {
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("batch_norm", dx);
-        batch_norm_backward(view, training, WidenedIn("batch_norm", dy).view(),
-                            WidenedIn("batch_norm", x).view(), mean, invstd, weight, out.view(), dweight,
-                            dbias);
-        return out.round();
-    }
+                         const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
+                         const BatchNormMask& mask, const TensorView& dresidual) {
     const int64_t channels = view.channels, values = view.values();
     if (channels == 0 || values == 0) {
         for (int64_t c = 0; c < channels; ++c) {
@@ -162,44 +254,60 @@ void batch_norm_backward(const ChannelView& view, bool training, const TensorVie
         }
         return;
     }
-    if (dy.dtype != DType::f32)
-        return batch_norm_backward_reference(view, training, dy.as<double>(), x.as<double>(), mean, invstd,
+    if (dy.dtype == DType::f64) {
+        const double* g = dy.as<double>();
+        Workspace masked;
+        if (mask.relu || dresidual.data) {
+            double* to = dresidual.as<double>();
+            if (!to) to = (masked = doubles(values * channels)).as<double>();
+            if (mask.relu)
+                batch_norm_mask_reference(view, g, mask.output.as<double>(), x.as<double>(), mean, invstd,
+                                          weight.as<double>(), mask.bias.as<double>(), to);
+            else
+                std::copy_n(g, values * channels, to);
+            g = to;
+        }
+        return batch_norm_backward_reference(view, training, g, x.as<double>(), mean, invstd,
                                              weight.as<double>(), dx.as<double>(), dweight.as<double>(),
                                              dbias.as<double>());
+    }
 
     const BatchNormSplit split = split_of(view);
-    const Workspace lanes = floats(4 * split.lanes);
-    float *center = lanes.as<float>(), *scale = center + split.lanes, *slope = scale + split.lanes,
-          *shift = slope + split.lanes;
-    for (int64_t c = 0; c < channels; ++c) spread(split, center, c, mean[c]);
-
+    const Lines lines(split);
+    for (int64_t c = 0; c < channels; ++c) lines.put_forward(c, mean[c], invstd[c], weight, mask.bias);
     const Workspace totals = doubles(2 * channels);
     double *sum = totals.as<double>(), *product = sum + channels;
-    if (dweight.data || dbias.data || (training && dx.data)) {
-        const Workspace partials = floats(2 * split.pieces * split.lanes);
-        FC_ISA_PICK(batch_norm_sums_f32)(split, dy.as<float>(), x.as<float>(), center, partials.as<float>(),
-                                         sum, product);
-        for (int64_t c = 0; c < channels; ++c) {
-            const double lost = mean[c] - static_cast<double>(center[c]);
-            product[c] = (product[c] - lost * sum[c]) * invstd[c];
-            if (dweight.data) put(dweight, c, product[c]);
-            if (dbias.data) put(dbias, c, sum[c]);
-        }
-    }
-    if (!dx.data) return;
-
-    // Training: dx = a (dy - mean(dy) - xhat mean(dy xhat)) with a = weight * invstd, as a line in dy and x.
-    for (int64_t c = 0; c < channels; ++c) {
-        const double a = at(weight, c, 1) * invstd[c];
-        spread(split, scale, c, a);
-        if (!training) continue;
-        const double n = static_cast<double>(values), b = -a * invstd[c] * (product[c] / n);
-        spread(split, slope, c, b);
-        spread(split, shift, c, -a * (sum[c] / n) - b * (mean[c] - static_cast<double>(center[c])));
-    }
-    FC_ISA_PICK(batch_norm_input_gradient_f32)
-    (split, {center, scale, training ? slope : nullptr, shift}, dy.as<float>(), x.as<float>(),
-     dx.as<float>());
+    // Training: dx = a (g - mean(g) - xhat mean(g xhat)) with a = weight * invstd, as a line in g and x.
+    auto finish = [&](int64_t c) {
+        const double lost = mean[c] - static_cast<double>(static_cast<float>(mean[c]));
+        const double product_c = (product[c] - lost * sum[c]) * invstd[c];
+        if (dweight.data) put(dweight, c, product_c);
+        if (dbias.data) put(dbias, c, sum[c]);
+        if (!training) return;
+        const double n = static_cast<double>(values), a = at(weight, c, 1) * invstd[c];
+        const double slope = -a * invstd[c] * (product_c / n);
+        spread(split, lines.lines.slope, c, slope);
+        spread(split, lines.lines.offset, c, -a * (sum[c] / n) - slope * lost);
+    };
+    BatchNormBackwardJob job;
+    job.split = split;
+    job.lines = lines.lines;
+    job.x = x.data;
+    job.dy = dy.data;
+    job.relu = mask.relu;
+    job.y = mask.output.data;
+    job.dx = dx.data;
+    job.dresidual = dresidual.data;
+    job.training = training;
+    job.first = sum;
+    job.second = product;
+    job.sums = dweight.data || dbias.data || (training && dx.data);
+    schedule(job, x.dtype, job.relu && job.y ? 3 : 2);
+    if (dx.data && dresidual.data && !same_alignment(dx.data, dresidual.data)) job.streaming = false;
+    const Workspace partials = job.sums ? floats(2 * split.pieces * split.lanes) : Workspace();
+    job.partials = partials.as<float>();
+    call_back(job, finish);
+    FC_ISA_PICK(batch_norm_backward_kernel)(job);
 }
 
 }  // namespace fastconv

@@ -34,14 +34,48 @@ struct BatchNormArrays {
 // ShapeError where training has one value per channel or inference no running statistics.
 void check_batch_norm(const char* op, const BatchNormParams& p, const Shape& input, bool has_running);
 
+// What follows batch normalisation in the same pass: y = relu(batch_norm(x) + residual).
+struct BatchNormFusion {
+    TensorView residual;  // of x's shape and type; data null for none
+    bool relu = false;
+};
+
 // y = (x - mean) * invstd * weight + bias, with the batch's statistics in training, else the running ones.
 // Writes what was used to `mean` and `invstd` (float64, one a channel), for backward.
 void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const BatchNormArrays& arrays,
-                        const TensorView& y, double* mean, double* invstd);
+                        const TensorView& y, double* mean, double* invstd,
+                        const BatchNormFusion& fusion = {});
 
-// dx, and dweight and dbias (one a channel); each may be null. Reads x, mean and invstd of the forward.
+// The second half of that alone, with statistics that are known already.
+void batch_norm_apply(const ChannelView& view, const TensorView& x, const double* mean, const double* invstd,
+                      const TensorView& weight, const TensorView& bias, const TensorView& y,
+                      const BatchNormFusion& fusion = {});
+
+// Sums that somebody else took, such as the convolution that made the values: over `count` values of each
+// channel that of x - center and of its square. A center (null: 0) near the mean keeps the variance accurate.
+struct BatchNormSums {
+    int64_t channels = 0, count = 0;
+    const double *center = nullptr, *sum = nullptr, *squares = nullptr;
+};
+
+// The first half: mean and invstd of a batch and, where given, the running statistics' update.
+void batch_norm_statistics(const BatchNormSums& sums, double momentum, double eps,
+                           const TensorView& running_mean, const TensorView& running_var, double* mean,
+                           double* invstd);
+
+// Undoes a fused ReLU: the gradient passes where the output was above 0 (or NaN). With a residual the output
+// must be given; else where its data is null its sign is computed anew from x, which saves reading it.
+struct BatchNormMask {
+    bool relu = false;
+    TensorView bias;
+    TensorView output;
+};
+
+// dx, and dweight and dbias (one a channel), and dresidual (the masked dy); each may be null. Reads x, mean
+// and invstd of the forward.
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
-                         const TensorView& dx, const TensorView& dweight, const TensorView& dbias);
+                         const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
+                         const BatchNormMask& mask = {}, const TensorView& dresidual = {});
 
 }  // namespace fastconv

@@ -10,69 +10,66 @@ void for_channel(const ChannelView& view, int64_t c, const Fn& fn) {
         for (int64_t i = 0; i < view.inner; ++i) fn((o * view.channels + c) * view.inner + i);
 }
 
+// Where it is NaN it stays so.
+bool passes(double y) { return !(y <= 0); }
+
 }  // namespace
 
-template <class T>
-void batch_norm_statistics_reference(const ChannelView& view, const T* x, double* mean, double* deviations) {
+void batch_norm_statistics_reference(const ChannelView& view, const double* x, double* mean,
+                                     double* deviations) {
     for (int64_t c = 0; c < view.channels; ++c) {
         double total = 0, squares = 0;
-        for_channel(view, c, [&](int64_t i) { total += static_cast<double>(x[i]); });
+        for_channel(view, c, [&](int64_t i) { total += x[i]; });
         const double m = total / static_cast<double>(view.values());
-        for_channel(view, c, [&](int64_t i) {
-            const double d = static_cast<double>(x[i]) - m;
-            squares += d * d;
-        });
+        for_channel(view, c, [&](int64_t i) { squares += (x[i] - m) * (x[i] - m); });
         mean[c] = m;
         deviations[c] = squares;
     }
 }
 
-template <class T>
-void batch_norm_normalize_reference(const ChannelView& view, const T* x, const double* mean,
-                                    const double* invstd, const T* weight, const T* bias, T* y) {
+void batch_norm_normalize_reference(const ChannelView& view, const double* x, const double* mean,
+                                    const double* invstd, const double* weight, const double* bias,
+                                    const double* residual, bool relu, double* y) {
     for (int64_t c = 0; c < view.channels; ++c) {
-        const double scale = (weight ? static_cast<double>(weight[c]) : 1) * invstd[c];
-        const double shift = bias ? static_cast<double>(bias[c]) : 0;
+        const double scale = (weight ? weight[c] : 1) * invstd[c], shift = bias ? bias[c] : 0;
         for_channel(view, c, [&](int64_t i) {
-            y[i] = static_cast<T>((static_cast<double>(x[i]) - mean[c]) * scale + shift);
+            double v = (x[i] - mean[c]) * scale + shift;
+            if (residual) v += residual[i];
+            y[i] = !relu || passes(v) ? v : 0;
         });
     }
 }
 
-template <class T>
-void batch_norm_backward_reference(const ChannelView& view, bool training, const T* dy, const T* x,
-                                   const double* mean, const double* invstd, const T* weight, T* dx,
-                                   T* dweight, T* dbias) {
+void batch_norm_mask_reference(const ChannelView& view, const double* dy, const double* y, const double* x,
+                               const double* mean, const double* invstd, const double* weight,
+                               const double* bias, double* g) {
+    for (int64_t c = 0; c < view.channels; ++c) {
+        const double scale = (weight ? weight[c] : 1) * invstd[c], shift = bias ? bias[c] : 0;
+        for_channel(view, c, [&](int64_t i) {
+            g[i] = passes(y ? y[i] : (x[i] - mean[c]) * scale + shift) ? dy[i] : 0;
+        });
+    }
+}
+
+void batch_norm_backward_reference(const ChannelView& view, bool training, const double* dy, const double* x,
+                                   const double* mean, const double* invstd, const double* weight, double* dx,
+                                   double* dweight, double* dbias) {
     const double n = static_cast<double>(view.values());
     for (int64_t c = 0; c < view.channels; ++c) {
         double sum = 0, product = 0;
-        const auto normal = [&](int64_t i) { return (static_cast<double>(x[i]) - mean[c]) * invstd[c]; };
+        const auto normal = [&](int64_t i) { return (x[i] - mean[c]) * invstd[c]; };
         for_channel(view, c, [&](int64_t i) {
-            sum += static_cast<double>(dy[i]);
-            product += static_cast<double>(dy[i]) * normal(i);
+            sum += dy[i];
+            product += dy[i] * normal(i);
         });
-        if (dweight) dweight[c] = static_cast<T>(product);
-        if (dbias) dbias[c] = static_cast<T>(sum);
+        if (dweight) dweight[c] = product;
+        if (dbias) dbias[c] = sum;
         if (!dx) continue;
-        const double scale = (weight ? static_cast<double>(weight[c]) : 1) * invstd[c];
+        const double scale = (weight ? weight[c] : 1) * invstd[c];
         for_channel(view, c, [&](int64_t i) {
-            const double g = static_cast<double>(dy[i]);
-            dx[i] = static_cast<T>(scale * (training ? g - sum / n - normal(i) * (product / n) : g));
+            dx[i] = scale * (training ? dy[i] - sum / n - normal(i) * (product / n) : dy[i]);
         });
     }
 }
-
-template void batch_norm_statistics_reference<float>(const ChannelView&, const float*, double*, double*);
-template void batch_norm_statistics_reference<double>(const ChannelView&, const double*, double*, double*);
-template void batch_norm_normalize_reference<float>(const ChannelView&, const float*, const double*,
-                                                    const double*, const float*, const float*, float*);
-template void batch_norm_normalize_reference<double>(const ChannelView&, const double*, const double*,
-                                                     const double*, const double*, const double*, double*);
-template void batch_norm_backward_reference<float>(const ChannelView&, bool, const float*, const float*,
-                                                   const double*, const double*, const float*, float*, float*,
-                                                   float*);
-template void batch_norm_backward_reference<double>(const ChannelView&, bool, const double*, const double*,
-                                                    const double*, const double*, const double*, double*,
-                                                    double*, double*);
 
 }  // namespace fastconv

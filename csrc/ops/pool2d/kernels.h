@@ -13,24 +13,35 @@ void pool2d_reference(const PoolPlan& plan, const T* x, T* y, void* index, bool 
 template <class T>
 void pool2d_backward_reference(const PoolPlan& plan, const T* dy, const void* index, bool small, T* dx);
 
-// Channels-last: the vector lanes are channels.
-FC_ISA_DECLARE(void pool2d_nhwc_f32(const PoolPlan& plan, const float* x, float* y, void* index, bool small))
-FC_ISA_DECLARE(void pool2d_nhwc_backward_f32(const PoolPlan& plan, const float* dy, const void* index,
-                                             bool small, float* dx))
+// Channels-last, float32 or bfloat16: the vector lanes are channels. `streaming`: results past the caches.
+FC_ISA_DECLARE(void pool2d_nhwc(const PoolPlan& plan, DType dtype, const void* x, void* y, void* index,
+                                bool small))
+FC_ISA_DECLARE(void pool2d_nhwc_backward(const PoolPlan& plan, DType dtype, const void* dy, const void* index,
+                                         bool small, bool streaming, void* dx))
 
-// Plane by plane. `offsets` has one entry a tap of a row: where the tap of output column 0 lies in the staged
-// row, whose phases (columns that are equal modulo the stride) are `pitch` floats apart; null where windows
-// are reduced one at a time. `scratch` holds `team` pieces of `piece` floats.
-struct PoolStage {
-    const int64_t* offsets = nullptr;
-    int64_t phases = 1, pitch = 0;
+// Planar, windows that are alike, by rows; float32 or bfloat16, taps in bytes. A worker's `piece` of scratch
+// (in floats): a `line` between its padding (with a stride above 2 another one, sorted by phases), and
+// `ring` + 1 rows of `pitch` values and as many of taps; backward, the same and a plane of dx of up to
+// `plane` elements.
+struct PoolRows {
     int team = 1;
-    int64_t piece = 0;
+    int64_t line = 0, pitch = 0, ring = 1, plane = 0, piece = 0;
     float* scratch = nullptr;
+    bool streaming = false;
 };
-FC_ISA_DECLARE(void pool2d_nchw_f32(const PoolPlan& plan, const PoolStage& stage, const float* x, float* y,
-                                    void* index, bool small))
-// `scratch`: `team` rows of the input's width.
+FC_ISA_DECLARE(void pool2d_nchw_rows(const PoolPlan& plan, const PoolRows& rows, DType dtype, const void* x,
+                                     void* y, uint8_t* index))
+// Strides along the width of 1 and 2, or 2x2 tiles.
+FC_ISA_DECLARE(void pool2d_nchw_rows_backward(const PoolPlan& plan, const PoolRows& rows, DType dtype,
+                                              const void* dy, const uint8_t* index, void* dx))
+
+// Planar, the average of whole planes.
+FC_ISA_DECLARE(void pool2d_nchw_global(const PoolPlan& plan, DType dtype, const void* x, void* y))
+FC_ISA_DECLARE(void pool2d_nchw_global_backward(const PoolPlan& plan, DType dtype, bool streaming,
+                                                const void* dy, void* dx))
+
+// Planar, any windows, one at a time. `scratch`: `team` rows of the input's width.
+FC_ISA_DECLARE(void pool2d_nchw_f32(const PoolPlan& plan, const float* x, float* y, void* index, bool small))
 FC_ISA_DECLARE(void pool2d_nchw_backward_f32(const PoolPlan& plan, const float* dy, const void* index,
                                              bool small, float* dx, float* scratch, int team))
 

@@ -153,41 +153,65 @@ Pool2d::Pool2d(const char* op, const Pool2dParams& p, const Shape& input) : inpu
 
 DType Pool2d::index_dtype() const { return plan_.h.taps * plan_.w.taps <= 256 ? DType::u8 : DType::i32; }
 
+namespace {
+
+// Results that no cache would hold until they are read go past it.
+constexpr int64_t kStreamingBytes = 8 << 20;
+constexpr int64_t kMaxRing = 64 << 10;   // floats: a quarter of a common second-level cache
+constexpr int64_t kMaxPlane = 16 << 10;  // elements
+
+int64_t padded(int64_t n) { return (n + 15) / 16 * 16 + 16; }
+
+// Every plane is one window without padding.
+bool is_global(const PoolPlan& plan) {
+    for (const PoolAxis* a : {&plan.h, &plan.w})
+        if (a->out != 1 || a->step != 1 || a->first[0] != 0 || a->start[0] != 0 || a->last[0] != a->in)
+            return false;
+    return plan.kind == PoolKind::mean && plan.h.in * plan.w.in <= 4096;
+}
+
+// Scratch sizes of the kernel by rows, or piece 0 where it does not serve: windows that are not alike, taps
+// past a byte, a ring that no cache holds, or backward a stride or dilation that it does not know.
+PoolRows rows_of(const PoolPlan& plan, bool small, bool backward) {
+    const PoolAxis &h = plan.h, &w = plan.w;
+    PoolRows rows;
+    rows.team = num_threads();
+    if (!h.uniform || !w.uniform || (plan.kind == PoolKind::max && !small)) return rows;
+    if ((w.out < 4 && w.taps > 8) || w.taps > 64 || w.stride > 64 || h.taps > kMaxRing) return rows;
+    if (backward && (w.stride > 2 || w.step != 1 || h.step != 1)) return rows;
+    // Backward the ring holds output rows, as many as reach an input.
+    rows.ring = backward ? h.taps : std::min((h.taps - 1) * h.step + 1, h.in);
+    rows.pitch = padded(std::max(w.out, w.in) + w.taps) + (backward ? w.taps + 32 : 0);
+    const int64_t length = std::max((w.out - 1) * w.stride + (w.taps - 1) * w.step + 1, w.in + 2 * w.pad);
+    rows.line = (padded(length) + 16 * w.stride) / w.stride * w.stride;
+    rows.line = padded(rows.line + w.stride);
+    if (backward) rows.pitch = std::max(rows.pitch, rows.line);
+    if (rows.ring * rows.pitch > kMaxRing) return rows;
+    rows.plane = backward ? kMaxPlane : 0;
+    rows.piece = 2 * rows.line + 2 * (rows.ring + 1) * rows.pitch + rows.plane;
+    rows.piece = (rows.piece + 15) / 16 * 16;
+    return rows;
+}
+
+}  // namespace
+
 void Pool2d::forward(const TensorView& x, const TensorView& y, const TensorView& index) const {
     if (outputs_ == 0) return;
-    if (x.dtype == DType::bf16) {
-        const WidenedOut out("pool2d", y);
-        forward(WidenedIn("pool2d", x).view(), out.view(), index);
-        return out.round();
-    }
     const bool small = index_dtype() == DType::u8;
-    if (x.dtype != DType::f32)
+    if (x.dtype == DType::f64)
         return pool2d_reference(plan_, x.as<double>(), y.as<double>(), index.data, small);
     if (plan_.layout == Layout::nhwc)
-        return FC_ISA_PICK(pool2d_nhwc_f32)(plan_, x.as<float>(), y.as<float>(), index.data, small);
-
-    // Rows of outputs side by side where the windows are alike, else one window at a time: best for the whole
-    // plane and for wide windows, and without the staged row, which a kernel far wider than the input bloats.
-    const PoolAxis& w = plan_.w;
-    const bool alike = w.uniform && (w.step > 1 || (w.out >= 4 && w.taps <= 2 * w.in + 1));
-    PoolStage stage;
-    stage.team = num_threads();
-    std::vector<int64_t> offsets;
-    if (alike) {
-        const int64_t length = (w.out - 1) * w.stride + (w.taps - 1) * w.step + 1;
-        stage.phases = std::min(w.stride, (w.taps - 1) * w.step + 1);
-        stage.pitch = length / w.stride + 1;
-        offsets.resize(static_cast<size_t>(w.taps));
-        for (int64_t s = 0; s < w.taps; ++s)
-            offsets[static_cast<size_t>(s)] = s * w.step % w.stride * stage.pitch + s * w.step / w.stride;
-        stage.offsets = offsets.data();
-        // The staged row and a row of winning taps.
-        stage.piece = checked_mul("pool2d", stage.phases, stage.pitch) + w.out;
-        stage.piece = (stage.piece + 15) / 16 * 16;
+        return FC_ISA_PICK(pool2d_nhwc)(plan_, x.dtype, x.data, y.data, index.data, small);
+    if (is_global(plan_)) return FC_ISA_PICK(pool2d_nchw_global)(plan_, x.dtype, x.data, y.data);
+    if (PoolRows rows = rows_of(plan_, small, false); rows.piece) {
+        const Workspace scratch(static_cast<size_t>(checked_mul("pool2d", rows.team * 4, rows.piece)));
+        rows.scratch = scratch.as<float>();
+        return FC_ISA_PICK(pool2d_nchw_rows)(plan_, rows, x.dtype, x.data, y.data, index.as<uint8_t>());
     }
-    const Workspace scratch(static_cast<size_t>(checked_mul("pool2d", stage.team * 4, stage.piece)));
-    stage.scratch = scratch.as<float>();
-    FC_ISA_PICK(pool2d_nchw_f32)(plan_, stage, x.as<float>(), y.as<float>(), index.data, small);
+    const WidenedOut out("pool2d", y);
+    FC_ISA_PICK(pool2d_nchw_f32)
+    (plan_, WidenedIn("pool2d", x).view().as<float>(), out.view().as<float>(), index.data, small);
+    out.round();
 }
 
 void Pool2d::backward(const TensorView& dy, const TensorView& index, const TensorView& dx) const {
@@ -196,21 +220,29 @@ void Pool2d::backward(const TensorView& dy, const TensorView& index, const Tenso
         std::memset(dx.data, 0, static_cast<size_t>(inputs_ * size_of(dx.dtype)));
         return;
     }
-    if (dy.dtype == DType::bf16) {
-        const WidenedOut out("pool2d", dx);
-        backward(WidenedIn("pool2d", dy).view(), index, out.view());
-        return out.round();
-    }
     const bool small = index_dtype() == DType::u8;
-    if (dy.dtype != DType::f32)
+    const bool streaming = inputs_ * size_of(dx.dtype) >= kStreamingBytes;
+    if (dy.dtype == DType::f64)
         return pool2d_backward_reference(plan_, dy.as<double>(), index.data, small, dx.as<double>());
     if (plan_.layout == Layout::nhwc)
-        return FC_ISA_PICK(pool2d_nhwc_backward_f32)(plan_, dy.as<float>(), index.data, small,
-                                                     dx.as<float>());
+        return FC_ISA_PICK(pool2d_nhwc_backward)(plan_, dy.dtype, dy.data, index.data, small, streaming,
+                                                 dx.data);
+    if (is_global(plan_))
+        return FC_ISA_PICK(pool2d_nchw_global_backward)(plan_, dy.dtype, streaming, dy.data, dx.data);
+    if (PoolRows rows = rows_of(plan_, small, true); rows.piece) {
+        const Workspace scratch(static_cast<size_t>(checked_mul("pool2d", rows.team * 4, rows.piece)));
+        rows.scratch = scratch.as<float>();
+        rows.streaming = streaming;
+        return FC_ISA_PICK(pool2d_nchw_rows_backward)(plan_, rows, dy.dtype, dy.data, index.as<uint8_t>(),
+                                                      dx.data);
+    }
     const int team = num_threads();
     const Workspace scratch(static_cast<size_t>(checked_mul("pool2d", team * 4, plan_.w.in)));
-    FC_ISA_PICK(pool2d_nchw_backward_f32)(plan_, dy.as<float>(), index.data, small, dx.as<float>(),
-                                          scratch.as<float>(), team);
+    const WidenedOut out("pool2d", dx);
+    FC_ISA_PICK(pool2d_nchw_backward_f32)
+    (plan_, WidenedIn("pool2d", dy).view().as<float>(), index.data, small, out.view().as<float>(),
+     scratch.as<float>(), team);
+    out.round();
 }
 
 void Pool2d::positions(const TensorView& index, const TensorView& out) const {

@@ -61,8 +61,17 @@ def batch_norm(
     )
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        dx, dweight, dbias = _core.batch_norm_backward(
-            spatial.enter(g), x, mean, invstd, scale, training, spatial.layout, *needs
+        dx, dweight, dbias, _ = _core.batch_norm_backward(
+            spatial.enter(g),
+            x,
+            mean,
+            invstd,
+            scale,
+            training,
+            spatial.layout,
+            needs[0],
+            needs[1],
+            needs[2],
         )
         if dbias is not None and shift is not None:
             dbias = dbias.astype(shift.dtype.newbyteorder("="), copy=False)
