@@ -102,7 +102,7 @@ py::array apply(py::object input, py::object mean_array, py::object invstd_array
                                  residual = like_input("residual", residual_array, x);
     ArrayOut y(kOp, x.dtype(), x.shape());
     {
-        py::gil_scoped_release nogil;
+        const Computing computing;
         batch_norm_apply(view, x.view(), mean.view().as<double>(), invstd.view().as<double>(),
                          view_or_none(weight), view_or_none(bias), y.view(), {view_or_none(residual), relu});
     }

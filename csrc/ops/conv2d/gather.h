@@ -175,5 +175,4 @@ struct ShiftWgrad {
 FC_ISA_DECLARE(int64_t shift_wgrad_partial(const ShiftWgrad& g))
 FC_ISA_DECLARE(void shift_wgrad_run(const ShiftWgrad& g, float* partial, float* dweight))
 
-
 }  // namespace fastconv
