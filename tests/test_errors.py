@@ -569,7 +569,8 @@ def results():
 
 
 def test_the_table_names_every_public_function():
-    assert sorted(TABLE) == sorted(F.__all__)
+    functions = [name for name in F.__all__ if not isinstance(getattr(F, name), type)]
+    assert sorted(TABLE) == sorted(functions)
 
 
 @pytest.mark.parametrize("name", TABLE)

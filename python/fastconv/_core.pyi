@@ -95,6 +95,7 @@ def conv_transpose2d_backward(
     layout: str,
     of_weight: bool,
 ) -> NDArray: ...
+
 class PackedWeight: ...
 
 class Conv2dPlan:

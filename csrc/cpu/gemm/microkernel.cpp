@@ -63,7 +63,7 @@ inline void step(const A& a, const float* b, Tail last, vf (&acc)[MR][NV]) {
     for (int i = 0; i < MR; ++i) {
         const vf x = set1(a(i));
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+        for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, v[j]);
     }
 }
 

@@ -30,6 +30,9 @@ inline void store_streaming(float* p, vf v) { _mm512_stream_ps(p, v); }
 inline vf load(const float* p, Tail t) { return _mm512_maskz_loadu_ps(t.mask, p); }
 inline void store(float* p, vf v, Tail t) { _mm512_mask_storeu_ps(p, t.mask, v); }
 inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+// acc += a * b. Spelt out, because the compiler would spread an unrolled chain of them over several
+// registers, with copies between that take slots of the FMA units.
+inline void accumulate(vf& acc, vf a, vf b) { asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
 // As maxps/minps: where the operands are unordered, the second one.
 inline vf max(vf a, vf b) { return _mm512_max_ps(a, b); }
 inline vf min(vf a, vf b) { return _mm512_min_ps(a, b); }

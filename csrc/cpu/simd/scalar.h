@@ -41,6 +41,7 @@ inline void store(float* p, vf v, Tail t) {
     for (int i = 0; i < t.count; ++i) p[i] = v[i];
 }
 inline vf fma(vf a, vf b, vf c) { return a * b + c; }
+inline void accumulate(vf& acc, vf a, vf b) { acc = a * b + acc; }
 // a where m, b elsewhere.
 inline vf select(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 inline vm less(vf a, vf b) { return a < b; }

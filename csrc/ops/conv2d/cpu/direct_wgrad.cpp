@@ -144,6 +144,23 @@ size_t scratch_bytes(const Cut& cut) {
     return bytes;
 }
 
+const float* first_dy(const GatherWgrad& g, const Band& band) {
+    return g.dy + ((band.n0 * g.rows + band.row0) * g.cols + band.col0) * g.groups * g.width;
+}
+
+// About the pixels of x that a band's panel is filled from, as far as they follow one another.
+RowPrefetch pixels_of(const GatherWgrad& g, const Cut& cut, const Band& band, const float* x,
+                      int64_t columns) {
+    const int64_t h0 = most(0, band.row0 * g.step_h + cut.low_h);
+    const int64_t w0 = most(0, band.col0 * g.step_w + cut.low_w);
+    const int64_t images = band.n1 - band.n0, whole = images * g.h * g.w;
+    const int64_t wanted = cut.col_bands > 1 ? cut.panel_w * (g.tap_count == 1 ? g.step_w : 1)
+                                             : cut.panel_h * (g.tap_count == 1 ? g.step_h : 1) * g.w;
+    const int64_t skipped = h0 * g.w + w0;
+    const int64_t pixels = images > 1 ? whole : least(wanted, g.h * g.w - skipped);
+    return {x + band.n0 * g.in_n + h0 * g.in_h + w0 * g.in_w, g.in_w, most(0, pixels), columns};
+}
+
 // One channel block and output part over bands [band0, band1).
 void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block, int64_t o0, int64_t o1,
               int64_t band0, int64_t band1, const Scratch& scratch, float* partial) {
@@ -160,10 +177,21 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
                 for (int64_t j = 0; j < band.col1 - band.col0; ++j)
                     scratch.offsets[count++] =
                         ((n * cut.panel_h + i * cut.step_h) * cut.panel_w + j * cut.step_w) * ld;
-        const float* dy =
-            g.dy + ((band.n0 * g.rows + band.row0) * g.cols + band.col0) * channels + group * g.width;
+        const float* dy = first_dy(g, band) + group * g.width;
+        // What is copied next comes into L2 while the tiles run: rows a whole pixel apart are no stream that
+        // the processor would follow.
+        const Band next(g, cut, least(at + 1, band1 - 1));
+        RowPrefetch next_x = pixels_of(g, cut, next, g.x + group * g.depth + channel, columns);
+        if (at + 1 == band1) next_x.rows = 0;
+        const int64_t chunks = ceil_div(o1 - o0, cut.chunk), tiles = ceil_div(cut.chunk, mr) * g.tap_count;
+        const int64_t x_share = ceil_div(next_x.lines(), chunks * tiles);
         for (int64_t c0 = o0; c0 < o1; c0 += cut.chunk) {
             const int64_t c1 = least(o1, c0 + cut.chunk);
+            const bool same = c1 < o1;
+            RowPrefetch next_dy{same ? dy + c1 : first_dy(g, next) + group * g.width + o0, channels,
+                                same ? count : next.pixels(),
+                                same ? least(o1, c1 + cut.chunk) - c1 : cut.chunk};
+            const int64_t dy_share = ceil_div(next_dy.lines(), tiles);
             for (int64_t k = 0; k < count; ++k)
                 copy_floats(scratch.dy + k * cut.dy_stride, dy + k * channels + c0, c1 - c0);
             for (int64_t t = 0; t < g.tap_count; ++t) {
@@ -174,6 +202,8 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
                     const int64_t rows = least(mr, c1 - o);
                     float* to[kMaxMR];
                     for (int64_t i = 0; i < rows; ++i) to[i] = result + (t * g.width + o + i) * ld;
+                    next_dy.advance(dy_share);
+                    next_x.advance(x_share);
                     pixel_kernel(static_cast<int>(rows), nv)(
                         {scratch.dy + (o - c0), cut.dy_stride, start, scratch.offsets, count},
                         {to, ld, nullptr, nullptr, at != band0});

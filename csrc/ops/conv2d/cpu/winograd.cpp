@@ -35,7 +35,7 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add
         for (int i = 0; i < MR; ++i) {
             const vf x = set1(a[i * VL]);
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, b[j], acc[i][j]);
+            for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, b[j]);
         }
     };
     // Four steps at a time, a few prefetches between them: a burst would keep the loads waiting.

@@ -36,7 +36,7 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
         for (int i = 0; i < MR; ++i) {
             const vf x = set1(a[i][t]);
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = fma(x, v[j], acc[i][j]);
+            for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, v[j]);
         }
     };
     int64_t rows = o.rows;
