@@ -5,9 +5,9 @@
 namespace fastconv {
 namespace {
 
-// AVX-512: read off Sapphire Rapids and checked with `python -m benchmarks.calibrate`. Transforms are bound
-// by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their 168 and 120 operations.
-// AVX2 and portable: scaled from it by lanes, and checked with the same sweep.
+// AVX-512: read off Sapphire Rapids with `python -m benchmarks.calibrate`, on a machine with other work.
+// Transforms are bound by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their
+// 168 and 120 operations. AVX2 and portable: scaled from it by lanes.
 constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000};
 constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000};
 constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000};

@@ -6,7 +6,7 @@
 
 namespace fastconv {
 
-// Clock cycles, one thread. Fitted to a calibration run for each instruction set (see cost.cpp).
+// Clock cycles, one thread. Where the coefficients come from: cost.cpp.
 struct CostTable {
     double flops;          // float operations a cycle at the FMA peak
     double lanes;          // floats a vector
