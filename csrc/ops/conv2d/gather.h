@@ -99,6 +99,7 @@ struct GatherWgrad {
     bool packed;
     int64_t slice_runs;
     bool dy_planar;  // with one slice, dy is transposed piece by piece as it is copied
+    int team;        // direct: workers
     // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
     // wholes.
     bool planar;

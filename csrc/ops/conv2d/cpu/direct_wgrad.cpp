@@ -27,19 +27,21 @@ struct Cut {
     int64_t dy_stride;  // between pixels of that copy: no power of two, whose lines would share one set of L1
     int64_t bands() const { return image_bands * row_bands * col_bands; }
 
-    explicit Cut(const GatherWgrad& g) {
+    explicit Cut(const GatherWgrad& g) : Cut(g, g.team) {}
+    Cut(const GatherWgrad& g, int team) {
+        const int64_t band = g.tap_count == 1 ? 2 * kWgradBand : kWgradBand;
         vectors = ceil_div(g.depth, VL);
         blocks = ceil_div(vectors, kMaxNV);
-        // Parts of the outputs before parts of the reduction: those need a copy of the result each.
-        parts = ceil_div(g.width, g.groups * blocks < kWgradUnits ? kWgradChunk : kWgradPart);
-        col_bands = (g.cols + kWgradBand / 2) / kWgradBand;
+        // Parts of the outputs, for threads to share, before parts of the reduction: those need a copy of the
+        // result each. (Each part copies x again, so one thread has few; results do not depend on them.)
+        parts = ceil_div(g.width, team > 1 && g.groups * blocks < kWgradUnits ? kWgradChunk : kWgradPart);
+        col_bands = (g.cols + band / 2) / band;
         if (col_bands < 1) col_bands = 1;
         band_cols = ceil_div(g.cols, col_bands);
-        band_rows = col_bands > 1 ? 1 : most(1, least(g.rows, (kWgradBand + g.cols / 2) / g.cols));
+        band_rows = col_bands > 1 ? 1 : most(1, least(g.rows, (band + g.cols / 2) / g.cols));
         row_bands = ceil_div(g.rows, band_rows);
         band_rows = ceil_div(g.rows, row_bands);
-        band_images =
-            row_bands > 1 || col_bands > 1 ? 1 : most(1, least(g.n, kWgradBand / (g.rows * g.cols)));
+        band_images = row_bands > 1 || col_bands > 1 ? 1 : most(1, least(g.n, band / (g.rows * g.cols)));
         image_bands = ceil_div(g.n, band_images);
         low_h = g.taps[0].dh, low_w = g.taps[0].dw;
         const Tap high = g.taps[g.tap_count - 1];
@@ -262,7 +264,7 @@ WgradSizes direct_wgrad_sizes(const GatherWgrad& g) {
 }
 
 WgradUnits direct_wgrad_units(const GatherWgrad& g) {
-    const Cut cut(g);
+    const Cut cut(g, 2);  // the same for any team: the splits, and with them the bits, follow
     return {g.groups * cut.blocks * cut.parts, cut.bands()};
 }
 
