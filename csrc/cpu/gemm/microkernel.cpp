@@ -1,52 +1,15 @@
 #include "cpu/gemm/microkernel.h"
 
+#include "cpu/simd/unrolled.h"
+
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 // Loads row j of B's NV vectors; the last is masked.
 template <int NV, bool Full = false>
-inline void load_b(const float* b, Tail last, vf (&v)[NV]) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV - 1; ++j) v[j] = load(b + j * VL);
+FC_INLINE inline void load_b(const float* b, Tail last, vf (&v)[NV]) {
+    unrolled<NV - 1>([&](auto j) FC_INLINE { v[j] = load(b + j * VL); });
     v[NV - 1] = Full ? load(b + (NV - 1) * VL) : load(b + (NV - 1) * VL, last);
-}
-
-template <int MR, int NV>
-inline void write(const TileOut& out, Tail last, vf (&acc)[MR][NV]) {
-    if (out.column_bias) {
-        vf bias[NV];
-        load_b<NV>(out.column_bias, last, bias);
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] + bias[j];
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) {
-        float* row = out.rows[i];
-        if (out.row_bias) {
-            const vf bias = set1(out.row_bias[i]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] + bias;
-        }
-        if (out.accumulate) {
-            vf old[NV];
-            load_b<NV>(row, last, old);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] + old[j];
-        }
-#pragma GCC unroll 4
-        for (int j = 0; j < NV - 1; ++j) store(row + j * VL, acc[i][j]);
-        store(row + (NV - 1) * VL, acc[i][NV - 1], last);
-    }
-}
-
-template <int MR, int NV>
-inline void clear(vf (&acc)[MR][NV]) {
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = zero();
 }
 
 // One vector of columns has only MR independent sums, too few to cover the FMA's latency on two units: such
@@ -54,59 +17,84 @@ inline void clear(vf (&acc)[MR][NV]) {
 template <int NV>
 inline constexpr int kSets = NV == 1 ? 2 : 1;
 
-// acc[i][j] += a(i) * b[j] for one step of the reduction.
-template <int MR, int NV, bool Full = false, class A>
-inline void step(const A& a, const float* b, Tail last, vf (&acc)[MR][NV]) {
-    vf v[NV];
-    load_b<NV, Full>(b, last, v);
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) {
-        const vf x = set1(a(i));
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, v[j]);
-    }
-}
-
 template <int MR, int NV>
-inline void join(vf (&acc)[kSets<NV>][MR][NV]) {
-    if constexpr (kSets<NV> == 2) {
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) acc[0][i][0] = acc[0][i][0] + acc[1][i][0];
+struct Sums {
+    vf acc[kSets<NV>][MR][NV];
+
+    FC_INLINE Sums() {
+        unrolled<kSets<NV>>([&](auto set) FC_INLINE {
+            unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { acc[set][i][j] = zero(); });
+        });
     }
-}
+
+    // acc[i][j] += a(i) * b[j] for one step of the reduction.
+    template <int Set, bool Full = false, class A>
+    FC_INLINE void step(const A& a, const float* b, Tail last) {
+        vf v[NV];
+        load_b<NV, Full>(b, last, v);
+        unrolled<MR>([&](auto i) FC_INLINE {
+            const vf x = set1(a(i));
+            unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[Set][i][j], x, v[j]); });
+        });
+    }
+
+    FC_INLINE void write(const TileOut& out, Tail last) {
+        if constexpr (kSets<NV> == 2)
+            unrolled<MR>([&](auto i) FC_INLINE { acc[0][i][0] = acc[0][i][0] + acc[1][i][0]; });
+        if (out.column_bias) {
+            vf bias[NV];
+            load_b<NV>(out.column_bias, last, bias);
+            unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + bias[j]; });
+        }
+        if (out.row_bias) {
+            unrolled<MR>([&](auto i) FC_INLINE {
+                const vf bias = set1(out.row_bias[i]);
+                unrolled<NV>([&](auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + bias; });
+            });
+        }
+        if (out.accumulate) {
+            unrolled<MR>([&](auto i) FC_INLINE {
+                vf old[NV];
+                load_b<NV>(out.rows[i], last, old);
+                unrolled<NV>([&](auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + old[j]; });
+            });
+        }
+        unrolled<MR>([&](auto i) FC_INLINE {
+            float* const row = out.rows[i];
+            unrolled<NV - 1>([&](auto j) FC_INLINE { store(row + j * VL, acc[0][i][j]); });
+            store(row + (NV - 1) * VL, acc[0][i][NV - 1], last);
+        });
+    }
+};
+
+// Steps a turn of the loop over the reduction.
+inline constexpr int kSteps = 4;
 
 // Full: the last vector of B and of the result is whole. (A masked load takes a slot of an FMA unit.)
 template <int MR, int NV, bool Full>
 void row_body(const RowTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[kSets<NV>][MR][NV];
-    for (auto& set : acc) clear<MR, NV>(set);
+    Sums<MR, NV> sums;
     const float* b = t.b;
     const int64_t ldb = t.ldb, depth = t.depth;
     const float* const* pointers = t.a;
     for (int64_t tap = 0; tap < t.taps; ++tap) {
         const float* a[MR];
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) a[i] = pointers[i] + offset;
+        unrolled<MR>([&](auto i) FC_INLINE { a[i] = pointers[i] + offset; });
         pointers += t.a_step;
         int64_t k = 0;
-        if constexpr (kSets<NV> == 2) {
-            for (; k + 2 <= depth; k += 2, b += 2 * ldb) {
-                step<MR, NV, Full>([&](int i) { return a[i][k]; }, b, last, acc[0]);
-                step<MR, NV, Full>([&](int i) { return a[i][k + 1]; }, b + ldb, last, acc[1]);
-            }
-        } else {
-            for (; k + 4 <= depth; k += 4) {
-#pragma GCC unroll 4
-                for (int u = 0; u < 4; ++u, b += ldb)
-                    step<MR, NV, Full>([&](int i) { return a[i][k + u]; }, b, last, acc[0]);
-            }
+        for (; k + kSteps <= depth; k += kSteps) {
+            unrolled<kSteps>([&](auto u) FC_INLINE {
+                sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][k + u]; }, b,
+                                                        last);
+                b += ldb;
+            });
         }
-        for (; k < depth; ++k, b += ldb) step<MR, NV, Full>([&](int i) { return a[i][k]; }, b, last, acc[0]);
+        for (; k < depth; ++k, b += ldb)
+            sums.template step<0, Full>([&](auto i) FC_INLINE { return a[i][k]; }, b, last);
     }
-    join<MR, NV>(acc);
-    write<MR, NV>(out, last, acc[0]);
+    sums.write(out, last);
 }
 
 template <int MR, int NV>
@@ -117,79 +105,74 @@ void row_tile(const RowTile& t, const TileOut& out) {
         row_body<MR, NV, false>(t, out);
 }
 
-template <int MR, int NV>
-void offset_tile(const OffsetTile& t, const TileOut& out) {
+template <int MR, int NV, bool Full>
+void offset_body(const OffsetTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[kSets<NV>][MR][NV];
-    for (auto& set : acc) clear<MR, NV>(set);
+    Sums<MR, NV> sums;
     const float* b = t.b;
     const int64_t *offset = t.offsets, *end = t.offsets + t.depth;
     const int64_t ldb = t.ldb;
     const float* a[MR];
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) a[i] = t.a[i];
-    if constexpr (kSets<NV> == 2) {
-        for (; offset + 2 <= end; offset += 2, b += 2 * ldb) {
-            const int64_t even = offset[0], odd = offset[1];
-            step<MR, NV>([&](int i) { return a[i][even]; }, b, last, acc[0]);
-            step<MR, NV>([&](int i) { return a[i][odd]; }, b + ldb, last, acc[1]);
-        }
-    }
-    for (; offset < end; ++offset, b += ldb) {
-        const int64_t at = *offset;
-        step<MR, NV>([&](int i) { return a[i][at]; }, b, last, acc[0]);
-    }
-    join<MR, NV>(acc);
-    write<MR, NV>(out, last, acc[0]);
+    unrolled<MR>([&](auto i) FC_INLINE { a[i] = t.a[i]; });
+    const auto step = [&](auto u) FC_INLINE {
+        const int64_t at = offset[u];
+        sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][at]; }, b, last);
+        b += ldb;
+    };
+    for (; offset + kSteps <= end; offset += kSteps) unrolled<kSteps>(step);
+    for (; offset < end; ++offset) step(Index<0>{});
+    sums.write(out, last);
+}
+
+template <int MR, int NV>
+void offset_tile(const OffsetTile& t, const TileOut& out) {
+    if (out.columns == NV * VL)
+        offset_body<MR, NV, true>(t, out);
+    else
+        offset_body<MR, NV, false>(t, out);
+}
+
+template <int MR, int NV, bool Full>
+void shift_body(const ShiftTile& t, const TileOut& out) {
+    const Tail last = tail(out.columns - (NV - 1) * VL);
+    Sums<MR, NV> sums;
+    const float* a[MR];
+    unrolled<MR>([&](auto i) FC_INLINE { a[i] = t.a[i]; });
+    int64_t k = 0;
+    const auto step = [&](auto u) FC_INLINE {
+        sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][k + u]; },
+                                                t.b + t.offsets[k + u], last);
+    };
+    for (; k + kSteps <= t.depth; k += kSteps) unrolled<kSteps>(step);
+    for (; k < t.depth; ++k) step(Index<0>{});
+    sums.write(out, last);
 }
 
 template <int MR, int NV>
 void shift_tile(const ShiftTile& t, const TileOut& out) {
-    const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[kSets<NV>][MR][NV];
-    for (auto& set : acc) clear<MR, NV>(set);
-    const float* a[MR];
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) a[i] = t.a[i];
-    int64_t k = 0;
-    if constexpr (kSets<NV> == 2) {
-        for (; k + 2 <= t.depth; k += 2) {
-            step<MR, NV>([&](int i) { return a[i][k]; }, t.b + t.offsets[k], last, acc[0]);
-            step<MR, NV>([&](int i) { return a[i][k + 1]; }, t.b + t.offsets[k + 1], last, acc[1]);
-        }
-    }
-    for (; k < t.depth; ++k) step<MR, NV>([&](int i) { return a[i][k]; }, t.b + t.offsets[k], last, acc[0]);
-    join<MR, NV>(acc);
-    write<MR, NV>(out, last, acc[0]);
+    if (out.columns == NV * VL)
+        shift_body<MR, NV, true>(t, out);
+    else
+        shift_body<MR, NV, false>(t, out);
 }
 
 template <int MR, int NV, bool Full>
 void column_body(const ColumnTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[kSets<NV>][MR][NV];
-    for (auto& set : acc) clear<MR, NV>(set);
+    Sums<MR, NV> sums;
     const int64_t lda = t.lda, ldb = t.ldb;
     for (int64_t s = 0; s < t.count; ++s) {
         const float* a = t.a + t.segments[s].a;
         const float* b = t.b + t.segments[s].b;
+        const auto step = [&](auto u) FC_INLINE {
+            sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i]; }, b, last);
+            a += lda, b += ldb;
+        };
         int64_t k = t.segments[s].depth;
-        if constexpr (kSets<NV> == 2) {
-            for (; k >= 2; k -= 2, a += 2 * lda, b += 2 * ldb) {
-                step<MR, NV, Full>([&](int i) { return a[i]; }, b, last, acc[0]);
-                step<MR, NV, Full>([&](int i) { return a[lda + i]; }, b + ldb, last, acc[1]);
-            }
-        } else {
-            for (; k >= 4; k -= 4) {
-#pragma GCC unroll 4
-                for (int u = 0; u < 4; ++u, a += lda, b += ldb)
-                    step<MR, NV, Full>([&](int i) { return a[i]; }, b, last, acc[0]);
-            }
-        }
-        for (; k > 0; --k, a += lda, b += ldb)
-            step<MR, NV, Full>([&](int i) { return a[i]; }, b, last, acc[0]);
+        for (; k >= kSteps; k -= kSteps) unrolled<kSteps>(step);
+        for (; k > 0; --k) step(Index<0>{});
     }
-    join<MR, NV>(acc);
-    write<MR, NV>(out, last, acc[0]);
+    sums.write(out, last);
 }
 
 template <int MR, int NV>
@@ -203,8 +186,7 @@ void column_tile(const ColumnTile& t, const TileOut& out) {
 template <int MR, int NV, bool Full>
 void pixel_body(const PixelTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
-    vf acc[kSets<NV>][MR][NV];
-    for (auto& set : acc) clear<MR, NV>(set);
+    Sums<MR, NV> sums;
     const int64_t lda = t.lda;
     const float *a = t.a, *b = t.b;
     const int64_t *offset = t.offsets, *end = t.offsets + t.depth;
@@ -213,16 +195,13 @@ void pixel_body(const PixelTile& t, const TileOut& out) {
         for (int i = 0; i < MR; ++i)
             for (int j = 0; j < NV * VL; j += 16) __builtin_prefetch(out.rows[i] + j, 1);
     }
-    constexpr int kUnroll = 4;
-    for (; offset + kUnroll <= end; offset += kUnroll) {
-#pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u, a += lda)
-            step<MR, NV, Full>([&](int i) { return a[i]; }, b + offset[u], last, acc[u % kSets<NV>]);
-    }
-    for (; offset < end; ++offset, a += lda)
-        step<MR, NV, Full>([&](int i) { return a[i]; }, b + *offset, last, acc[0]);
-    join<MR, NV>(acc);
-    write<MR, NV>(out, last, acc[0]);
+    const auto step = [&](auto u) FC_INLINE {
+        sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i]; }, b + offset[u], last);
+        a += lda;
+    };
+    for (; offset + kSteps <= end; offset += kSteps) unrolled<kSteps>(step);
+    for (; offset < end; ++offset) step(Index<0>{});
+    sums.write(out, last);
 }
 
 template <int MR, int NV>

@@ -1,15 +1,17 @@
 // Winograd convolution, fused for each block of tiles: input transform, one GEMM for each component, output
 // transform, all within L2.
 #include "cpu/parallel.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/winograd_filter.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// What the microkernel fetches into L2 while it computes: the next panel of U.
+// What the microkernel fetches into L2 while it computes: the next panel of U, `step` floats each step of the
+// reduction.
 struct Ahead {
     const float* from;
-    int64_t lines;
+    int64_t step;
 };
 
 // m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
@@ -17,52 +19,28 @@ struct Ahead {
 template <int MR, int NV>
 void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add, Ahead ahead) {
     vf acc[MR][NV];
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = zero();
-    if (add) {
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) acc[i][j] = load(m + i * kNR + j * VL);
-    }
-    const auto step = [&](const float* a, const float* row) {
+    unrolled<MR, NV>([&](auto i, auto j)
+                         FC_INLINE { acc[i][j] = add ? load(m + i * kNR + j * VL) : zero(); });
+    const auto step = [&](auto c) FC_INLINE {
         vf b[NV];
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) b[j] = load(row + j * VL);
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) {
-            const vf x = set1(a[i * VL]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, b[j]);
-        }
+        unrolled<NV>([&](auto j) FC_INLINE { b[j] = load(u + j * VL); });
+        unrolled<MR>([&](auto i) FC_INLINE {
+            const vf x = set1(v[i * VL + c]);
+            unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[i][j], x, b[j]); });
+        });
+        u += NV * VL;
+        // One at a time: a burst would keep the loads waiting.
+        __builtin_prefetch(ahead.from, 0, 2);
+        ahead.from += ahead.step;
     };
-    // Four steps at a time, a few prefetches between them: a burst would keep the loads waiting.
-    const int64_t quads = depth / 4;
-    const int64_t per_quad = ceil_div(ahead.lines, quads + 1);
-    int64_t k = 0;
-    for (int64_t q = 0; q < quads; ++q, k += 4, v += 4, u += 4 * NV * VL) {
-        for (int64_t i = 0; i < per_quad; ++i, ahead.from += 16) __builtin_prefetch(ahead.from, 0, 2);
-        if (VL > 4 && k == VL) {
-            k = 0;
-            v += kVChunk - VL;
-        } else if (VL == 4 && q > 0) {
-            v += kVChunk - VL;
-        }
-#pragma GCC unroll 4
-        for (int c = 0; c < 4; ++c) step(v + c, u + c * NV * VL);
-        if (k == 0) {
-#pragma GCC unroll 8
-            for (int i = 0; i < MR; ++i) __builtin_prefetch(v + kVChunk + i * VL, 0, 3);
-        }
+    for (int64_t at = depth / VL; at > 0; --at) {
+        const float* const next = v + kVChunk;
+        unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(next + i * VL, 0, 3); });
+        for (int k = 0; k < VL; k += 4, v += 4) unrolled<4>(step);
+        v = next;
     }
-    if (quads > 0 && (VL == 4 || k == VL)) v += kVChunk - VL;
-    for (int64_t c = 0; c < depth % 4; ++c, ++v, u += NV * VL) step(v, u);
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) store(m + i * kNR + j * VL, acc[i][j]);
+    for (int64_t c = depth % VL; c > 0; --c, ++v) step(Index<0>{});
+    unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { store(m + i * kNR + j * VL, acc[i][j]); });
 }
 
 using GemmTile = void (*)(const float*, int64_t, const float*, float*, bool, Ahead);
@@ -126,15 +104,16 @@ void multiply(const TileBlock& block, const float* v, Depth depth, const float* 
         const int nv = widths.nv(first + b);
         const float* const now = panel(i);
         const float* const next = i + 1 < end ? panel(i + 1) : now;
-        const int64_t lines =
-            far && i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count / 16 : 0;
+        // Of the next panel each row tile fetches its part, the same number of floats each step.
+        const int64_t floats =
+            far && i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count : 0;
+        const int64_t part = ceil_div(ceil_div(floats, most(1, tiles)), depth.count);
         for (int64_t r = 0; r < tiles; ++r) {
-            const int64_t from = lines * r / tiles, to = lines * (r + 1) / tiles;
             if (in_lines) next_in->fetch<false>(in_lines);
             if (out_lines) out->fetch<true>(out_lines);
             gemm_for(least(kMR, rows - r * kMR), nv)(v + r * v_tile + xi * kVStep, depth.count, now,
                                                      m + (b * row_tiles + r) * kMChunk + xi * kMStep,
-                                                     depth.first > 0, {next + from * 16, to - from});
+                                                     depth.first > 0, {next + r * part * depth.count, part});
         }
     }
 }

@@ -2,6 +2,7 @@
 // operands are transformed; then one GEMM a component, whose reduction runs over the tiles, adds to the sums
 // S: [component][output channel][input channel].
 #include "cpu/parallel.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/winograd_block.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -20,45 +21,35 @@ struct Operands {
 template <int MR, int NV>
 void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
     vf acc[MR][NV];
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = add ? load(s + i * lds + j * VL) : zero();
+    unrolled<MR, NV>([&](auto i, auto j)
+                         FC_INLINE { acc[i][j] = add ? load(s + i * lds + j * VL) : zero(); });
     const float* a[MR];
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i) a[i] = o.a[i];
+    unrolled<MR>([&](auto i) FC_INLINE { a[i] = o.a[i]; });
     const float* b = o.b;
-    const auto step = [&](int64_t t) {
+    const auto step = [&](auto t) FC_INLINE {
         vf v[NV];
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) v[j] = load(b + j * kVChunk + t);
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) {
-            const vf x = set1(a[i][t]);
-#pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) accumulate(acc[i][j], x, v[j]);
-        }
+        unrolled<NV>([&](auto j) FC_INLINE { v[j] = load(b + j * kVChunk + t * VL); });
+        unrolled<MR>([&](auto i) FC_INLINE {
+            const vf x = set1(a[i][t * VL]);
+            unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[i][j], x, v[j]); });
+        });
     };
     int64_t rows = o.rows;
     for (; rows >= kMR; rows -= kMR, b += o.b_tile) {
         // The next row tile is as far as the whole channels of this one: no stream that the processor would
         // see.
         if (o.fetch) {
-#pragma GCC unroll 4
             for (int j = 0; j < NV; ++j)
-#pragma GCC unroll 8
                 for (int t = 0; t < kMR; ++t) __builtin_prefetch(b + o.b_tile + j * kVChunk + t * VL, 0, 3);
         }
-#pragma GCC unroll 8
-        for (int t = 0; t < kMR; ++t) step(t * VL);
-#pragma GCC unroll 8
-        for (int i = 0; i < MR; ++i) a[i] += o.a_tile;
+        unrolled<kMR>(step);
+        unrolled<MR>([&](auto i) FC_INLINE { a[i] += o.a_tile; });
     }
-    for (int64_t t = 0; t < rows; ++t) step(t * VL);
-#pragma GCC unroll 8
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) store(s + i * lds + j * VL, acc[i][j]);
+    for (; rows > 0; --rows, b += VL) {
+        step(Index<0>{});
+        unrolled<MR>([&](auto i) FC_INLINE { a[i] += VL; });
+    }
+    unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { store(s + i * lds + j * VL, acc[i][j]); });
 }
 
 using ReduceTile = void (*)(const Operands&, float*, int64_t, bool);
