@@ -8,11 +8,13 @@ namespace fastconv::FC_ISA_NS {
 namespace {
 
 // What the microkernel fetches into L2 while it computes: the next panel of U, `step` floats each step of the
-// reduction.
+// reduction, and V for the next call.
 struct Ahead {
     const float* from;
     int64_t step;
+    const float* v;  // of the next call
 };
+constexpr int64_t kVDistance = 4;  // vectors of channels from the fetch of V to its use
 
 // m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
 // vectors.
@@ -33,9 +35,13 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add
         __builtin_prefetch(ahead.from, 0, 2);
         ahead.from += ahead.step;
     };
-    for (int64_t at = depth / VL; at > 0; --at) {
+    const int64_t chunks = depth / VL, distance = least(kVDistance, chunks);
+    const float* fetch = v + distance * kVChunk;
+    for (int64_t at = chunks; at > 0; --at) {
+        if (at == distance) fetch = ahead.v;
+        unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(fetch + i * VL, 0, 3); });
+        fetch += kVChunk;
         const float* const next = v + kVChunk;
-        unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(next + i * VL, 0, 3); });
         for (int k = 0; k < VL; k += 4, v += 4) unrolled<4>(step);
         v = next;
     }
@@ -111,9 +117,12 @@ void multiply(const TileBlock& block, const float* v, Depth depth, const float* 
         for (int64_t r = 0; r < tiles; ++r) {
             if (in_lines) next_in->fetch<false>(in_lines);
             if (out_lines) out->fetch<true>(out_lines);
-            gemm_for(least(kMR, rows - r * kMR), nv)(v + r * v_tile + xi * kVStep, depth.count, now,
-                                                     m + (b * row_tiles + r) * kMChunk + xi * kMStep,
-                                                     depth.first > 0, {next + r * part * depth.count, part});
+            const float* const mine = v + r * v_tile + xi * kVStep;
+            const float* after = mine + v_tile;
+            if (r + 1 == tiles) after = v + static_cast<int>((i + 1) / (last - first)) * kVStep;
+            gemm_for(least(kMR, rows - r * kMR), nv)(
+                mine, depth.count, now, m + (b * row_tiles + r) * kMChunk + xi * kMStep, depth.first > 0,
+                {next + r * part * depth.count, part, after});
         }
     }
 }

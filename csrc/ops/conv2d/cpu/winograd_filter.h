@@ -72,15 +72,28 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
     const int64_t nv = widths.nv(b);
     // As many filters as lie side by side in the array are read in one go.
     const int64_t run = w.step_depth == 9 ? VL : 1;
+    // Filters that lie pages apart are no stream that the processor would follow: ask for those of a later
+    // turn, a few lines with each tile.
+    const auto row_of = [&](int64_t c, int64_t j, int64_t lane) {
+        return weight + ((widths.first(b) + j) * VL + lane) * w.step_width + c * w.step_depth;
+    };
+    const int64_t fetch_floats = run == 1 ? 9 * VL : 9 * run, fetch_ahead = run == 1 ? 3 : 1;
     float taps[9 * VL * VL];
     for (int64_t c = c0; c < c1; c += run)
         for (int64_t j = 0; j < nv; ++j) {
             const int64_t k = (widths.first(b) + j) * VL, count = least(run, c1 - c);
-            gather_lanes(weight + k * w.step_width + c * w.step_depth, w.step_width, least(VL, w.width - k),
-                         count * 9, taps);
-            for (int64_t i = 0; i < count; ++i)
+            const int64_t lanes = least(VL, w.width - k);
+            gather_lanes(row_of(c, j, 0), w.step_width, lanes, count * 9, taps);
+            const bool turn = run == 1 || j + 1 == nv;
+            const int64_t next_c = turn ? c + fetch_ahead * run : c, next_j = run == 1 ? j : turn ? 0 : j + 1;
+            for (int64_t i = 0; i < count; ++i) {
+                if (next_c < c1 && i < lanes) {
+                    const float* const next = row_of(next_c, next_j, i);
+                    for (int64_t at = 0; at < fetch_floats; at += 16) __builtin_prefetch(next + at, 0, 2);
+                }
                 filter_tile<kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
                                      component);
+            }
         }
 }
 
