@@ -78,6 +78,9 @@ void row_body(const RowTile& t, const TileOut& out) {
     const float* b = t.b;
     const int64_t ldb = t.ldb, depth = t.depth;
     const float* const* pointers = t.a;
+    constexpr int kLines = (NV * VL + 15) / 16;  // of a row of the next tile
+    float* const* next = t.next;
+    float* const* const next_end = next + t.next_rows;
     for (int64_t tap = 0; tap < t.taps; ++tap) {
         const float* a[MR];
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;
@@ -85,6 +88,10 @@ void row_body(const RowTile& t, const TileOut& out) {
         pointers += t.a_step;
         int64_t k = 0;
         for (; k + kSteps <= depth; k += kSteps) {
+            if (next < next_end) {
+                const float* const row = *next++ + t.next_column;
+                unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(row + j * 16); });
+            }
             unrolled<kSteps>([&](auto u) FC_INLINE {
                 sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][k + u]; }, b,
                                                         last);

@@ -27,6 +27,11 @@ struct RowTile {
     const float* b;
     int64_t ldb;
     const int64_t* offsets = nullptr;
+    // Lines of the tile that is computed next, owned for writing meanwhile: `next_rows` rows of `next`, as in
+    // TileOut, each of NV vectors from `next_column` on. Stores that wait for their lines took a third of the
+    // time of 1x1 convolutions with few input channels.
+    float* const* next = nullptr;
+    int64_t next_rows = 0, next_column = 0;
 };
 
 // C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a

@@ -228,12 +228,23 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 const int tile_rows = static_cast<int>(count);
                 if (g.offsets)
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
-                else if (px.at_edge(tile))
-                    row_kernel(tile_rows, nv)({px.table + tile * cut.taps * cut.mr, cut.mr, cut.taps, g.depth,
-                                               weights, nv * VL, nullptr},
-                                              out);
-                else
-                    row_kernel(tile_rows, nv)({from, 0, cut.taps, g.depth, weights, nv * VL, distances}, out);
+                else {
+                    const bool edge = px.at_edge(tile);
+                    RowTile rows_in{edge ? px.table + tile * cut.taps * cut.mr : from,
+                                    edge ? cut.mr : 0,
+                                    cut.taps,
+                                    g.depth,
+                                    weights,
+                                    nv * VL,
+                                    edge ? nullptr : distances};
+                    const bool turn = m + count == m1;
+                    if (direct && (!turn || block + 1 < block1)) {
+                        rows_in.next = rows + (turn ? 0 : m + count - m0);
+                        rows_in.next_rows = least(cut.mr, m1 - (turn ? m0 : m + count));
+                        rows_in.next_column = group * g.width + cut.first_column(turn ? block + 1 : block);
+                    }
+                    row_kernel(tile_rows, nv)(rows_in, out);
+                }
             }
         }
         const int64_t from = cut.first_column(block0);

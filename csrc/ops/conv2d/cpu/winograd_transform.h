@@ -131,16 +131,6 @@ struct Components {
     T* column(int j) const { return j < split ? a : b; }
 };
 
-// Owns the line for writing soon. The transforms write 36 lines that lie in L2 or beyond; stores alone wait
-// for them one after the other, which took two to three times as long as the arithmetic.
-inline void fetch_for_write(const float* line) {
-#if defined(FC_ISA_SCALAR)
-    __builtin_prefetch(line, 1, 3);
-#else  // GCC has the intrinsic only with a flag of its own; older processors ignore the instruction
-    __asm__ volatile("prefetchw %0" : : "m"(*line));
-#endif
-}
-
 // V = B'dB of `vectors` vectors of channels. Pixels are step_h and step_w floats apart, vectors of them VL;
 // those of V are `chunk` floats apart, its components kStep.
 template <int MH, int MW, int kStep>
