@@ -92,6 +92,8 @@ void row_body(const RowTile& t, const TileOut& out) {
                 const float* const row = *next++ + t.next_column;
                 unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(row + j * 16); });
             }
+            if (t.ahead && k % 16 == 0)
+                unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + t.ahead + k, 0, 2); });
             unrolled<kSteps>([&](auto u) FC_INLINE {
                 sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][k + u]; }, b,
                                                         last);

@@ -32,6 +32,9 @@ struct RowTile {
     // time of 1x1 convolutions with few input channels.
     float* const* next = nullptr;
     int64_t next_rows = 0, next_column = 0;
+    // Floats from A's rows to those that are wanted next, which are brought into L2 at the pace of the
+    // reduction; 0: none.
+    int64_t ahead = 0;
 };
 
 // C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a
