@@ -243,7 +243,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                         rows_in.next_rows = least(cut.mr, m1 - (turn ? m0 : m + count));
                         rows_in.next_column = group * g.width + cut.first_column(turn ? block + 1 : block);
                     }
-                    // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's rows.
+                    // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
+                    // rows.
                     if (g.tap_count == 1 && block == block0)
                         rows_in.ahead = px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
                     row_kernel(tile_rows, nv)(rows_in, out);
