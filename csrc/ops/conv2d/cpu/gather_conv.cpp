@@ -70,6 +70,9 @@ struct Scratch {
     }
 };
 
+// Floats of a row of weights from what is packed to what is fetched.
+constexpr int64_t kPackAhead = 64;
+
 // Packs output channels [column, column + columns) of a group: rows (tap, channel) of ldp floats each.
 void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t columns, int64_t ldp,
                 float* packed) {
@@ -82,10 +85,19 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         const int64_t length = g.depth * taps;
         for (int64_t o = 0; o < columns; o += VL) {
             const int64_t wide = least(VL, columns - o);
-            int64_t c = 0, t = 0;
+            int64_t c = 0, t = 0, next_c = 0, next_t = 0;
             for (int64_t at = 0; at < length; at += VL) {
                 const int64_t count = least(VL, length - at);
                 const float* from = w + o * g.weight_o + at;
+                // Neither the rows that are read nor those that are written lie in a stream: what a later
+                // square needs is fetched here.
+                for (int64_t i = 0; i < wide; ++i)
+                    __builtin_prefetch(from + i * g.weight_o + kPackAhead, 0, 3);
+                for (int64_t e = 0; e < (at == 0 ? 2 : 1) * VL; ++e) {
+                    fetch_for_write(packed + (next_t * g.depth + next_c) * ldp + o);
+                    if (++next_t == taps) next_t = 0, ++next_c;
+                    if (next_c == g.depth) next_c = 0;
+                }
                 if (wide == VL && count == VL)
                     transpose_tile(from, g.weight_o, tile, VL);
                 else
@@ -103,7 +115,14 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         for (int64_t c = 0; c < g.depth; ++c)
             for (int64_t o = 0; o < columns; o += VL) {
                 const int64_t wide = least(VL, columns - o);
-                transpose_f32(w + c * g.weight_c + o * g.weight_o, g.weight_o, tile, VL, wide, g.weight_taps);
+                const float* from = w + c * g.weight_c + o * g.weight_o;
+                if (c + 2 < g.depth)
+                    for (int64_t at = 0; at < wide * g.weight_o; at += 16)
+                        __builtin_prefetch(from + 2 * g.weight_c + at, 0, 3);
+                if (c + 1 < g.depth)
+                    for (int64_t t = 0; t < taps; ++t)
+                        fetch_for_write(packed + (t * g.depth + c + 1) * ldp + o);
+                transpose_f32(from, g.weight_o, tile, VL, wide, g.weight_taps);
                 for (int64_t t = 0; t < taps; ++t)
                     copy_floats(packed + (t * g.depth + c) * ldp + o, tile + g.taps[t].index * VL, wide);
             }
