@@ -254,8 +254,10 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     }
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
-                    if (g.tap_count == 1 && block == block0 && !g.line.wanted)
-                        rows_in.ahead = px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
+                    if (g.tap_count == 1 && block == block0)
+                        rows_in.ahead = g.line.wanted ? source.ahead
+                                                      : px.bases[m - m0 + count - 1] + g.step_w * g.in_w -
+                                                            px.bases[m - m0];
                     row_kernel(tile_rows, nv)(rows_in, out);
                 }
             }

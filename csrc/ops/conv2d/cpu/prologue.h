@@ -49,6 +49,8 @@ inline void normalise_pixels(const InputLine& line, int64_t channel, const float
 struct Source {
     const float* base;
     int64_t in_n, in_h, in_w, in_e;
+    // From there to what the next item copies, in floats, or 0: for prefetching.
+    int64_t ahead = 0;
 };
 
 // The input array itself.
@@ -85,7 +87,13 @@ inline Source fill_band(const GatherConv& g, int64_t group, int64_t m0, int64_t 
             normalise_channels<Relu>(g.line, channel,
                                      g.in + at.n * g.in_n + h * g.in_h + w * g.in_w + channel, to, g.depth);
         }
-        return {band, 0, 0, 0, g.depth};
+        // Unless pixels are skipped or shared among groups, both are contiguous.
+        const bool dense = g.in_w == g.depth && g.rows == g.h && g.cols == g.w;
+        const auto address = [](const float* p) {
+            return static_cast<int64_t>(reinterpret_cast<uintptr_t>(p));
+        };
+        const int64_t bytes = address(g.in + m1 * g.in_w) - address(band);
+        return {band, 0, 0, 0, g.depth, dense ? bytes / static_cast<int64_t>(sizeof(float)) : 0};
     }
     const PixelWalk from(m0, g.rows, g.cols), to(m1 - 1, g.rows, g.cols);
     const auto row = [&](int64_t n, int64_t h) { return n * g.h + most(0, least(g.h, h)); };
