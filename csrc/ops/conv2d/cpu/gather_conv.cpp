@@ -42,6 +42,7 @@ struct Cut {
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
     }
+    bool one_block() const { return parts == blocks; }  // of output channels in a part
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
     int64_t first_column(int64_t block) const { return first_vector(block) * VL; }
@@ -72,8 +73,9 @@ struct Scratch {
         total = at;
     }
     static size_t band_bytes(const GatherConv& g, const Cut& cut) {
-        return g.line.wanted ? lines(static_cast<size_t>(band_floats(g, cut.block_pixels)) * sizeof(float))
-                             : 0;
+        if (!g.line.wanted) return 0;
+        const int64_t count = band_floats(g, cut.block_pixels, cut.mr, cut.one_block());
+        return lines(static_cast<size_t>(count) * sizeof(float));
     }
 };
 
@@ -150,7 +152,7 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, 
         for (int64_t e = m; e < end; ++e, at.next()) {
             const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
             px.bases[e - m0] = source.base + at.n * source.in_n + h0 * source.in_h + w0 * source.in_w +
-                               (e - m0) * source.in_e;
+                               tile * source.in_t + (e - m) * source.in_e;
             inside &= h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w;
         }
         if (!inside && !g.offsets) {
@@ -216,7 +218,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
     }
     for (int64_t group = 0; group < g.groups; ++group) {
-        const Source source = g.line.wanted ? normalised(g, group, m0, m1, band) : in_place(g, group);
+        const Source source =
+            g.line.wanted ? normalised(g, group, m0, m1, cut.mr, cut.one_block(), band) : in_place(g, group);
         if (!g.offsets)
             for (int64_t t = 0; t < g.tap_count; ++t)
                 distances[t] = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
@@ -235,6 +238,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 const TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr,
                                   false};
                 const int tile_rows = static_cast<int>(count);
+                if (g.line.wanted && one_each(g) && block == block0)
+                    normalise_tile(g, group, m, count, band + tile * source.in_t);
                 if (g.offsets)
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
                 else {
@@ -254,10 +259,13 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     }
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
-                    if (g.tap_count == 1 && block == block0)
-                        rows_in.ahead = g.line.wanted ? source.ahead
-                                                      : px.bases[m - m0 + count - 1] + g.step_w * g.in_w -
-                                                            px.bases[m - m0];
+                    if (g.tap_count == 1 && block == block0) {
+                        if (!g.line.wanted)
+                            rows_in.ahead =
+                                px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
+                        else
+                            rows_in.ahead = beyond_band(g, m + count, px.bases[m - m0]);
+                    }
                     row_kernel(tile_rows, nv)(rows_in, out);
                 }
             }
