@@ -83,8 +83,7 @@ void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
     const int64_t pixels = cut.pixels, blocks = cut.blocks, images = cut.images, step = cut.step,
                   items = cut.items, parts = cut.parts;
     const int64_t channels = g.groups * g.width;
-    // Statistics are of what the results were before.
-    const bool finish_late = g.moments.wanted && !g.finish.nothing();
+    constexpr int64_t kLag = 2;  // tiles
     const int64_t work = step * kMaxNR * g.depth * g.width / parts + 1;
     parallel_for(
         images * items * parts, 100000 / work + 1,
@@ -105,36 +104,52 @@ void pointwise_run(const PointwiseNchw& g, char* scratch, int team) {
                                           : 0;
                 RowPrefetch next{g.x + image * g.depth * pixels + pixel(b1), pixels, ahead ? g.depth : 0,
                                  ahead};
+                const int64_t o0 = part * g.width / parts;
+                const auto place = [&](int64_t o, int64_t b) {
+                    return g.y + (image * g.width + o) * pixels + pixel(b);
+                };
+                // Statistics of the item's results for the channels [first, last), and what follows them.
+                const auto settle = [&](int64_t first, int64_t last) {
+                    float* moments =
+                        piece_moments(g.moments, image / g.groups * items + item / parts % items, channels) +
+                        group * g.width;
+                    const int64_t count = pixel(b1) - pixel(b0);
+                    for (int64_t o = first; o < last; ++o) {
+                        run_moments(place(o, b0), count, moments + o, channels);
+                        if (!g.finish.nothing()) finish(g.finish, place(o, b0), count);
+                    }
+                };
+                int64_t settled = o0;
                 for (int64_t b = b0; b < b1; ++b) {
                     const int64_t count = pixel(b + 1) - pixel(b);
                     const int nv = static_cast<int>(ceil_div(count, VL));
                     const int64_t mr = rows_for(nv);
                     const int64_t share = ceil_div(next.lines(), (b1 - b0) * ceil_div(g.width, mr));
-                    for (int64_t o = part * g.width / parts; o < o1; o += mr) {
+                    for (int64_t o = o0; o < o1; o += mr) {
                         const int64_t rows = least(mr, o1 - o);
                         const float* from[kMaxMR];
                         float* to[kMaxMR];
                         for (int64_t i = 0; i < rows; ++i) {
                             from[i] = weight + (o + i) * g.depth;
-                            to[i] = g.y + (image * g.width + o + i) * pixels + pixel(b);
+                            to[i] = place(o + i, b);
                         }
                         next.advance(share);
                         row_kernel(static_cast<int>(rows), nv)(
                             {from, mr, 1, g.depth,
                              panel + static_cast<size_t>(b - b0) * panel_floats(g.depth), kMaxNR},
                             {to, count, nullptr, g.bias ? g.bias + group * g.width + o : nullptr, false});
-                        if (!finish_late && !g.finish.nothing())
+                        if (g.moments.wanted) {
+                            // Not at once, or it would wait for lines that the stores have asked memory for.
+                            if (b1 - b0 == 1 && o - settled >= kLag * mr) {
+                                settle(settled, settled + mr);
+                                settled += mr;
+                            }
+                        } else if (!g.finish.nothing()) {
                             for (int64_t i = 0; i < rows; ++i) finish(g.finish, to[i], count);
+                        }
                     }
                 }
-                if (!g.moments.wanted) continue;
-                const int64_t piece = image / g.groups * items + item / parts % items;
-                for (int64_t o = part * g.width / parts; o < o1; ++o) {
-                    float* y = g.y + (image * g.width + o) * pixels + pixel(b0);
-                    const int64_t count = pixel(b1) - pixel(b0), channel = group * g.width + o;
-                    run_moments(y, count, piece_moments(g.moments, piece, channels) + channel, channels);
-                    if (finish_late) finish(g.finish, y, count);
-                }
+                if (g.moments.wanted) settle(settled, o1);
             }
         },
         team);

@@ -61,32 +61,29 @@ inline void column_moments(const Row& row, int64_t rows, int64_t columns, float*
     if (at < columns) vector_moments<1>(row, rows, at, to + at, channels, tail(columns - at));
 }
 
-// Moments of one channel, its values y[0 .. count).
+// Moments of one channel, its values y[0 .. count). The centre is the mean of the first vector.
 inline void run_moments(const float* y, int64_t count, float* to, int64_t channels) {
     alignas(64) static constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-    const int64_t some = least(count, 4 * VL);
-    vf a = zero();
-    for (int64_t i = 0; i < some; i += VL) a = a + load(y + i, tail(some - i));
-    float m = sum(a) / static_cast<float>(some);
-    m = m - m == 0 ? m : 0;
+    const int64_t some = least(count, VL);
+    const float mean = sum(load(y, tail(some))) / static_cast<float>(some);
+    const float m = mean - mean == 0 ? mean : 0;  // an infinity or NaN is no centre
     const vf k = set1(m);
-    vf s[2] = {zero(), zero()}, q[2] = {zero(), zero()};
+    vf s = zero(), q = zero();
     int64_t i = 0;
-    for (; i + 2 * VL <= count; i += 2 * VL)
-        unrolled<2>([&](auto v) FC_INLINE {
-            const vf d = load(y + i + v * VL) - k;
-            s[v] = s[v] + d;
-            q[v] = fma(d, d, q[v]);
-        });
-    for (; i < count; i += VL) {
+    for (; i + VL <= count; i += VL) {
+        const vf d = load(y + i) - k;
+        s = s + d;
+        q = fma(d, d, q);
+    }
+    if (i < count) {
         const Tail t = tail(count - i);
         const vf d = (load(y + i, t) - k) * load(kOnes, t);
-        s[0] = s[0] + d;
-        q[0] = fma(d, d, q[0]);
+        s = s + d;
+        q = fma(d, d, q);
     }
     to[0] = m;
-    to[channels] = sum(s[0] + s[1]);
-    to[2 * channels] = sum(q[0] + q[1]);
+    to[channels] = sum(s);
+    to[2 * channels] = sum(q);
 }
 
 // Adds up the pieces, values(piece) being how many values of a channel each has.
