@@ -41,8 +41,12 @@ inline constexpr int kReductionRow = 512;
 // L1 while the output channels pass over it; loading and storing a tile of the result once a band costs 3 %
 // of the arithmetic.
 inline constexpr int kWgradBand = 128;
+// With one tap, whose panel serves once: half of L1, so that it stays there beside dy's lines.
+inline constexpr int kWgradPointBand = 96;
 // Output channels that pass over one panel of x, and that are copied at a time.
 inline constexpr int kWgradPart = 512, kWgradChunk = 96;
+// Most output channels of a 1x1 whose dy is read where it lies.
+inline constexpr int kWgradInPlace = 256;
 // Work items that it wants, for threads to share.
 inline constexpr int kWgradUnits = 16;
 

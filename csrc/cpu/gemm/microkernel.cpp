@@ -67,6 +67,20 @@ struct Sums {
     }
 };
 
+// Fetches NextLines, a row at a time.
+template <int NV>
+struct Fetch {
+    static constexpr int kLines = (NV * VL + 15) / 16;
+    float *const *now, *const *end;
+    int64_t column;
+    FC_INLINE explicit Fetch(const NextLines& n) : now(n.rows), end(n.rows + n.count), column(n.column) {}
+    FC_INLINE void row() {
+        if (now >= end) return;
+        const float* const line = *now++ + column;
+        unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(line + j * 16); });
+    }
+};
+
 // Steps a turn of the loop over the reduction.
 inline constexpr int kSteps = 4;
 
@@ -78,9 +92,7 @@ void row_body(const RowTile& t, const TileOut& out) {
     const float* b = t.b;
     const int64_t ldb = t.ldb, depth = t.depth;
     const float* const* pointers = t.a;
-    constexpr int kLines = (NV * VL + 15) / 16;  // of a row of the next tile
-    float* const* next = t.next;
-    float* const* const next_end = next + t.next_rows;
+    Fetch<NV> next(out.next);
     for (int64_t tap = 0; tap < t.taps; ++tap) {
         const float* a[MR];
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;
@@ -88,10 +100,7 @@ void row_body(const RowTile& t, const TileOut& out) {
         pointers += t.a_step;
         int64_t k = 0;
         for (; k + kSteps <= depth; k += kSteps) {
-            if (next < next_end) {
-                const float* const row = *next++ + t.next_column;
-                unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(row + j * 16); });
-            }
+            next.row();
             if (t.ahead && k % 16 == 0)
                 unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + t.ahead + k, 0, 2); });
             unrolled<kSteps>([&](auto u) FC_INLINE {
@@ -128,7 +137,11 @@ void offset_body(const OffsetTile& t, const TileOut& out) {
         sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][at]; }, b, last);
         b += ldb;
     };
-    for (; offset + kSteps <= end; offset += kSteps) unrolled<kSteps>(step);
+    Fetch<NV> next(out.next);
+    for (; offset + kSteps <= end; offset += kSteps) {
+        next.row();
+        unrolled<kSteps>(step);
+    }
     for (; offset < end; ++offset) step(Index<0>{});
     sums.write(out, last);
 }

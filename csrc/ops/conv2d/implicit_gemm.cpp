@@ -24,7 +24,7 @@ constexpr size_t kMostBand = 1 << 20;
 constexpr int64_t kPackRows = 24;
 constexpr int64_t kSliceColumns = 256;
 // wgrad: from this many input channels on, their lanes are full enough for the direct kernel.
-constexpr int64_t kDirectChannels = 16, kDirectPointwise = 1024;
+constexpr int64_t kDirectChannels = 16, kFewOutputs = 64;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
 
@@ -337,10 +337,10 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
                         input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
-    // Enough channels for lanes along them: the direct kernel. With a single tap its panel of x serves once
-    // only, and it wins where pixels lie pages apart.
-    const bool direct =
-        !padded && !g.planar && p.group_c() >= (p.taps() > 1 ? kDirectChannels : kDirectPointwise);
+    // Enough channels for lanes along them: the direct kernel. With a single tap its panel of x serves few
+    // outputs badly.
+    const bool direct = !padded && !g.planar && p.group_c() >= kDirectChannels &&
+                        (p.taps() > 1 || p.group_k() > kFewOutputs || p.group_c() <= p.group_k());
     g.x = g.planar ? static_cast<const float*>(args.x) : input.make(args.x, arena);
     input.describe(g);
     const std::vector<Tap> taps = tap_list(vertical, horizontal, p.s, input.top, input.left);

@@ -84,6 +84,8 @@ struct Backward {
         vf a = load(f, t...), b = load(q, t...);
         for (int r = 0; r < R; ++r) {
             const int64_t i = at + r * s.lanes + k;
+            prefetch(x + i + R * s.lanes);
+            prefetch(dy + i + R * s.lanes);
             const vf d = load(x + i, t...) - center, g = gradient(i, d, scale, shift, t...);
             a = a + g;
             b = fma(g, d, b);
@@ -166,7 +168,7 @@ struct Backward {
     }
     void write_rows(int64_t at, int64_t lanes) const {
         const BatchNormLines& l = job.lines;
-        write(at, lanes, 0, [&](int64_t k, auto... t) {
+        write(at, lanes, kRowsAhead, [&](int64_t k, auto... t) {
             return Line{load(l.center + k, t...), load(l.scale + k, t...), load(l.shift + k, t...),
                         load(l.slope + k, t...), load(l.offset + k, t...)};
         });

@@ -75,6 +75,7 @@ inline void add_rows(const T* x, int64_t stride, const float* center, float* fir
     const vf k = load(center, t...);
     vf s = load(first, t...), q = load(second, t...);
     for (int r = 0; r < R; ++r) {
+        prefetch(x + (R + r) * stride);
         const vf d = load(x + r * stride, t...) - k;
         s = s + d;
         q = fma(d, d, q);
@@ -163,6 +164,7 @@ struct Forward {
         const float *m = job.lines.center, *a = job.lines.scale, *b = job.lines.shift;
         const T* from = x + at;
         const auto line = [&](int64_t i, auto... t) {
+            prefetch(from + i + kRowsAhead);
             return fma(load(from + i, t...) - load(m + i, t...), load(a + i, t...), load(b + i, t...));
         };
         if (residual)

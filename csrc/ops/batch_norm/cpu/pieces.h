@@ -10,6 +10,8 @@ namespace {
 
 constexpr int64_t kGrainElements = 16384;
 constexpr int64_t kChannelBlock = 32;
+// Elements from what is read to what is prefetched, in channels-last arrays: a page.
+constexpr int64_t kRowsAhead = 1024;
 
 alignas(64) constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -93,12 +95,15 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
             all_channels();
         }
         if (!writes) return;
-        // From the end back: what was read last is still in a cache.
-        const int64_t all = s.rows + (s.short_fold ? 1 : 0);
-        parallel_for(all, kGrainElements / s.lanes + 1, [&](int64_t begin, int64_t end, int) {
+        // From the end back, what was read last is still in a cache; by stretches, because row by row
+        // backwards is no stream that the processor would follow.
+        const int64_t all = s.rows + (s.short_fold ? 1 : 0), stretch = kGrainElements / s.lanes + 1;
+        const int64_t stretches = (all + stretch - 1) / stretch;
+        parallel_for(stretches, 1, [&](int64_t begin, int64_t end, int) {
             for (int64_t k = begin; k < end; ++k) {
-                const int64_t r = job.sums ? all - 1 - k : k;
-                kernel.write_rows(r * s.lanes, r < s.rows ? s.lanes : s.short_fold * channels);
+                const int64_t from = (job.sums ? stretches - 1 - k : k) * stretch, left = all - from;
+                for (int64_t r = from; r < from + (left < stretch ? left : stretch); ++r)
+                    kernel.write_rows(r * s.lanes, r < s.rows ? s.lanes : s.short_fold * channels);
             }
             if (job.streaming) streaming_fence();
         });

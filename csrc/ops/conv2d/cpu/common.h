@@ -51,15 +51,20 @@ struct RowPrefetch {
     int64_t stride;  // elements between rows
     int64_t rows;
     int64_t floats;  // of each row
-    int64_t row = 0, at = 0;
+    // After so many rows the next lies `jump` elements from the first of them.
+    int64_t run = INT64_MAX, jump = 0;
+    int64_t row = 0, at = 0, of_run = 0;
 
     int64_t lines() const { return rows * ceil_div(floats, 16); }
     void advance(int64_t count) {
         for (; count > 0 && row < rows; --count) {
             __builtin_prefetch(base + row * stride + at, 0, 2);
-            if ((at += 16) >= floats) {
-                at = 0;
-                ++row;
+            if ((at += 16) < floats) continue;
+            at = 0;
+            ++row;
+            if (++of_run == run) {
+                base += jump - run * stride;
+                of_run = 0;
             }
         }
     }

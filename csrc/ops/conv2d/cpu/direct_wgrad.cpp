@@ -25,11 +25,12 @@ struct Cut {
     int64_t panel_h, panel_w;  // pixels of one image in the panel
     int64_t chunk;             // output channels that are copied at a time: a multiple of the tile's rows
     int64_t dy_stride;  // between pixels of that copy: no power of two, whose lines would share one set of L1
+    bool in_place;      // dy is not copied
     int64_t bands() const { return image_bands * row_bands * col_bands; }
 
     explicit Cut(const GatherWgrad& g) : Cut(g, g.team) {}
     Cut(const GatherWgrad& g, int team) {
-        const int64_t band = g.tap_count == 1 ? 2 * kWgradBand : kWgradBand;
+        const int64_t band = g.tap_count == 1 ? kWgradPointBand : kWgradBand;
         vectors = ceil_div(g.depth, VL);
         blocks = ceil_div(vectors, kMaxNV);
         // Parts of the outputs, for threads to share, before parts of the reduction: those need a copy of the
@@ -52,8 +53,11 @@ struct Cut {
         panel_w = (band_cols - 1) * step_w + high.dw - low_w + 1;
         const int64_t part = ceil_div(g.width, parts),
                       mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
-        chunk = ceil_div(ceil_div(part, ceil_div(part, kWgradChunk)), mr) * mr;
-        dy_stride = chunk / 16 * 16 + 16 + 16;
+        // One tap reads dy once for each tile, a line a step, which L2 delivers in time: no copy pays for
+        // that.
+        in_place = g.tap_count == 1;
+        chunk = ceil_div(ceil_div(part, in_place ? 1 : ceil_div(part, kWgradChunk)), mr) * mr;
+        dy_stride = in_place ? 0 : chunk / 16 * 16 + 16 + 16;
     }
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
@@ -61,6 +65,7 @@ struct Cut {
         return band_images * panel_h * panel_w * most(1, least(vectors, kMaxNV)) * VL;
     }
     int64_t band_pixels() const { return band_images * band_rows * band_cols; }
+    static bool final(const GatherWgrad& g) { return g.tap_count == 1 && g.splits == 1; }
     int64_t partial(const GatherWgrad& g) const { return g.tap_count * g.width * vectors * VL; }
 };
 
@@ -155,6 +160,15 @@ RowPrefetch pixels_of(const GatherWgrad& g, const Cut& cut, const Band& band, co
                       int64_t columns) {
     const int64_t h0 = most(0, band.row0 * g.step_h + cut.low_h);
     const int64_t w0 = most(0, band.col0 * g.step_w + cut.low_w);
+    if (g.tap_count == 1 && (g.step_h > 1 || g.step_w > 1) && band.n1 - band.n0 == 1) {
+        const int64_t cols = band.col1 - band.col0;
+        return {x + band.n0 * g.in_n + h0 * g.in_h + w0 * g.in_w,
+                g.step_w * g.in_w,
+                cols * (band.row1 - band.row0),
+                columns,
+                cols,
+                g.step_h * g.in_h};
+    }
     const int64_t images = band.n1 - band.n0, whole = images * g.h * g.w;
     const int64_t wanted = cut.col_bands > 1 ? cut.panel_w * (g.tap_count == 1 ? g.step_w : 1)
                                              : cut.panel_h * (g.tap_count == 1 ? g.step_h : 1) * g.w;
@@ -165,11 +179,15 @@ RowPrefetch pixels_of(const GatherWgrad& g, const Cut& cut, const Band& band, co
 
 // One channel block and output part over bands [band0, band1).
 void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block, int64_t o0, int64_t o1,
-              int64_t band0, int64_t band1, const Scratch& scratch, float* partial) {
+              int64_t band0, int64_t band1, const Scratch& scratch, float* partial, float* dweight) {
     const int nv = cut.nv(block);
     const int64_t ld = nv * VL, mr = rows_for(nv), channel = cut.first_vector(block) * VL;
     const int64_t columns = least(g.depth - channel, ld), channels = g.groups * g.width;
-    float* result = partial + g.tap_count * g.width * channel;
+    // One tap and one part: the result has dW's own order.
+    const bool final = cut.final(g);
+    float* result =
+        final ? dweight + group * g.width * g.depth + channel : partial + g.tap_count * g.width * channel;
+    const int64_t result_row = final ? g.depth : ld;
     for (int64_t at = band0; at < band1; ++at) {
         const Band band(g, cut, at);
         fill_panel(g, cut, band, g.x + group * g.depth + channel, columns, ld, scratch.panel);
@@ -194,7 +212,7 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
                                 same ? count : next.pixels(),
                                 same ? least(o1, c1 + cut.chunk) - c1 : cut.chunk};
             const int64_t dy_share = ceil_div(next_dy.lines(), tiles);
-            for (int64_t k = 0; k < count; ++k)
+            for (int64_t k = 0; k < (cut.in_place ? 0 : count); ++k)
                 copy_floats(scratch.dy + k * cut.dy_stride, dy + k * channels + c0, c1 - c0);
             for (int64_t t = 0; t < g.tap_count; ++t) {
                 const float* start =
@@ -203,12 +221,13 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
                 for (int64_t o = c0; o < c1; o += mr) {
                     const int64_t rows = least(mr, c1 - o);
                     float* to[kMaxMR];
-                    for (int64_t i = 0; i < rows; ++i) to[i] = result + (t * g.width + o + i) * ld;
+                    for (int64_t i = 0; i < rows; ++i) to[i] = result + (t * g.width + o + i) * result_row;
                     next_dy.advance(dy_share);
                     next_x.advance(x_share);
                     pixel_kernel(static_cast<int>(rows), nv)(
-                        {scratch.dy + (o - c0), cut.dy_stride, start, scratch.offsets, count},
-                        {to, ld, nullptr, nullptr, at != band0});
+                        {cut.in_place ? dy + o : scratch.dy + (o - c0),
+                         cut.in_place ? channels : cut.dy_stride, start, scratch.offsets, count},
+                        {to, final ? columns : ld, nullptr, nullptr, at != band0});
                 }
             }
         }
@@ -260,7 +279,8 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
 
 WgradSizes direct_wgrad_sizes(const GatherWgrad& g) {
     const Cut cut(g);
-    return {static_cast<size_t>(g.splits * g.groups * cut.partial(g)) * sizeof(float), scratch_bytes(cut)};
+    return {cut.final(g) ? 0 : static_cast<size_t>(g.splits * g.groups * cut.partial(g)) * sizeof(float),
+            scratch_bytes(cut)};
 }
 
 WgradUnits direct_wgrad_units(const GatherWgrad& g) {
@@ -283,11 +303,11 @@ void direct_wgrad_run(const GatherWgrad& g, float* partial, char* scratch, float
                 const int64_t split = item / (cut.parts * cut.blocks * g.groups);
                 run_item(g, cut, group, block, part * g.width / cut.parts, (part + 1) * g.width / cut.parts,
                          split * bands / g.splits, (split + 1) * bands / g.splits, own,
-                         partial + (split * g.groups + group) * cut.partial(g));
+                         partial + (split * g.groups + group) * cut.partial(g), dweight);
             }
         },
         team);
-    combine(g, cut, partial, dweight, team);
+    if (!cut.final(g)) combine(g, cut, partial, dweight, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -235,11 +235,16 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 const float* const* from = px.bases + (m - m0);
                 const int64_t tile = (m - m0) / cut.mr;
                 const float* weights = packed + cut.packed_block(group, block);
-                const TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr,
-                                  false};
+                TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr, false};
                 const int tile_rows = static_cast<int>(count);
                 if (g.line.wanted && one_each(g) && block == block0)
                     normalise_tile(g, group, m, count, band + tile * source.in_t);
+                const bool turn = m + count == m1;
+                if (direct && (!turn || block + 1 < block1)) {
+                    const int64_t at = turn ? m0 : m + count;
+                    out.next = {rows + (at - m0), least(cut.mr, m1 - at),
+                                group * g.width + cut.first_column(turn ? block + 1 : block)};
+                }
                 if (g.offsets)
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
                 else {
@@ -251,12 +256,6 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                                     weights,
                                     nv * VL,
                                     edge ? nullptr : distances};
-                    const bool turn = m + count == m1;
-                    if (direct && (!turn || block + 1 < block1)) {
-                        rows_in.next = rows + (turn ? 0 : m + count - m0);
-                        rows_in.next_rows = least(cut.mr, m1 - (turn ? m0 : m + count));
-                        rows_in.next_column = group * g.width + cut.first_column(turn ? block + 1 : block);
-                    }
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
                     if (g.tap_count == 1 && block == block0) {
