@@ -116,7 +116,13 @@ class Conv2dPlan:
     def algorithm(self) -> str: ...
     @property
     def packed_bytes(self) -> int: ...
-    def workspace_bytes(self, threads: int) -> int: ...
+    @property
+    def fuses_prologue(self) -> bool: ...
+    @property
+    def fuses_statistics(self) -> bool: ...
+    def workspace_bytes(
+        self, threads: int, prologue: bool = False, statistics: bool = False
+    ) -> int: ...
     def pack(self, weight: NDArray) -> PackedWeight: ...
     def run(
         self,
@@ -126,6 +132,9 @@ class Conv2dPlan:
         residual: NDArray | None,
         activation: str | None,
         negative_slope: float,
+        prologue: NDArray | None,
+        prologue_relu: bool,
+        statistics: NDArray | None,
         out: NDArray | None,
     ) -> NDArray: ...
 
@@ -208,8 +217,15 @@ def batch_norm_apply(
     residual: NDArray | None = None,
     relu: bool = False,
 ) -> NDArray: ...
+def batch_norm_line(
+    mean: NDArray,
+    invstd: NDArray,
+    weight: NDArray | None,
+    bias: NDArray | None,
+    dtype: str,
+) -> NDArray: ...
 def batch_norm_statistics(
-    sum: NDArray,
+    sum: NDArray | None,
     squares: NDArray,
     count: int,
     center: NDArray | None,

@@ -123,26 +123,46 @@ void check_batch_norm(const char* op, const BatchNormParams& p, const Shape& inp
 
 namespace {
 
+// The forward's line of channel c, with a float32 centre: what that loses in rounding goes into the shift.
+struct Line {
+    double scale, shift;
+    Line(int64_t c, double mean, double invstd, const TensorView& weight, const TensorView& bias) {
+        const double lost = mean - static_cast<double>(static_cast<float>(mean));
+        scale = at(weight, c, 1) * invstd;
+        shift = at(bias, c, 0) - (lost == lost ? lost * scale : 0);
+    }
+};
+
 // The lanes' lines, in memory of their own.
 struct Lines {
     explicit Lines(const BatchNormSplit& split) : split(split), memory(floats(5 * split.lanes)) {
-        float* at = memory.as<float>();
+        place(memory.as<float>());
+    }
+    // In somebody else's.
+    Lines(const BatchNormSplit& split, void* elsewhere) : split(split) {
+        place(static_cast<float*>(elsewhere));
+    }
+    static size_t bytes(const BatchNormSplit& split) {
+        return static_cast<size_t>(5 * split.lanes) * sizeof(float);
+    }
+    void place(float* at) {
+        // Backward reads lines that it has no use for.
+        std::fill_n(at, 5 * split.lanes, 0.0f);
         for (float** line : {&lines.center, &lines.scale, &lines.shift, &lines.slope, &lines.offset}) {
             *line = at;
             at += split.lanes;
         }
-        // Backward reads lines that it has no use for.
-        std::fill_n(memory.as<float>(), 5 * split.lanes, 0.0f);
     }
     // The forward's line of channel c.
     void put_forward(int64_t c, double mean, double invstd, const TensorView& weight,
                      const TensorView& bias) const {
-        const double scale = at(weight, c, 1) * invstd;
-        // What the centre loses when rounded to float32 goes into the shift.
-        const double lost = mean - static_cast<double>(static_cast<float>(mean));
-        spread(split, lines.center, c, mean);
+        const Line line(c, mean, invstd, weight, bias);
+        put(c, mean, line.scale, line.shift);
+    }
+    void put(int64_t c, double center, double scale, double shift) const {
+        spread(split, lines.center, c, center);
         spread(split, lines.scale, c, scale);
-        spread(split, lines.shift, c, at(bias, c, 0) - (lost == lost ? lost * scale : 0));
+        spread(split, lines.shift, c, shift);
     }
     const BatchNormSplit& split;
     Workspace memory;
@@ -235,11 +255,76 @@ void batch_norm_statistics(const BatchNormSums& s, double momentum, double eps,
                            double* invstd) {
     const double n = static_cast<double>(s.count);
     for (int64_t c = 0; c < s.channels; ++c) {
-        const double off = s.sum[c] / n, deviations = s.squares[c] - s.sum[c] * off;
+        const double sum = s.sum ? s.sum[c] : 0, off = sum / n, deviations = s.squares[c] - sum * off;
         mean[c] = (s.center ? s.center[c] : 0) + off;
         invstd[c] = finish_channel(c, n, mean[c], deviations < 0 ? 0 : deviations, momentum, eps,
                                    running_mean, running_var);
     }
+}
+
+size_t batch_norm_moments_bytes(const ChannelView& view, DType dtype) {
+    if (dtype == DType::f64 || view.channels == 0 || view.values() == 0) return 0;
+    const BatchNormSplit split = split_of(view);
+    return static_cast<size_t>(checked_mul("batch_norm", 12 * split.pieces, split.lanes));
+}
+
+void batch_norm_moments(const ChannelView& view, const TensorView& x, double* mean, double* deviations,
+                        void* memory) {
+    std::fill_n(mean, view.channels, 0.0);
+    std::fill_n(deviations, view.channels, 0.0);
+    if (view.channels == 0 || view.values() == 0) return;
+    if (x.dtype == DType::f64) return batch_norm_statistics_reference(view, x.as<double>(), mean, deviations);
+    BatchNormForwardJob job;
+    job.split = split_of(view);
+    job.x = x.data;
+    job.sums = true;
+    job.partials = static_cast<float*>(memory);
+    job.first = mean;
+    job.second = deviations;
+    schedule(job, x.dtype, 1);
+    auto nothing = [](int64_t) {};
+    call_back(job, nothing);
+    FC_ISA_PICK(batch_norm_forward_kernel)(job);
+}
+
+void batch_norm_line(DType dtype, int64_t channels, const double* mean, const double* invstd,
+                     const TensorView& weight, const TensorView& bias, void* center, void* scale,
+                     void* shift) {
+    for (int64_t c = 0; c < channels; ++c) {
+        if (dtype == DType::f64) {
+            static_cast<double*>(center)[c] = mean[c];
+            static_cast<double*>(scale)[c] = at(weight, c, 1) * invstd[c];
+            static_cast<double*>(shift)[c] = at(bias, c, 0);
+            continue;
+        }
+        const Line line(c, mean[c], invstd[c], weight, bias);
+        static_cast<float*>(center)[c] = static_cast<float>(mean[c]);
+        static_cast<float*>(scale)[c] = static_cast<float>(line.scale);
+        static_cast<float*>(shift)[c] = static_cast<float>(line.shift);
+    }
+}
+
+size_t batch_norm_apply_line_bytes(const ChannelView& view, DType dtype) {
+    if (dtype == DType::f64 || view.channels == 0 || view.values() == 0) return 0;
+    return Lines::bytes(split_of(view));
+}
+
+void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const BatchNormLine& line,
+                           const TensorView& y, void* memory) {
+    if (view.channels == 0 || view.values() == 0) return;
+    if (x.dtype == DType::f64)
+        return batch_norm_normalize_reference(view, x.as<double>(), static_cast<const double*>(line.center),
+                                              static_cast<const double*>(line.scale), nullptr,
+                                              static_cast<const double*>(line.shift), nullptr, line.relu,
+                                              y.as<double>());
+    const BatchNormSplit split = split_of(view);
+    const Lines lines(split, memory);
+    const auto value = [](const void* array, int64_t c) {
+        return static_cast<double>(static_cast<const float*>(array)[c]);
+    };
+    for (int64_t c = 0; c < view.channels; ++c)
+        lines.put(c, value(line.center, c), value(line.scale, c), value(line.shift, c));
+    FC_ISA_PICK(batch_norm_forward_kernel)(forward_job(split, lines, x, y, {{}, line.relu}));
 }
 
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,

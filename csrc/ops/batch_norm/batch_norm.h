@@ -53,6 +53,7 @@ void batch_norm_apply(const ChannelView& view, const TensorView& x, const double
 
 // Sums that somebody else took, such as the convolution that made the values: over `count` values of each
 // channel that of x - center and of its square. A center (null: 0) near the mean keeps the variance accurate.
+// `sum` null: 0, the center being the mean.
 struct BatchNormSums {
     int64_t channels = 0, count = 0;
     const double *center = nullptr, *sum = nullptr, *squares = nullptr;
@@ -62,6 +63,28 @@ struct BatchNormSums {
 void batch_norm_statistics(const BatchNormSums& sums, double momentum, double eps,
                            const TensorView& running_mean, const TensorView& running_var, double* mean,
                            double* invstd);
+
+// What a convolution in front or behind may do in the same pass, or else calls. These neither allocate nor
+// throw: `memory` is 64-byte aligned, of so many bytes.
+//
+// Each channel's mean and sum of (x - mean)^2; zeros for an empty x.
+size_t batch_norm_moments_bytes(const ChannelView& view, DType dtype);
+void batch_norm_moments(const ChannelView& view, const TensorView& x, double* mean, double* deviations,
+                        void* memory);
+
+// A channel's (x - center) * scale + shift, then perhaps a ReLU: three arrays of float64 for a float64 x, of
+// float32 for others.
+struct BatchNormLine {
+    const void *center = nullptr, *scale = nullptr, *shift = nullptr;
+    bool relu = false;
+};
+// The line by which batch_norm_apply gets its result, bit for bit. weight and bias as there.
+void batch_norm_line(DType dtype, int64_t channels, const double* mean, const double* invstd,
+                     const TensorView& weight, const TensorView& bias, void* center, void* scale,
+                     void* shift);
+size_t batch_norm_apply_line_bytes(const ChannelView& view, DType dtype);
+void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const BatchNormLine& line,
+                           const TensorView& y, void* memory);
 
 // Undoes a fused ReLU: the gradient passes where the output was above 0 (or NaN). With a residual the output
 // must be given; else where its data is null its sign is computed anew from x, which saves reading it.

@@ -112,13 +112,15 @@ py::array apply(py::object input, py::object mean_array, py::object invstd_array
 py::tuple statistics(py::object sum_array, py::object squares_array, py::object count_value,
                      py::object center_array, py::object running_mean, py::object running_var,
                      py::object momentum, py::object eps) {
-    const ArrayIn sum(kOp, "sum", sum_array), squares(kOp, "squares", squares_array);
+    const std::optional<ArrayIn> sum = optional_array(kOp, "sum", sum_array);
+    const ArrayIn squares(kOp, "squares", squares_array);
     const std::optional<ArrayIn> center = optional_array(kOp, "center", center_array);
-    require_ndim(kOp, "sum", sum.shape(), 1);
+    const Shape shape = sum ? sum->shape() : squares.shape();
+    require_ndim(kOp, sum ? "sum" : "squares", shape, 1);
     BatchNormSums sums;
-    sums.channels = sum.shape()[0];
+    sums.channels = shape[0];
     sums.count = to_int(kOp, "count", count_value);
-    require_statistics("sum", sum, sums.channels);
+    if (sum) require_statistics("sum", *sum, sums.channels);
     require_statistics("squares", squares, sums.channels);
     if (center) require_statistics("center", *center, sums.channels);
     const double m = to_double(kOp, "momentum", momentum), e = to_double(kOp, "eps", eps);
@@ -136,13 +138,41 @@ py::tuple statistics(py::object sum_array, py::object squares_array, py::object 
             require_shape(kOp, "running statistics", a->shape(), Shape{sums.channels});
         }
     }
-    sums.sum = sum.view().as<double>();
+    sums.sum = sum ? sum->view().as<double>() : nullptr;
     sums.squares = squares.view().as<double>();
     sums.center = center ? center->view().as<double>() : nullptr;
-    ArrayOut mean(kOp, DType::f64, sum.shape()), invstd(kOp, DType::f64, sum.shape());
+    ArrayOut mean(kOp, DType::f64, shape), invstd(kOp, DType::f64, shape);
     batch_norm_statistics(sums, m, e, view_or_none(mean_out), view_or_none(var_out), mean.view().as<double>(),
                           invstd.view().as<double>());
     return py::make_tuple(mean.release(), invstd.release());
+}
+
+// (3, C): what batch_norm_apply computes with, for a convolution that does it as it reads its input.
+py::array line(py::object mean_array, py::object invstd_array, py::object weight_array, py::object bias_array,
+               const std::string& dtype) {
+    const ArrayIn mean(kOp, "mean", mean_array), invstd(kOp, "invstd", invstd_array);
+    require_ndim(kOp, "mean", mean.shape(), 1);
+    const int64_t channels = mean.shape()[0];
+    require_statistics("mean", mean, channels);
+    require_statistics("invstd", invstd, channels);
+    const std::optional<ArrayIn> weight = optional_array(kOp, "weight", weight_array),
+                                 bias = optional_array(kOp, "bias", bias_array);
+    const auto check = [&](const char* what, const std::optional<ArrayIn>& a) {
+        if (!a) return;
+        require_float(kOp, what, a->dtype());
+        require_shape(kOp, what, a->shape(), Shape{channels});
+    };
+    check("weight", weight);
+    check("bias", bias);
+    if (dtype != name(DType::f32) && dtype != name(DType::f64))
+        throw DTypeError(message(kOp, ": dtype must be 'float32' or 'float64', got '", dtype, "'"));
+    const DType type = dtype == name(DType::f64) ? DType::f64 : DType::f32;
+    ArrayOut lines(kOp, type, {3, channels});
+    char* at = static_cast<char*>(lines.data());
+    const int64_t row = channels * size_of(type);
+    batch_norm_line(type, channels, mean.view().as<double>(), invstd.view().as<double>(),
+                    view_or_none(weight), view_or_none(bias), at, at + row, at + 2 * row);
+    return lines.release();
 }
 
 py::tuple backward(py::object grad_output, py::object input, py::object mean_array, py::object invstd_array,
@@ -190,6 +220,8 @@ void bind_batch_norm(py::module_& m) {
     m.def("batch_norm_statistics", &statistics, py::arg("sum"), py::arg("squares"), py::arg("count"),
           py::arg("center"), py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"),
           py::arg("eps"));
+    m.def("batch_norm_line", &line, py::arg("mean"), py::arg("invstd"), py::arg("weight"), py::arg("bias"),
+          py::arg("dtype"));
     m.def("batch_norm_backward", &backward, py::arg("grad_output"), py::arg("input"), py::arg("mean"),
           py::arg("invstd"), py::arg("weight"), py::arg("training"), py::arg("layout"), py::arg("need_input"),
           py::arg("need_weight"), py::arg("need_bias"), py::arg("relu") = false, py::arg("bias") = py::none(),

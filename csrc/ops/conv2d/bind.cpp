@@ -212,11 +212,17 @@ class Plan {
     }
     const char* algorithm() const { return plan_.algorithm(); }
     size_t packed_bytes() const { return plan_.packed_bytes(); }
-    size_t workspace_bytes(py::object threads) const {
+    bool fuses_prologue() const { return plan_.fuses_prologue(); }
+    bool fuses_statistics() const { return plan_.fuses_statistics(); }
+    size_t workspace_bytes(py::object threads, py::object with_prologue, py::object with_statistics) const {
         const int64_t count = to_int(kOp, "threads", threads);
+        const bool prologue = to_bool(kOp, "prologue", with_prologue);
+        const bool statistics = to_bool(kOp, "statistics", with_statistics);
+        if (prologue) check_prologue_direction();
+        if (statistics) check_statistics_direction();
         if (count < 1 || count > 1024)
             throw ShapeError(message(kOp, ": threads must be 1 to 1024, got ", count));
-        return plan_.workspace_bytes(static_cast<int>(count));
+        return plan_.workspace_bytes(static_cast<int>(count), prologue, statistics);
     }
     PackedWeight pack(py::object weight) const {
         const ArrayIn w(kOp, "weight", weight);
@@ -227,8 +233,12 @@ class Plan {
         return packed;
     }
     py::object run(py::object input, py::object weight, py::object bias_array, py::object residual_array,
-                   py::object activation, py::object slope, py::object out) const {
-        if (plan_.direction() == ConvDirection::wgrad) return run_wgrad(input, weight, out);
+                   py::object activation, py::object slope, py::object prologue_array,
+                   py::object prologue_relu, py::object statistics_array, py::object out) const {
+        const auto line = optional_array(kOp, "prologue", prologue_array);
+        const ConvPrologue prologue = with_prologue(line, prologue_relu);
+        if (!statistics_array.is_none()) check_statistics_direction();
+        if (plan_.direction() == ConvDirection::wgrad) return run_wgrad(input, weight, prologue, out);
         const Conv2dProblem& p = plan_.problem();
         const bool fprop = plan_.direction() == ConvDirection::fprop;
         const ArrayIn in(kOp, fprop ? "input" : "grad_output", input);
@@ -238,8 +248,19 @@ class Plan {
         check_bias(kOp, bias, p.dtype, fprop ? p.k : p.c);
         const auto residual = optional_array(kOp, "residual", residual_array);
         if (residual) check(*residual, "residual", shape);
+        std::optional<ArrayInOut> statistics;
+        if (!statistics_array.is_none()) {
+            statistics.emplace(kOp, "statistics", statistics_array);
+            require_dtype(kOp, "statistics", statistics->dtype(), DType::f64);
+            require_shape(kOp, "statistics", statistics->shape(), {2, p.k});
+        }
         ConvArgs args;
         args.in = in.data();
+        args.prologue = prologue;
+        if (statistics) {
+            double* mean = statistics->view().as<double>();
+            args.statistics = {true, mean, mean + p.k};
+        }
         args.epilogue = with_bias(bias);
         if (residual) args.epilogue.residual = residual->data();
         if (!activation.is_none()) {
@@ -266,7 +287,8 @@ class Plan {
         return into(out, shape, [&](void* data) {
             args.out = data;
             args.team = num_threads();
-            const Workspace workspace(plan_.workspace_bytes(args.team));
+            const Workspace workspace(
+                plan_.workspace_bytes(args.team, args.prologue.wanted, args.statistics.wanted));
             Workspace own;
             if (!args.packed && plan_.packed_bytes()) {
                 own = Workspace(plan_.packed_bytes());
@@ -304,7 +326,35 @@ class Plan {
         write(result.data());
         return out;
     }
-    py::object run_wgrad(py::object input, py::object grad_output, py::object out) const {
+    void check_prologue_direction() const {
+        if (plan_.direction() == ConvDirection::dgrad)
+            throw ShapeError(
+                message(kOp, ": prologue belongs to directions 'fprop' and 'wgrad', got 'dgrad'"));
+    }
+    void check_statistics_direction() const {
+        if (plan_.direction() != ConvDirection::fprop)
+            throw ShapeError(message(kOp, ": statistics belong to direction 'fprop', got '",
+                                     plan_.direction() == ConvDirection::dgrad ? "dgrad" : "wgrad", "'"));
+    }
+    ConvPrologue with_prologue(const std::optional<ArrayIn>& line, py::handle relu) const {
+        ConvPrologue prologue;
+        prologue.line.relu = to_bool(kOp, "prologue_relu", relu);
+        if (!line) return prologue;
+        check_prologue_direction();
+        const Conv2dProblem& p = plan_.problem();
+        const DType dtype = p.dtype == DType::f64 ? DType::f64 : DType::f32;
+        require_dtype(kOp, "prologue", line->dtype(), dtype);
+        require_shape(kOp, "prologue", line->shape(), {3, p.c});
+        const char* at = static_cast<const char*>(line->data());
+        const int64_t row = p.c * size_of(dtype);
+        prologue.wanted = true;
+        prologue.line.center = at;
+        prologue.line.scale = at + row;
+        prologue.line.shift = at + 2 * row;
+        return prologue;
+    }
+    py::object run_wgrad(py::object input, py::object grad_output, const ConvPrologue& prologue,
+                         py::object out) const {
         const Conv2dProblem& p = plan_.problem();
         const ArrayIn x(kOp, "input", input), dy(kOp, "grad_output", grad_output);
         check(x, "input", p.x_shape());
@@ -312,7 +362,8 @@ class Plan {
         return into(out, p.weight_shape(), [&](void* data) {
             WgradArgs args;
             args.x = x.data(), args.dy = dy.data(), args.dweight = data, args.team = num_threads();
-            const Workspace workspace(plan_.workspace_bytes(args.team));
+            args.prologue = prologue;
+            const Workspace workspace(plan_.workspace_bytes(args.team, prologue.wanted));
             plan_.run(args, workspace.as<void>());
         });
     }
@@ -347,10 +398,13 @@ void bind_conv2d(py::module_& m) {
              arg("dilation"), arg("groups"), arg("layout"), arg("dtype"), arg("algorithm") = "")
         .def_property_readonly("algorithm", &Plan::algorithm)
         .def_property_readonly("packed_bytes", &Plan::packed_bytes)
-        .def("workspace_bytes", &Plan::workspace_bytes, arg("threads"))
+        .def_property_readonly("fuses_prologue", &Plan::fuses_prologue)
+        .def_property_readonly("fuses_statistics", &Plan::fuses_statistics)
+        .def("workspace_bytes", &Plan::workspace_bytes, arg("threads"), arg("prologue") = false,
+             arg("statistics") = false)
         .def("pack", &Plan::pack, arg("weight"))
         .def("run", &Plan::run, arg("input"), arg("weight"), arg("bias"), arg("residual"), arg("activation"),
-             arg("negative_slope"), arg("out"));
+             arg("negative_slope"), arg("prologue"), arg("prologue_relu"), arg("statistics"), arg("out"));
     m.def("conv2d_candidates", &candidates, arg("input_size"), arg("weight_size"), arg("stride"),
           arg("padding"), arg("dilation"), arg("groups"), arg("layout"), arg("direction"),
           arg("dtype") = "float32");

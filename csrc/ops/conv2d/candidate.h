@@ -49,6 +49,11 @@ struct ConvCandidate {
     const char* (*unwanted)(const Conv2dProblem&) = nullptr;
     // Whether `run` without packed weights beats packing for a single call.
     bool (*packs_itself)(const Conv2dProblem&, int team) = nullptr;
+    // Whether `run` applies args.prologue to x as it reads it; otherwise it gets a copy of x that is
+    // normalised.
+    bool (*fuses_prologue)(const Conv2dProblem&) = nullptr;
+    // Whether `run` takes args.statistics as it stores; otherwise a pass over `out` follows.
+    bool fuses_statistics = false;
 };
 
 struct WgradCandidate {

@@ -16,6 +16,8 @@ namespace {
 
 const char* takes_all(const Conv2dProblem&) { return nullptr; }
 
+bool always(const Conv2dProblem&) { return true; }
+
 const char* only_f32(const Conv2dProblem& p) {
     return p.dtype == DType::f32 ? nullptr : "element type is not float32";
 }
@@ -109,16 +111,17 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
     });
 }
 
-// {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself}
+// {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics}
 constexpr ConvCandidate kFprop[] = {
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop},
     {"planar", planar_fprop_declines, false, planar_fprop_packed_bytes, planar_fprop_pack, planar_fprop},
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
-    {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop},
+    {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop, nullptr, nullptr,
+     always, true},
     {"winograd", winograd_declines, false, winograd_fprop_packed_bytes, winograd_fprop_pack, winograd_fprop,
      winograd_fprop_unwanted, winograd_fprop_packs_itself},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
-     implicit_gemm_fprop},
+     implicit_gemm_fprop, nullptr, nullptr, implicit_gemm_fuses_prologue, true},
     {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop, nullptr,
      bf16_fprop_packs_itself},
     {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
@@ -208,6 +211,49 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
     if (e.activate) activation_forward(e.activation, e.slope, y, y);
 }
 
+// x normalised, in the arena's memory.
+const void* normalise(const Conv2dProblem& p, const void* x, const BatchNormLine& line, Arena& arena) {
+    const Shape shape = p.x_shape();
+    const ChannelView view = channel_view("conv2d", shape, p.layout);
+    const int64_t bytes = checked_mul("conv2d", element_count("conv2d", shape), size_of(p.dtype));
+    void* copy = arena.take<char>(static_cast<size_t>(bytes));
+    void* memory = arena.take<char>(batch_norm_apply_line_bytes(view, p.dtype));
+    if (arena.counting()) return copy;
+    batch_norm_apply_line(view, {const_cast<void*>(x), p.dtype, shape}, line, {copy, p.dtype, shape}, memory);
+    return copy;
+}
+
+// A candidate's run with passes over the arrays before and behind it for what it does not fuse.
+void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Conv2dProblem& p,
+              const ConvArgs& args, Arena& arena) {
+    ConvArgs a = args;
+    if (a.prologue.wanted && !(candidate.fuses_prologue && candidate.fuses_prologue(p))) {
+        a.in = normalise(p, args.in, args.prologue.line, arena);
+        a.prologue = {};
+    }
+    const bool sums = args.statistics.wanted && !candidate.fuses_statistics;
+    const bool finish = !args.epilogue.plain() && (sums || !candidate.fuses);
+    if (finish) {
+        a.epilogue = {};
+        a.epilogue.bias = args.epilogue.bias;
+    }
+    candidate.run(p, a, arena);
+    if (sums) {
+        const Shape shape = p.y_shape();
+        const ChannelView view = channel_view("conv2d", shape, p.layout);
+        void* memory = arena.take<char>(batch_norm_moments_bytes(view, p.dtype));
+        if (!arena.counting())
+            batch_norm_moments(view, {args.out, p.dtype, shape}, args.statistics.mean,
+                               args.statistics.deviations, memory);
+    }
+    if (finish && !arena.counting()) apply_epilogue(p, direction, args.epilogue, args.out);
+}
+
+void run_wgrad(const WgradCandidate& candidate, const Conv2dProblem& p, WgradArgs args, Arena& arena) {
+    if (args.prologue.wanted) args.x = normalise(p, args.x, args.prologue.line, arena);
+    candidate.run(p, args, arena);
+}
+
 // Packing and the questions about memory take it that there is an image.
 Conv2dProblem not_empty(Conv2dProblem p) {
     p.n = std::max<int64_t>(1, p.n);
@@ -256,26 +302,38 @@ void ConvPlan::pack(const void* weight, void* packed) const {
     if (packed_bytes()) conv_->pack(not_empty(problem_), weight, packed);
 }
 
-size_t ConvPlan::workspace_bytes(int team) const {
+bool ConvPlan::fuses_prologue() const {
+    return conv_ && conv_->fuses_prologue && conv_->fuses_prologue(not_empty(problem_));
+}
+
+bool ConvPlan::fuses_statistics() const { return conv_ && conv_->fuses_statistics; }
+
+size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics) const {
     Arena counter;
     if (conv_) {
         ConvArgs args;
         args.team = team;
-        conv_->run(not_empty(problem_), args, counter);
+        args.prologue.wanted = prologue;
+        args.statistics.wanted = statistics;
+        run_conv(*conv_, direction_, not_empty(problem_), args, counter);
     } else {
         WgradArgs args;
         args.team = team;
-        wgrad_->run(not_empty(problem_), args, counter);
+        args.prologue.wanted = prologue;
+        run_wgrad(*wgrad_, not_empty(problem_), args, counter);
     }
     return counter.used();
 }
 
 void ConvPlan::run(const ConvArgs& args, void* workspace) const {
-    if (problem_.n == 0) return;
+    if (problem_.n == 0) {
+        if (!args.statistics.wanted) return;
+        std::fill_n(args.statistics.mean, problem_.k, 0.0);
+        std::fill_n(args.statistics.deviations, problem_.k, 0.0);
+        return;
+    }
     Arena arena(workspace);
-    conv_->run(problem_, args, arena);
-    if (!conv_->fuses && !args.epilogue.plain())
-        apply_epilogue(problem_, direction_, args.epilogue, args.out);
+    run_conv(*conv_, direction_, problem_, args, arena);
 }
 
 void ConvPlan::run(const WgradArgs& args, void* workspace) const {
@@ -285,7 +343,7 @@ void ConvPlan::run(const WgradArgs& args, void* workspace) const {
         return;
     }
     Arena arena(workspace);
-    wgrad_->run(problem_, args, arena);
+    run_wgrad(*wgrad_, problem_, args, arena);
 }
 
 void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight,

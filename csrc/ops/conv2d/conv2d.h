@@ -9,6 +9,7 @@
 #include "core/window.h"
 #include "fastconv/types.h"
 #include "ops/activation/activation.h"
+#include "ops/batch_norm/batch_norm.h"
 
 namespace fastconv {
 
@@ -73,12 +74,30 @@ struct ConvEpilogue {
     bool plain() const { return !residual && !activate; }
 };
 
+// What happens to each value of x before it is convolved: its channel's line, then perhaps a ReLU. Padding
+// stays zero. The line's arrays may be null where memory is only
+// counted.
+struct ConvPrologue {
+    bool wanted = false;
+    BatchNormLine line;
+};
+
+// What batch-norm wants to know of y: each output channel's mean and sum of (y - mean)^2 over images and
+// pixels, y being what it is before the epilogue's residual and activation. K values each; zeros for an empty
+// batch.
+struct ConvStatistics {
+    bool wanted = false;
+    double *mean = nullptr, *deviations = nullptr;
+};
+
 // The arrays of fprop (in = x, out = y) or dgrad (in = dy, out = dx).
 struct ConvArgs {
     const void* in = nullptr;
     const void* weight = nullptr;
     const void* packed = nullptr;  // the chosen candidate's packed weights
+    ConvPrologue prologue;         // fprop
     ConvEpilogue epilogue;
+    ConvStatistics statistics;  // fprop
     void* out = nullptr;
     int team = 1;  // workers that the workspace has room for
 };
@@ -86,6 +105,7 @@ struct WgradArgs {
     const void* x = nullptr;
     const void* dy = nullptr;
     void* dweight = nullptr;
+    ConvPrologue prologue;  // of x
     int team = 1;
 };
 
@@ -122,8 +142,12 @@ class ConvPlan {
     void pack(const void* weight, void* packed) const;
     // Whether a single run is quicker with args.packed null than with weights packed just for it.
     bool packs_itself(int team) const;
-    // 64-byte aligned memory that `run` needs for so many workers.
-    size_t workspace_bytes(int team) const;
+    // Whether the algorithm normalises x as it reads it, and takes statistics of y as it writes it; otherwise
+    // a pass over the array does.
+    bool fuses_prologue() const;
+    bool fuses_statistics() const;
+    // 64-byte aligned memory that `run` needs for so many workers, with a prologue or statistics.
+    size_t workspace_bytes(int team, bool prologue = false, bool statistics = false) const;
     // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0,
     // unless packs_itself().
     void run(const ConvArgs& args, void* workspace) const;

@@ -45,6 +45,32 @@ struct Finish {
     bool nothing() const { return !residual && !activate; }
 };
 
+// What comes before: the input's line and ReLU, arrays of all channels.
+struct InputLine {
+    bool wanted = false, relu = false;
+    const float *center = nullptr, *scale = nullptr, *shift = nullptr;
+
+    InputLine() = default;
+    explicit InputLine(const ConvPrologue& p)
+        : wanted(p.wanted),
+          relu(p.line.relu),
+          center(static_cast<const float*>(p.line.center)),
+          scale(static_cast<const float*>(p.line.scale)),
+          shift(static_cast<const float*>(p.line.shift)) {}
+};
+
+// Statistics of the output before it is finished. Each work item of pixels writes its part into its own place
+// of `partials`: 3 floats an output channel.
+struct OutputMoments {
+    bool wanted = false;
+    float* partials = nullptr;
+    double *mean = nullptr, *deviations = nullptr;
+
+    OutputMoments() = default;
+    explicit OutputMoments(const ConvStatistics& s)
+        : wanted(s.wanted), mean(s.mean), deviations(s.deviations) {}
+};
+
 struct GatherConv {
     // Input sizes and element strides; channels are neighbours.
     const float* in;
@@ -62,6 +88,8 @@ struct GatherConv {
     int64_t out_n, out_c, out_h, out_w;
     const float* bias;  // groups * width values, or null
     Finish finish;
+    InputLine line;  // with images that follow one another, and no `offsets`
+    OutputMoments moments;
 
     // The weight of (group, output o, input c, tap index) is at g * weight_g + o * weight_o + c * weight_c +
     // index.
@@ -110,10 +138,10 @@ struct GatherWgrad {
     }
 };
 
-// Sizes in bytes of what the caller allocates: packed weights (shared), scratch of one worker, a row of
-// zeros.
+// Sizes in bytes of what the caller allocates: packed weights (shared), scratch of one worker (of which the
+// input on its line takes `band`), a row of zeros, the moments' partial sums.
 struct GatherSizes {
-    size_t packed, scratch, zeros;
+    size_t packed, scratch, band, zeros, partials;
 };
 struct WgradSizes {
     size_t partial, scratch;
@@ -142,10 +170,13 @@ struct PointwiseNchw {
     const float* bias;    // or null
     float* y;
     Finish finish;
+    InputLine line;
+    OutputMoments moments;
     int64_t n, groups, depth, width;
     int64_t h, w, step_h, step_w, rows, cols;
 };
 FC_ISA_DECLARE(size_t pointwise_scratch(const PointwiseNchw& g))
+FC_ISA_DECLARE(size_t pointwise_partials(const PointwiseNchw& g))
 FC_ISA_DECLARE(void pointwise_run(const PointwiseNchw& g, char* scratch, int team))
 
 // Convolutions of stride 1 along a row with few output channels, on NCHW arrays in a frame of zeros: lanes

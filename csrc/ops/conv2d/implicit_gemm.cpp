@@ -15,6 +15,9 @@ namespace {
 // Below this many input channels the filter is one loop over offsets in a padded copy: the microkernel's
 // start at each tap costs about as much as two dozen steps of its loop.
 constexpr int64_t kFewChannels = 32;
+// The rows of input that a work item normalises for itself stay in L2; with large dilations that many rows
+// would be read for few pixels.
+constexpr size_t kMostBand = 1 << 20;
 // wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
 // power-of-two stride makes the lines of a column fight for one set of L1; few runs of taps share a panel, up
 // to this many columns.
@@ -143,14 +146,18 @@ struct Gathers {
     }
     void run(const ConvArgs& args, const Finish& finish, Arena& arena) {
         const float* in = input.make(args.in, arena);
-        size_t scratch_bytes = 0, zero_bytes = 0;
-        for (const Gather& e : list) {
+        size_t scratch_bytes = 0, zero_bytes = 0, partial_bytes = 0;
+        for (Gather& e : list) {
+            e.g.line = InputLine(args.prologue);
+            e.g.moments = OutputMoments(args.statistics);
             const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(e.g);
             scratch_bytes = std::max(scratch_bytes, sizes.scratch * static_cast<size_t>(args.team));
             zero_bytes = std::max(zero_bytes, sizes.zeros);
+            partial_bytes = std::max(partial_bytes, sizes.partials);
         }
         char* scratch = arena.take<char>(scratch_bytes);
         float* zeros = arena.take<float>(zero_bytes / sizeof(float));
+        float* partials = arena.take<float>(partial_bytes / sizeof(float));
         if (arena.counting()) return;
         const char* packed = static_cast<const char*>(args.packed);
         for (Gather& e : list) {
@@ -158,6 +165,7 @@ struct Gathers {
             e.g.out = static_cast<float*>(args.out) + e.out_at;
             e.g.bias = static_cast<const float*>(args.epilogue.bias);
             e.g.finish = finish;
+            e.g.moments.partials = partials;
             FC_ISA_PICK(gather_run)(e.g, reinterpret_cast<const float*>(packed), scratch, zeros, args.team);
             packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
         }
@@ -296,6 +304,12 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
 size_t implicit_gemm_fprop_packed_bytes(const Conv2dProblem& p) { return fprop_gathers(p).packed_bytes(); }
 void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     fprop_gathers(p).pack(weight, packed);
+}
+bool implicit_gemm_fuses_prologue(const Conv2dProblem& p) {
+    Gathers all = fprop_gathers(p);
+    Gather& e = all.list[0];
+    e.g.line.wanted = true;
+    return e.offsets.empty() && FC_ISA_PICK(gather_sizes)(e.g).band <= kMostBand;
 }
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     fprop_gathers(p).run(args, Finish(args), arena);

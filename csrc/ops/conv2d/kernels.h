@@ -21,6 +21,7 @@ void conv2d_bias_grad_reference(const Conv2dProblem& p, const T* dy, T* dbias);
 // implicit_gemm.cpp: any float32 convolution.
 size_t implicit_gemm_fprop_packed_bytes(const Conv2dProblem& p);
 void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool implicit_gemm_fuses_prologue(const Conv2dProblem& p);
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p);
 void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);

@@ -5,8 +5,9 @@
 namespace fastconv {
 namespace {
 
-void run(const PointwiseNchw& g, int team, Arena& arena) {
+void run(PointwiseNchw& g, int team, Arena& arena) {
     char* scratch = arena.take<char>(FC_ISA_PICK(pointwise_scratch)(g) * static_cast<size_t>(team));
+    g.moments.partials = arena.take<float>(FC_ISA_PICK(pointwise_partials)(g) / sizeof(float));
     if (!arena.counting()) FC_ISA_PICK(pointwise_run)(g, scratch, team);
 }
 
@@ -19,6 +20,8 @@ void pointwise_nchw_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& a
     g.bias = static_cast<const float*>(args.epilogue.bias);
     g.y = static_cast<float*>(args.out);
     g.finish = Finish(args);
+    g.line = InputLine(args.prologue);
+    g.moments = OutputMoments(args.statistics);
     g.n = p.n, g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.h = p.h, g.w = p.w, g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;

@@ -19,6 +19,9 @@ class Conv2dPlan:
     y = plan.run(x, packed, bias, residual=shortcut, activation="relu", out=y)
     ```
 
+    For training, a convolution can take the statistics that a batch-norm behind it needs, and apply a
+    batch-norm in front of it (and its ReLU) to the input as it reads it, so that neither is a pass over memory.
+
     Args:
         input_size: shape of the convolution's input, in `layout`'s order.
         weight_size: (K, C / groups, R, S).
@@ -60,9 +63,22 @@ class Conv2dPlan:
         """Size of packed weights in bytes; 0 where the algorithm reads weights as they are."""
         return self._plan.packed_bytes
 
-    def workspace_bytes(self, threads: int) -> int:
-        """Scratch memory in bytes that `run` takes from the library's pool with so many threads."""
-        return self._plan.workspace_bytes(threads)
+    @property
+    def fuses_prologue(self) -> bool:
+        """Whether the algorithm normalises its input as it reads it, rather than in a pass before."""
+        return self._plan.fuses_prologue
+
+    @property
+    def fuses_statistics(self) -> bool:
+        """Whether the algorithm takes statistics as it writes, rather than in a pass behind."""
+        return self._plan.fuses_statistics
+
+    def workspace_bytes(
+        self, threads: int, *, prologue: bool = False, statistics: bool = False
+    ) -> int:
+        """Scratch memory in bytes that `run` takes from the library's pool with so many threads, with a
+        prologue or statistics."""
+        return self._plan.workspace_bytes(threads, prologue, statistics)
 
     def algorithms(self) -> list[tuple[str, str]]:
         """All algorithms for this direction, best first, each with "" or its reason to decline."""
@@ -84,6 +100,9 @@ class Conv2dPlan:
         residual: NDArray | None = None,
         activation: str | None = None,
         negative_slope: float = 0.01,
+        prologue: NDArray | None = None,
+        prologue_relu: bool = True,
+        statistics: NDArray | None = None,
         out: NDArray | None = None,
     ) -> NDArray:
         """activation(convolution + bias + residual), the last three applied as results are stored.
@@ -95,6 +114,14 @@ class Conv2dPlan:
             residual: an array like the result, or None. Not for wgrad.
             activation: "relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu" or "gelu_tanh". Not for wgrad.
             negative_slope: leaky_relu's.
+            prologue: (3, C) rows center, scale, shift, or None. Not for dgrad. The convolution's input is then
+                relu((x - center) * scale + shift), channel by channel; padding stays zero. float32, with
+                float64 plans float64. With center = mean, scale = weight / sqrt(var + eps), shift = bias it is
+                a batch-norm.
+            prologue_relu: whether the ReLU follows the prologue.
+            statistics: (2, K) float64, written: each output channel's mean and sum of (y - mean)^2 over images
+                and pixels, y = convolution + bias, before residual and activation. Zeros for an empty batch.
+                Only for fprop.
             out: an array for the result. It must not overlap the others.
 
         Returns:
@@ -103,4 +130,15 @@ class Conv2dPlan:
         Raises:
             ShapeError, DTypeError: arrays that are not of the plan's shapes and type.
         """
-        return self._plan.run(input, weight, bias, residual, activation, negative_slope, out)
+        return self._plan.run(
+            input,
+            weight,
+            bias,
+            residual,
+            activation,
+            negative_slope,
+            prologue,
+            prologue_relu,
+            statistics,
+            out,
+        )

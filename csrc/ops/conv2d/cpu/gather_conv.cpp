@@ -5,6 +5,8 @@
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/cpu/epilogue.h"
+#include "ops/conv2d/cpu/prologue.h"
+#include "ops/conv2d/cpu/statistics.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -40,6 +42,7 @@ struct Cut {
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
     }
+    bool one_block() const { return parts == blocks; }  // of output channels in a part
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
     int64_t first_column(int64_t block) const { return first_vector(block) * VL; }
@@ -54,9 +57,9 @@ struct Cut {
 };
 
 // Scratch of a worker: pixel pointers, pointer table of the tiles at the edge, the taps' distances from their
-// pixel, output row pointers, and a block of NHWC output to transpose.
+// pixel, output row pointers, a block of NHWC output to transpose, and input on its line.
 struct Scratch {
-    size_t bases, table, distances, rows, output, total;
+    size_t bases, table, distances, rows, output, band, total;
     Scratch(const GatherConv& g, const Cut& cut) {
         const size_t px = static_cast<size_t>(cut.block_pixels), taps = static_cast<size_t>(cut.taps);
         size_t at = 0;
@@ -66,7 +69,13 @@ struct Scratch {
         rows = at, at += lines(px * sizeof(float*));
         output = at,
         at += g.out_c != 1 ? lines(px * static_cast<size_t>(cut.vectors) * VL * sizeof(float)) : 0;
+        band = at, at += band_bytes(g, cut);
         total = at;
+    }
+    static size_t band_bytes(const GatherConv& g, const Cut& cut) {
+        if (!g.line.wanted) return 0;
+        const int64_t count = band_floats(g, cut.block_pixels, cut.mr, cut.one_block());
+        return lines(static_cast<size_t>(count) * sizeof(float));
     }
 };
 
@@ -148,10 +157,9 @@ struct Pixels {
     bool at_edge(int64_t tile) const { return edge[tile / 64] >> (tile % 64) & 1; }
 };
 
-void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t m0, int64_t m1, Pixels& px,
-                     const float* zeros) {
+void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, int64_t m0, int64_t m1,
+                     Pixels& px, const float* zeros) {
     PixelWalk at(m0, g.rows, g.cols);
-    const float* in = g.in + group * g.depth;
     for (uint64_t& bits : px.edge) bits = 0;
     // Pixels all of whose taps are inside (the first and last tap are the extremes).
     const Tap first = g.taps[0], last = g.taps[g.tap_count - 1];
@@ -162,7 +170,8 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t
         bool inside = true;
         for (int64_t e = m; e < end; ++e, at.next()) {
             const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
-            px.bases[e - m0] = in + at.n * g.in_n + h0 * g.in_h + w0 * g.in_w;
+            px.bases[e - m0] = source.base + at.n * source.in_n + h0 * source.in_h + w0 * source.in_w +
+                               tile * source.in_t + (e - m) * source.in_e;
             inside &= h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w;
         }
         if (!inside && !g.offsets) {
@@ -174,8 +183,8 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, int64_t group, int64_t
                 for (int64_t t = 0; t < g.tap_count; ++t, slot += cut.mr) {
                     const int64_t h = h0 + g.taps[t].dh, w = w0 + g.taps[t].dw;
                     const bool there = h >= 0 && h < g.h && w >= 0 && w < g.w;
-                    *slot =
-                        there ? px.bases[e - m0] + (g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w) : zeros;
+                    const int64_t distance = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
+                    *slot = there ? px.bases[e - m0] + distance : zeros;
                 }
             }
         }
@@ -214,9 +223,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     px.bases = reinterpret_cast<const float**>(scratch + layout.bases);
     px.table = reinterpret_cast<const float**>(scratch + layout.table);
     int64_t* distances = reinterpret_cast<int64_t*>(scratch + layout.distances);
-    if (!g.offsets)
-        for (int64_t t = 0; t < g.tap_count; ++t)
-            distances[t] = g.taps[t].dh * g.in_h + g.taps[t].dw * g.in_w;
+    float* band = reinterpret_cast<float*>(scratch + layout.band);
     float** rows = reinterpret_cast<float**>(scratch + layout.rows);
     float* output = reinterpret_cast<float*>(scratch + layout.output);
     const bool direct = g.out_c == 1;
@@ -230,7 +237,12 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
     }
     for (int64_t group = 0; group < g.groups; ++group) {
-        point_at_pixels(g, cut, group, m0, m1, px, zeros);
+        const Source source =
+            g.line.wanted ? normalised(g, group, m0, m1, cut.mr, cut.one_block(), band) : in_place(g, group);
+        if (!g.offsets)
+            for (int64_t t = 0; t < g.tap_count; ++t)
+                distances[t] = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
+        point_at_pixels(g, cut, source, m0, m1, px, zeros);
         for (int64_t block = block0; block < block1; ++block) {
             const int64_t column = cut.first_column(block), channel = group * g.width + column;
             const int nv = cut.nv(block);
@@ -244,6 +256,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 const float* weights = packed + cut.packed_block(group, block);
                 TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr, false};
                 const int tile_rows = static_cast<int>(count);
+                if (g.line.wanted && one_each(g) && block == block0)
+                    normalise_tile(g, group, m, count, band + tile * source.in_t);
                 const bool turn = m + count == m1;
                 if (direct && (!turn || block + 1 < block1)) {
                     const int64_t at = turn ? m0 : m + count;
@@ -263,10 +277,23 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                                     edge ? nullptr : distances};
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
-                    if (g.tap_count == 1 && block == block0)
-                        rows_in.ahead = px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
+                    if (g.tap_count == 1 && block == block0) {
+                        if (!g.line.wanted)
+                            rows_in.ahead =
+                                px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
+                        else
+                            rows_in.ahead = beyond_band(g, m + count, px.bases[m - m0]);
+                    }
                     row_kernel(tile_rows, nv)(rows_in, out);
                 }
+            }
+            if (g.moments.wanted) {
+                const int64_t channels = g.groups * g.width;
+                const auto row = [&](int64_t e) {
+                    return direct ? rows[e] + channel : output + e * ld + column;
+                };
+                column_moments(row, m1 - m0, cut.columns(g, block),
+                               piece_moments(g.moments, item, channels) + channel, channels);
             }
         }
         const int64_t from = cut.first_column(block0);
@@ -284,8 +311,9 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
 
 GatherSizes gather_sizes(const GatherConv& g) {
     const Cut cut(g);
-    return {static_cast<size_t>(g.groups * cut.packed_group()) * sizeof(float), Scratch(g, cut).total,
-            static_cast<size_t>(g.depth) * sizeof(float)};
+    const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
+    return {floats(g.groups * cut.packed_group()), Scratch(g, cut).total, Scratch::band_bytes(g, cut),
+            floats(g.depth), g.moments.wanted ? floats(3 * cut.items * g.groups * g.width) : 0};
 }
 
 void gather_pack(const GatherConv& g, float* packed, int team) {
@@ -316,6 +344,11 @@ void gather_run(const GatherConv& g, const float* packed, char* scratch, float* 
                 run_item(g, cut, layout, i / cut.parts, i % cut.parts, packed, mine, zeros);
         },
         team);
+    if (!g.moments.wanted) return;
+    const auto values = [&](int64_t item) {
+        return least(cut.block_pixels, cut.pixels - item * cut.block_pixels);
+    };
+    add_moments(g.moments, cut.items, g.groups * g.width, values, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS
