@@ -14,6 +14,8 @@ namespace {
 
 inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
+
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
     int64_t vectors, blocks;  // of a group's output channels
@@ -153,14 +155,17 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
 struct Pixels {
     const float** bases;
     const float** table;  // [tile][tap][mr]
-    uint64_t edge[8];     // a bit for each tile
-    bool at_edge(int64_t tile) const { return edge[tile / 64] >> (tile % 64) & 1; }
+    // Of each tile at the edge, the taps from the first to the last that any of its pixels finds inside: a
+    // row of tiles at the top or bottom need not multiply zeros. [0, -1): not at the edge.
+    struct Taps {
+        int32_t first, last;
+    } edge[kMostTiles];
+    bool at_edge(int64_t tile) const { return edge[tile].last >= 0; }
 };
 
 void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, int64_t m0, int64_t m1,
                      Pixels& px, const float* zeros) {
     PixelWalk at(m0, g.rows, g.cols);
-    for (uint64_t& bits : px.edge) bits = 0;
     // Pixels all of whose taps are inside (the first and last tap are the extremes).
     const Tap first = g.taps[0], last = g.taps[g.tap_count - 1];
     const int64_t low_h = -first.dh, high_h = g.h - last.dh, low_w = -first.dw, high_w = g.w - last.dw;
@@ -174,8 +179,9 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, 
                                tile * source.in_t + (e - m) * source.in_e;
             inside &= h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w;
         }
+        px.edge[tile] = {0, -1};
         if (!inside && !g.offsets) {
-            px.edge[tile / 64] |= uint64_t{1} << (tile % 64);
+            int64_t low = g.tap_count, high = 0;
             PixelWalk walk = start;
             for (int64_t e = m; e < end; ++e, walk.next()) {
                 const float** slot = px.table + tile * cut.taps * cut.mr + (e - m);
@@ -185,8 +191,10 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, 
                     const bool there = h >= 0 && h < g.h && w >= 0 && w < g.w;
                     const int64_t distance = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
                     *slot = there ? px.bases[e - m0] + distance : zeros;
+                    if (there) low = least(low, t), high = most(high, t + 1);
                 }
             }
+            px.edge[tile] = {static_cast<int32_t>(least(low, high)), static_cast<int32_t>(high)};
         }
         m = end;
     }
@@ -267,14 +275,15 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                 if (g.offsets)
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
                 else {
-                    const bool edge = px.at_edge(tile);
-                    RowTile rows_in{edge ? px.table + tile * cut.taps * cut.mr : from,
-                                    edge ? cut.mr : 0,
-                                    cut.taps,
-                                    g.depth,
-                                    weights,
-                                    nv * VL,
-                                    edge ? nullptr : distances};
+                    RowTile rows_in{from, 0, cut.taps, g.depth, weights, nv * VL, distances};
+                    if (px.at_edge(tile)) {
+                        const Pixels::Taps taps = px.edge[tile];
+                        rows_in.a = px.table + (tile * cut.taps + taps.first) * cut.mr;
+                        rows_in.a_step = cut.mr;
+                        rows_in.taps = taps.last - taps.first;
+                        rows_in.b += taps.first * g.depth * nv * VL;
+                        rows_in.offsets = nullptr;
+                    }
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
                     if (g.tap_count == 1 && block == block0) {
