@@ -19,6 +19,28 @@ struct TapRange {
     }
 };
 
+// Taps first, first + step, ... of an axis that reach input position `at` (the padding counted) from an
+// output: the first from `from`, each further one from `back` outputs before.
+struct Reach {
+    int64_t first = 0, step, count = 0, from = 0, back;
+    Reach(int64_t at, int64_t stride, int64_t dilation, int64_t kernel, int64_t outputs) {
+        int64_t a = stride, b = dilation;
+        while (b) {
+            const int64_t rest = a % b;
+            a = b, b = rest;
+        }
+        step = stride / a, back = dilation / a;
+        const int64_t beyond = at - (outputs - 1) * stride;
+        first = beyond > 0 ? ceil_div(beyond, dilation) : 0;
+        const int64_t end = least(kernel, at / dilation + 1);
+        const int64_t stop = least(end, first + step);
+        while (first < stop && (at - first * dilation) % stride) ++first;
+        if (first >= stop) return;
+        count = (end - 1 - first) / step + 1;
+        from = (at - first * dilation) / stride;
+    }
+};
+
 inline int64_t grain(const DepthwiseNhwc& g) { return 65536 / (g.w * g.c * g.r * g.s) + 1; }
 
 }  // namespace
@@ -53,22 +75,20 @@ void depthwise_pixels_dgrad(const DepthwiseNhwc& g, const float* packed, const f
                             float* dx) {
     parallel_for(g.n * g.h, grain(g), [&](int64_t begin, int64_t end, int) {
         for (int64_t row = begin; row < end; ++row) {
-            const int64_t n = row / g.h, h = row % g.h;
+            const int64_t n = row / g.h;
+            const Reach r(row % g.h + g.pad_h, g.stride_h, g.dilation_h, g.r, g.p);
             for (int64_t w = 0; w < g.w; ++w) {
+                const Reach s(w + g.pad_w, g.stride_w, g.dilation_w, g.s, g.q);
                 float* to = dx + (row * g.w + w) * g.c;
                 for (int64_t c = 0; c < g.c; c += VL) {
                     const Tail t = tail(g.c - c);
                     vf sum = bias ? load(bias + c, t) : zero();
-                    for (int64_t i = 0; i < g.r; ++i) {
-                        const int64_t y = h + g.pad_h - i * g.dilation_h;
-                        if (y < 0 || y % g.stride_h || y / g.stride_h >= g.p) continue;
-                        for (int64_t j = 0; j < g.s; ++j) {
-                            const int64_t z = w + g.pad_w - j * g.dilation_w;
-                            if (z < 0 || z % g.stride_w || z / g.stride_w >= g.q) continue;
-                            const float* from =
-                                dy + ((n * g.p + y / g.stride_h) * g.q + z / g.stride_w) * g.c + c;
-                            sum = fma(load(from, t), load(packed + (i * g.s + j) * g.c + c, t), sum);
-                        }
+                    for (int64_t i = 0; i < r.count; ++i) {
+                        const float* from = dy + ((n * g.p + r.from - i * r.back) * g.q + s.from) * g.c + c;
+                        const float* weight = packed + ((r.first + i * r.step) * g.s + s.first) * g.c + c;
+                        for (int64_t j = 0; j < s.count; ++j)
+                            sum = fma(load(from - j * s.back * g.c, t), load(weight + j * s.step * g.c, t),
+                                      sum);
                     }
                     store(to + c, sum, t);
                 }
