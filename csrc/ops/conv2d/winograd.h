@@ -20,9 +20,6 @@
 
 namespace fastconv {
 
-inline constexpr int kWinogradPoints = 6;
-inline constexpr int kWinogradComponents = 36;
-
 // One image batch by element strides: channels-last (c == 1) or planar (w == 1).
 struct WinogradImage {
     int64_t h, w;  // pixels
@@ -35,6 +32,7 @@ struct WinogradWeight {
     int64_t groups, depth, width;
     int64_t step_g, step_depth, step_width;
     bool rotated;  // by 180 degrees: dgrad
+    int tile = 4;  // or 6: outputs of a tile along an axis
 };
 
 // fprop, or dgrad with the filter rotated: out[n, i, j] = bias + sum of in[n, i - top + r, j - left + s] *

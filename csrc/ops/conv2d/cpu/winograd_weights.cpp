@@ -5,10 +5,14 @@
 namespace fastconv::FC_ISA_NS {
 
 int64_t winograd_packed_floats(const WinogradWeight& w) {
-    return w.groups * kWinogradComponents * u_component(vectors_of(w.width), w.depth);
+    const int64_t points = w.tile + 2;
+    return w.groups * points * points * u_component(vectors_of(w.width), w.depth);
 }
 
-void winograd_pack(const WinogradWeight& w, const float* weight, float* packed) {
+namespace {
+
+template <int T>
+void pack(const WinogradWeight& w, const float* weight, float* packed) {
     const WidthBlocks widths(w.width);
     const int64_t component = u_component(widths.vectors, w.depth);
     const bool large = winograd_packed_floats(w) > kL2Floats;
@@ -18,13 +22,19 @@ void winograd_pack(const WinogradWeight& w, const float* weight, float* packed) 
         for (int64_t item = begin; item < end; ++item) {
             const int64_t group = item / (widths.count * runs), b = item / runs % widths.count;
             const int64_t c0 = item % runs * kRun, c1 = least(w.depth, c0 + kRun);
-            (large ? pack_filters<true>
-                   : pack_filters<false>)(w, widths, b, c0, c1, weight + group * w.step_g,
-                                          packed + group * kWinogradComponents * component +
-                                              (widths.first(b) * w.depth + c0 * widths.nv(b)) * VL,
-                                          component);
+            (large ? pack_filters<T, true>
+                   : pack_filters<T, false>)(w, widths, b, c0, c1, weight + group * w.step_g,
+                                             packed + group * kComponents<T> * component +
+                                                 (widths.first(b) * w.depth + c0 * widths.nv(b)) * VL,
+                                             component);
         }
     });
+}
+
+}  // namespace
+
+void winograd_pack(const WinogradWeight& w, const float* weight, float* packed) {
+    (w.tile == 6 ? pack<6> : pack<4>)(w, weight, packed);
 }
 
 }  // namespace fastconv::FC_ISA_NS
