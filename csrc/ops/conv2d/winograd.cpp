@@ -92,14 +92,8 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
     FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
 }
 
-// The error grows as the square root of the reduced channels: F(6x6) is 2.5 to 3 times above F(4x4), and
-// passes 4e-6 from here on.
-constexpr int64_t kDeepest6 = 128;
-
 const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
-    const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : p.group_c();
-    if (tile == 6 && depth > kDeepest6) return "too many channels for its error";
     const ConvCost cost = conv_cost(p, direction);
     if (tile == 6 && cost.winograd <= cost.winograd6) return "the 4x4 tiles are expected to be faster";
     return (tile == 6 ? cost.winograd6 : cost.winograd) < cost.direct

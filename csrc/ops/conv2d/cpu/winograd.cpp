@@ -85,7 +85,10 @@ void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T
 
 // Channels of the reduction whose U, for one block of outputs, stays in L2 until it is used.
 template <int T>
-constexpr int64_t kStationaryDepth = kL2Floats / (kComponents<T> * kNR) / VL * VL;
+constexpr int64_t kStationaryStep = kSumDepth<T> ? kSumDepth<T> : VL;
+template <int T>
+constexpr int64_t kStationaryDepth =
+    kL2Floats / (kComponents<T> * kNR) / kStationaryStep<T> * kStationaryStep<T>;
 
 // Floats of the parts of a worker's scratch and of the shared memory.
 template <int T>
