@@ -89,6 +89,7 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
     conv.weight = static_cast<const float*>(args.weight);
     conv.packed = static_cast<const float*>(args.packed);
     conv.bias = static_cast<const float*>(args.epilogue.bias);
+    conv.finish = Finish(args);
     FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
 }
 

@@ -1,6 +1,7 @@
 // Winograd convolution, fused for each block of tiles: input transform, one GEMM for each component, output
 // transform, all within L2.
 #include "cpu/parallel.h"
+#include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/cpu/winograd_filter.h"
 #include "ops/conv2d/cpu/winograd_gemm.h"
 
@@ -31,7 +32,7 @@ void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float
     }
 }
 
-// y = A'MA for output blocks [first, last); `out` and `bias` are the group's.
+// y = A'MA and its epilogue for output blocks [first, last); `out` and `bias` are the group's.
 template <int T>
 void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T>& block, const float* m,
                   const WidthBlocks& widths, int64_t first, int64_t last, float* out, const float* bias,
@@ -67,15 +68,28 @@ void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T
                 for (int64_t j = 0; j < widths.nv(b); ++j) {
                     const int64_t k = (widths.first(b) + j) * VL;
                     for (int64_t i = 0; i < run; ++i) one(i, b, j, strip + i * T * VL, w * VL, VL, false);
-                    write_planar(strip, h, w, least(VL, p.width - k), at_run + k * p.output.step_c,
-                                 p.output.step_h, p.output.step_c);
+                    const int64_t lanes = least(VL, p.width - k);
+                    write_planar(strip, h, w, lanes, at_run + k * p.output.step_c, p.output.step_h,
+                                 p.output.step_c);
+                    if (p.finish.nothing()) continue;
+                    for (int64_t c = 0; c < lanes; ++c)
+                        for (int64_t i = 0; i < h; ++i)
+                            finish(p.finish, at_run + (k + c) * p.output.step_c + i * p.output.step_h, w);
                 }
         } else {
-            for (int64_t i = 0; i < run; ++i)
+            for (int64_t i = 0; i < run; ++i) {
                 for (int64_t b = first; b < last; ++b)
                     for (int64_t j = 0; j < widths.nv(b); ++j)
                         one(i, b, j, at_run + i * T * p.output.step_w + (widths.first(b) + j) * VL,
                             p.output.step_h, p.output.step_w, true);
+                if (p.finish.nothing()) continue;
+                const int64_t k = widths.first(first) * VL, h = g.height(walk.ty);
+                const int64_t count = least(p.width, widths.first(last) * VL) - k;
+                for (int64_t r = 0; r < h; ++r)
+                    for (int64_t c = 0; c < g.width(walk.tx + i); ++c)
+                        finish(p.finish, at_run + r * p.output.step_h + (i * T + c) * p.output.step_w + k,
+                               count);
+            }
         }
         t += run;
         walk.tx += run - 1;
