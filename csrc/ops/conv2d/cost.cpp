@@ -61,7 +61,8 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
                             (wgrad ? width * vectors(depth) : depth * vectors(width)) /
                             (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
         const double filters = depth * vectors(width) * t.filter * (tile + 2) * (tile + 2) / 36;
-        return 2 * t.start + groups * (gemm + products / 36 * transforms + filters);
+        const double slower = tile == 6 ? 1.2 : 1;
+        return 2 * t.start + groups * (slower * (gemm + products / 36 * transforms) + filters);
     };
     cost.winograd = winograd(4);
     if (wgrad) {

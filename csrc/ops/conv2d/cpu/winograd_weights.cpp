@@ -15,7 +15,8 @@ template <int T>
 void pack(const WinogradWeight& w, const float* weight, float* packed) {
     const WidthBlocks widths(w.width);
     const int64_t component = u_component(widths.vectors, w.depth);
-    const bool large = winograd_packed_floats(w) > kL2Floats;
+    // 64 x 64 channels with 6x6 tiles, 1.07 MB, are still small.
+    const bool large = 8 * winograd_packed_floats(w) > 9 * kL2Floats;
     constexpr int64_t kRun = 16;  // channels of the reduction of one item
     const int64_t runs = ceil_div(w.depth, kRun);
     parallel_for(w.groups * widths.count * runs, 4, [&](int64_t begin, int64_t end, int) {
