@@ -102,6 +102,38 @@ def test_epilogue_of_every_algorithm(
             np.testing.assert_allclose(got, expected, rtol=2e-6, atol=2e-6, err_msg=algorithm)
 
 
+@pytest.mark.parametrize("algorithm", ["winograd", "winograd6"])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 20, 13, 15, 33, 3, 1, 1, 1),
+        (1, 24, 17, 38, 140, 3, 1, 1, 1),
+        (2, 12, 5, 7, 10, 3, 1, 1, 2),
+        (1, 160, 7, 7, 150, 3, 1, 1, 1),
+    ],
+    ids=str,
+)
+def test_fused_epilogue_gives_the_same_bits(
+    shape: tuple[int, ...], layout: str, activation: str | None, algorithm: str
+) -> None:
+    """Edge tiles, several blocks of channels, groups, and weights packed on the way."""
+    x, w, b, geometry = build(shape, layout)
+    for direction in ("fprop", "dgrad"):
+        plan = F.Conv2dPlan(x.shape, w.shape, **geometry, direction=direction, algorithm=algorithm)
+        shape_in = x.shape if direction == "fprop" else F.conv2d(x, w, **geometry).shape
+        source, bias = array(*shape_in), b if direction == "fprop" else array(shape[1])
+        base = plan.run(source, w, bias)
+        residual = array(*base.shape)
+        expected = F.add(base, residual)
+        if activation:
+            expected = getattr(F, activation)(expected)
+        for weight in (w, plan.pack(w)):
+            got = plan.run(source, weight, bias, residual=residual, activation=activation)
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_packed_weights_fit_another_batch_size() -> None:
     x, w, b, geometry = build(SHAPES[1], "NHWC")
     more = array(5, *x.shape[1:])

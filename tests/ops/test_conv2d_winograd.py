@@ -17,6 +17,11 @@ from tests.support import check_same_bits_for_threads, randn, rng
 
 LAYOUTS = ("NCHW", "NHWC")
 DIRECTIONS = ("fprop", "dgrad", "wgrad")
+TILES = {"winograd": 4, "winograd6": 6}
+# By direction: wgrad has 4x4 tiles only.
+ALGORITHMS = [(d, a) for d in DIRECTIONS for a in TILES if d != "wgrad" or a == "winograd"]
+algorithms = pytest.mark.parametrize("algorithm", TILES)
+pairs = pytest.mark.parametrize(("direction", "algorithm"), ALGORITHMS)
 BOUND = 5e-6  # what precision "high" promises, as relative RMS error
 
 # (N, C, H, W), K, padding, groups
@@ -37,6 +42,9 @@ CASES = [
     ((1, 130, 16, 16), 64, (1, 1), 1),
     ((1, 256, 8, 8), 128, (1, 1), 1),
     ((2, 32, 2, 40), 16, (1, 1), 1),
+    ((1, 16, 12, 24), 70, (1, 1), 1),
+    ((3, 19, 10, 11), 34, (1, 1), 1),
+    ((1, 48, 21, 15), 16, (1, 1), 1),
 ]
 cases = pytest.mark.parametrize(
     ("x", "k", "padding", "groups"),
@@ -76,10 +84,10 @@ def relative_rms(got: Any, expected: Any) -> float:
     return error / max(float(np.sqrt(np.mean(expected**2))), 1e-30)
 
 
-def check(x: Any, k: int, padding: Any, groups: int, layout: str, bound: float = BOUND) -> None:
+def check(x: Any, k: int, padding: Any, groups: int, layout: str) -> None:
     """Every direction against float64 on the reference path."""
     xa, w, b, dy = arrays(x, k, padding, groups)
-    for direction in DIRECTIONS:
+    for direction, algorithm in ALGORITHMS:
         geometry = (1, padding, 1, groups)
         bias = b if direction == "fprop" else None
         wide = [None if a is None else a.astype(np.float64) for a in (xa, w, dy, bias)]
@@ -90,19 +98,27 @@ def check(x: Any, k: int, padding: Any, groups: int, layout: str, bound: float =
             w,
             to_layout(dy, layout),
             (*geometry, layout),
-            "winograd",
+            algorithm,
             bias,
         )
         if direction != "wgrad":
             got = from_layout(got, layout)
         error = relative_rms(got, expected)
-        assert error <= bound, f"{direction} {layout}: {error:.2e}"
+        assert error <= BOUND, f"{direction} {algorithm} {layout}: {error:.2e}"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @cases
 def test_against_float64(x: Any, k: int, padding: Any, groups: int, layout: str) -> None:
     check(x, k, padding, groups, layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_size_of_edge_tiles(layout: str) -> None:
+    for rows in range(1, 14):
+        for columns in range(1, 14):
+            if rows == columns or (rows + 5 * columns) % 3 == 0:
+                check((1, 7, rows, columns), 5, (1, 1), 1, layout)
 
 
 @given(
@@ -130,60 +146,68 @@ def test_asymmetric_padding_of_a_transposed_convolution(layout: str) -> None:
     check((1, 16, 3, 9), 16, (6, 0), 1, layout)
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-def test_error_bound_at_512_channels(direction: str) -> None:
+@pytest.mark.parametrize("depth", [64, 130, 512])
+@pytest.mark.parametrize("size", [12, 14])
+@pairs
+def test_error_bound_of_many_channels(
+    direction: str, algorithm: str, size: int, depth: int
+) -> None:
     """Normal data, where all of the sum's terms count; and the all-positive data behind a ReLU."""
     g = rng("bound", direction)
-    x = (1, 512, 14, 14)
     for positive in (False, True):
-        xa, w, dy = randn(g, *x), randn(g, 64, 512, 3, 3), randn(g, 1, 64, 14, 14)
-        if direction == "dgrad":  # its sums run over the output channels
-            xa, w, dy = randn(g, 1, 64, 14, 14), randn(g, 512, 64, 3, 3), randn(g, *x)
+        c, k = (64, depth) if direction == "dgrad" else (depth, 64)  # sums run over `depth`
+        xa, w = randn(g, 1, c, size, size), randn(g, k, c, 3, 3)
+        dy = randn(g, 1, k, size, size)
         if positive:
             xa = np.maximum(xa, 0)
+            dy = np.maximum(dy, 0)
         geometry = (1, 1, 1, 1, "NCHW")
         wide = [a.astype(np.float64) for a in (xa, w, dy)]
         expected = convolve(direction, *wide, geometry, "reference")
-        got = convolve(direction, xa, w, dy, geometry, "winograd")
+        got = convolve(direction, xa, w, dy, geometry, algorithm)
         assert relative_rms(got, expected) <= BOUND
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
+@pairs
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     "shape", [((2, 32, 15, 14), 80), ((1, 160, 14, 14), 256), ((1, 256, 7, 7), 192)]
 )
-def test_same_bits_for_threads(direction: str, layout: str, shape: Any) -> None:
+def test_same_bits_for_threads(direction: str, algorithm: str, layout: str, shape: Any) -> None:
     """Whole, cut and stationary plans change with the number of threads; bits do not."""
     x, w, _, dy = arrays(shape[0], shape[1], (1, 1), 1)
     x, dy = to_layout(x, layout), to_layout(dy, layout)
     geometry = (1, 1, 1, 1, layout)
-    check_same_bits_for_threads(lambda: convolve(direction, x, w, dy, geometry, "winograd"))
+    check_same_bits_for_threads(lambda: convolve(direction, x, w, dy, geometry, algorithm))
 
 
-def test_same_bits_alone_and_in_a_batch() -> None:
+@algorithms
+def test_same_bits_alone_and_in_a_batch(algorithm: str) -> None:
     """A batch is cut into other blocks of tiles than an image alone, with other edges beside it."""
     x, w, _, _ = arrays((5, 48, 14, 10), 70, (1, 1), 1)
     geometry = (1, 1, 1, 1, "NCHW")
-    together = _core.conv2d(x, w, None, *geometry, algorithm="winograd")
+    together = _core.conv2d(x, w, None, *geometry, algorithm=algorithm)
     for i in range(5):
-        alone = _core.conv2d(x[i : i + 1].copy(), w, None, *geometry, algorithm="winograd")
+        alone = _core.conv2d(x[i : i + 1].copy(), w, None, *geometry, algorithm=algorithm)
         np.testing.assert_array_equal(alone[0], together[i])
 
 
+@algorithms
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_non_finite_input_stays_in_the_tiles_that_read_it(layout: str, value: float) -> None:
+def test_non_finite_input_stays_in_the_tiles_that_read_it(
+    algorithm: str, layout: str, value: float
+) -> None:
     x, w, b, _ = arrays((2, 20, 17, 14), 18, (1, 1), 1)
     geometry = (1, 1, 1, 1, layout)
     clean = from_layout(
-        _core.conv2d(to_layout(x, layout), w, b, *geometry, algorithm="winograd"), layout
+        _core.conv2d(to_layout(x, layout), w, b, *geometry, algorithm=algorithm), layout
     )
     for row, column in ((0, 0), (5, 6), (16, 13)):
         dirty = x.copy()
         dirty[1, 3, row, column] = value
         y = from_layout(
-            _core.conv2d(to_layout(dirty, layout), w, b, *geometry, algorithm="winograd"), layout
+            _core.conv2d(to_layout(dirty, layout), w, b, *geometry, algorithm=algorithm), layout
         )
         direct = from_layout(
             _core.conv2d(to_layout(dirty, layout), w, b, *geometry, algorithm="reference"), layout
@@ -191,10 +215,11 @@ def test_non_finite_input_stays_in_the_tiles_that_read_it(layout: str, value: fl
         bad = ~np.isfinite(direct)
         assert bad.any() and not np.isfinite(y[bad]).any()  # nothing is lost
         touched = np.zeros(y.shape, bool)
-        for ty in range(0, 17, 4):  # 4x4 tiles read rows ty - 1 .. ty + 4
-            for tx in range(0, 14, 4):
-                if ty - 1 <= row <= ty + 4 and tx - 1 <= column <= tx + 4:
-                    touched[1, :, ty : ty + 4, tx : tx + 4] = True
+        m = TILES[algorithm]
+        for ty in range(0, 17, m):  # its tiles read rows ty - 1 .. ty + m
+            for tx in range(0, 14, m):
+                if ty - 1 <= row <= ty + m and tx - 1 <= column <= tx + m:
+                    touched[1, :, ty : ty + m, tx : tx + m] = True
         np.testing.assert_array_equal(y[~touched], clean[~touched])
 
 
@@ -205,7 +230,7 @@ def test_finite_data_never_makes_nan(layout: str) -> None:
     for c, k, h, w in ((3, 5, 5, 7), (17, 33, 9, 6), (16, 64, 13, 14), (130, 130, 7, 5)):
         x, weight, _, dy = arrays((2, c, h, w), k, (1, 1), 1)
         big = np.float32(1e30)
-        for direction in DIRECTIONS:
+        for direction, algorithm in ALGORITHMS:
             F.relu(poison)  # leaves NaN in the pool's blocks
             got = convolve(
                 direction,
@@ -213,11 +238,12 @@ def test_finite_data_never_makes_nan(layout: str) -> None:
                 weight,
                 to_layout(dy, layout) * (big if direction == "dgrad" else 1),
                 (1, 1, 1, 1, layout),
-                "winograd",
+                algorithm,
             )
             assert np.isfinite(got).all()
 
 
+@algorithms
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -227,18 +253,19 @@ def test_finite_data_never_makes_nan(layout: str) -> None:
         ({"dtype": np.float64}, "not float32"),
     ],
 )
-def test_declines(change: dict[str, Any], reason: str) -> None:
+def test_declines(algorithm: str, change: dict[str, Any], reason: str) -> None:
     dtype, kernel = change.get("dtype", np.float32), change.get("kernel", 3)
     x, w = np.zeros((1, 16, 12, 12), dtype), np.zeros((16, 16, kernel, kernel), dtype)
     geometry = (change.get("stride", 1), 1, change.get("dilation", 1), 1, "NCHW")
     with pytest.raises(fc.ShapeError, match=reason):
-        _core.conv2d(x, w, None, *geometry, algorithm="winograd")
+        _core.conv2d(x, w, None, *geometry, algorithm=algorithm)
 
 
-def test_empty_batch() -> None:
+@algorithms
+def test_empty_batch(algorithm: str) -> None:
     x, w = np.zeros((0, 16, 12, 12), np.float32), np.ones((16, 16, 3, 3), np.float32)
     geometry = (1, 1, 1, 1, "NCHW")
-    assert _core.conv2d(x, w, None, *geometry, algorithm="winograd").shape == (0, 16, 12, 12)
+    assert _core.conv2d(x, w, None, *geometry, algorithm=algorithm).shape == (0, 16, 12, 12)
     dw = _core.conv2d_weight(x, w.shape, x, *geometry, algorithm="winograd")
     np.testing.assert_array_equal(dw, np.zeros_like(w))
 
@@ -262,24 +289,34 @@ def chosen(direction: str, x: Any, k: int, layout: str = "NHWC") -> str:
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_chosen_for_large_layers_only(direction: str, layout: str) -> None:
-    assert chosen(direction, (4, 64, 56, 56), 64, layout) == "winograd"
-    assert chosen(direction, (8, 256, 28, 28), 256, layout) == "winograd"
-    assert chosen(direction, (1, 256, 2, 2), 256, layout) != "winograd"
+    assert chosen(direction, (4, 64, 56, 56), 64, layout) in TILES
+    assert chosen(direction, (8, 256, 28, 28), 256, layout) in TILES
+    assert chosen(direction, (1, 256, 2, 2), 256, layout) not in TILES
+
+
+@pytest.mark.parametrize("direction", ["fprop", "dgrad"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tile_size_follows_from_the_image(direction: str, layout: str) -> None:
+    """Seven pixels are 4 + 3 with 11 products or 6 + 1 with 11; larger tiles pay where they are whole."""
+    assert chosen(direction, (1, 64, 96, 96), 64, layout) == "winograd6"
+    assert chosen(direction, (64, 64, 7, 7), 64, layout) == "winograd"
+    assert chosen(direction, (64, 64, 8, 8), 64, layout) == "winograd"
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_highest_precision_is_direct(direction: str) -> None:
     x, w, _, dy = arrays((2, 64, 28, 28), 64, (1, 1), 1)
     geometry = (1, 1, 1, 1, "NCHW")
-    results = {}
+    results, names = {}, {}
     for precision in ("high", "highest", "medium"):
         fc.set_precision(precision)
         assert fc.get_precision() == precision
         name = chosen(direction, x.shape, 64)
-        assert (name == "winograd") == (precision != "highest")
+        assert (name in TILES) == (precision != "highest")
+        names[precision] = name
         results[precision] = convolve(direction, x, w, dy, geometry, "")
     fc.set_precision("highest")
-    winograd = convolve(direction, x, w, dy, geometry, "winograd")  # by name it still runs
+    winograd = convolve(direction, x, w, dy, geometry, names["high"])  # by name it still runs
     direct = convolve(direction, x, w, dy, geometry, "implicit_gemm")
     np.testing.assert_array_equal(results["high"], winograd)
     np.testing.assert_array_equal(results["highest"], direct)

@@ -23,11 +23,10 @@ const CostTable& table() {
     }
 }
 
-// Points of all tiles of an axis, and tiles.
-int64_t points(int64_t outputs) {
-    const int64_t tiles = (outputs + 3) / 4, last = outputs - (tiles - 1) * 4;
-    return (tiles - 1) * 6 + last + 2;
-}
+int64_t tiles_of(int64_t outputs, int tile) { return (outputs + tile - 1) / tile; }
+
+// Points of all tiles of an axis.
+int64_t points(int64_t outputs, int tile) { return outputs + 2 * tiles_of(outputs, tile); }
 
 }  // namespace
 
@@ -38,13 +37,12 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     const double c = static_cast<double>(p.group_c()), k = static_cast<double>(p.group_k());
     const double depth = dgrad ? k : c, width = dgrad ? c : k;
     const int64_t rows = dgrad ? p.h : p.p, cols = dgrad ? p.w : p.q;
-    const double tiles = n * static_cast<double>((rows + 3) / 4) * static_cast<double>((cols + 3) / 4);
-    const double products = n * static_cast<double>(points(rows)) * static_cast<double>(points(cols));
     const auto vectors = [&](double channels) {
         return static_cast<double>(static_cast<int64_t>((channels + t.lanes - 1) / t.lanes));
     };
-    // wgrad's lanes run along the filter's row where channels are few.
-    const double lanes_used = wgrad ? 1 : width / (vectors(width) * t.lanes);
+    // wgrad's lanes run along the filter's row where channels are few and all of one group.
+    const double lanes = wgrad ? depth : width;
+    const double lanes_used = wgrad && p.groups == 1 ? 1 : lanes / (vectors(lanes) * t.lanes);
 
     ConvCost cost;
     const double outputs = n * static_cast<double>(rows * cols);
@@ -55,15 +53,27 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
 
     const double planar = p.layout == Layout::nchw ? t.planar : 0;
     const double transforms = vectors(depth) * (t.input + planar) + vectors(width) * (t.output + planar);
-    const double gemm = 2.0 * products * t.lanes * (wgrad ? width * vectors(depth) : depth * vectors(width)) /
-                        (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
-    const double filters = depth * vectors(width) * t.filter;
-    double blocks = 0;
+    // Transforms of 6x6 tiles have as many operations a component as those of 4x4, and wait for as many
+    // lines.
+    const auto winograd = [&](int tile) {
+        const double products =
+            n * static_cast<double>(points(rows, tile)) * static_cast<double>(points(cols, tile));
+        const double gemm = 2.0 * products * t.lanes *
+                            (wgrad ? width * vectors(depth) : depth * vectors(width)) /
+                            (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
+        const double filters = depth * vectors(width) * t.filter * (tile + 2) * (tile + 2) / 36;
+        const double slower = tile == 6 ? 1.23 : 1;
+        return 2 * t.start + groups * (slower * (gemm + products / 36 * transforms) + filters);
+    };
+    cost.winograd = winograd(4);
     if (wgrad) {
+        const double tiles =
+            n * static_cast<double>(tiles_of(rows, 4)) * static_cast<double>(tiles_of(cols, 4));
         const double block = depth * width <= 128 * 128 ? 48 : depth * width <= 256 * 256 ? 96 : 192;
-        blocks = (tiles / block + 1) * 36 * width * vectors(depth) * t.sums;
+        cost.winograd += groups * (tiles / block + 1) * 36 * width * vectors(depth) * t.sums;
+    } else {
+        cost.winograd6 = winograd(6);
     }
-    cost.winograd = 2 * t.start + groups * (gemm + tiles * transforms + filters + blocks);
     return cost;
 }
 

@@ -16,16 +16,17 @@ struct CostTable {
     double direct_weight;  // packing one weight of fprop or dgrad
     double gemm;           // share that Winograd's GEMM reaches
     double gemm_wgrad;
-    double input, output;  // transform of one tile of one vector of channels
+    double input, output;  // transform of one whole 4x4 tile of one vector of channels
     double planar;         // more of either for NCHW arrays
-    double filter;         // transform of one vector of filters
+    double filter;         // transform of one vector of filters for 4x4 tiles
     double sums;           // wgrad: adding to one vector of sums, for each block of tiles
     double start;          // of a call
 };
 
 struct ConvCost {
     double direct = 0;
-    double winograd = 0;
+    double winograd = 0;   // by tiles of 4x4
+    double winograd6 = 0;  // by tiles of 6x6: fprop and dgrad
 };
 
 // Of a problem that winograd takes.

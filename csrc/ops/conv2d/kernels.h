@@ -42,19 +42,29 @@ void shift_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void shift_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
-// winograd.cpp: 3x3 of stride and dilation 1.
+// winograd.cpp: 3x3 of stride and dilation 1, by tiles of T x T outputs (4 or 6).
 const char* winograd_declines(const Conv2dProblem& p);
+template <int T>
 const char* winograd_fprop_unwanted(const Conv2dProblem& p);
-const char* winograd_dgrad_unwanted(const Conv2dProblem& p);
-const char* winograd_wgrad_unwanted(const Conv2dProblem& p);
+template <int T>
 size_t winograd_fprop_packed_bytes(const Conv2dProblem& p);
+template <int T>
 void winograd_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+template <int T>
 bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team);
+template <int T>
 void winograd_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+template <int T>
+const char* winograd_dgrad_unwanted(const Conv2dProblem& p);
+template <int T>
 size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p);
+template <int T>
 void winograd_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+template <int T>
 bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team);
+template <int T>
 void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* winograd_wgrad_unwanted(const Conv2dProblem& p);
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // planar.cpp: few input channels on NCHW arrays, few output channels on either layout: lanes along the pixels

@@ -15,34 +15,36 @@ WinogradImage image_of(Layout layout, int64_t c, int64_t h, int64_t w) {
     return {h, w, c * h * w, w * c, c, 1};
 }
 
-WinogradWeight forward_filter(const Conv2dProblem& p) {
-    return {p.groups, p.group_c(), p.group_k(), p.group_k() * p.group_c() * 9, 9, p.group_c() * 9, false};
+WinogradWeight forward_filter(const Conv2dProblem& p, int tile) {
+    return {p.groups, p.group_c(),     p.group_k(), p.group_k() * p.group_c() * 9,
+            9,        p.group_c() * 9, false,       tile};
 }
 
 // dx = dy convolved with the filter rotated, its two channel axes exchanged.
-WinogradWeight backward_filter(const Conv2dProblem& p) {
-    return {p.groups, p.group_k(), p.group_c(), p.group_k() * p.group_c() * 9, p.group_c() * 9, 9, true};
+WinogradWeight backward_filter(const Conv2dProblem& p, int tile) {
+    return {p.groups,        p.group_k(), p.group_c(), p.group_k() * p.group_c() * 9,
+            p.group_c() * 9, 9,           true,        tile};
 }
 
-WinogradConv forward(const Conv2dProblem& p) {
+WinogradConv forward(const Conv2dProblem& p, int tile) {
     WinogradConv conv{};
     conv.input = image_of(p.layout, p.c, p.h, p.w);
     conv.output = image_of(p.layout, p.k, p.p, p.q);
     conv.n = p.n;
     conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
-    conv.filter = forward_filter(p);
+    conv.filter = forward_filter(p, tile);
     return conv;
 }
 
-WinogradConv backward(const Conv2dProblem& p) {
+WinogradConv backward(const Conv2dProblem& p, int tile) {
     WinogradConv conv{};
     conv.input = image_of(p.layout, p.k, p.p, p.q);
     conv.output = image_of(p.layout, p.c, p.h, p.w);
     conv.n = p.n;
     conv.top = 2 - p.vertical.pad_begin, conv.left = 2 - p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_k(), conv.width = p.group_c();
-    conv.filter = backward_filter(p);
+    conv.filter = backward_filter(p, tile);
     return conv;
 }
 
@@ -87,13 +89,23 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
     conv.weight = static_cast<const float*>(args.weight);
     conv.packed = static_cast<const float*>(args.packed);
     conv.bias = static_cast<const float*>(args.epilogue.bias);
+    conv.finish = Finish(args);
     FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
 }
 
-const char* unwanted(const Conv2dProblem& p, ConvDirection direction) {
+// Fewer reduced channels than this leave each product with less work than its start; measured, direct wins.
+constexpr int64_t kFewestChannels = 6;
+
+const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
+    const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : p.group_c();
+    if (direction != ConvDirection::wgrad && depth < kFewestChannels)
+        return "the direct convolution is expected to be faster";
     const ConvCost cost = conv_cost(p, direction);
-    return cost.winograd < cost.direct ? nullptr : "the direct convolution is expected to be faster";
+    if (tile == 6 && cost.winograd <= cost.winograd6) return "the 4x4 tiles are expected to be faster";
+    return (tile == 6 ? cost.winograd6 : cost.winograd) < cost.direct
+               ? nullptr
+               : "the direct convolution is expected to be faster";
 }
 
 }  // namespace
@@ -106,27 +118,64 @@ const char* winograd_declines(const Conv2dProblem& p) {
     return nullptr;
 }
 
-const char* winograd_fprop_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::fprop); }
-const char* winograd_dgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::dgrad); }
-const char* winograd_wgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::wgrad); }
+const char* winograd_wgrad_unwanted(const Conv2dProblem& p) { return unwanted(p, ConvDirection::wgrad, 4); }
 
-size_t winograd_fprop_packed_bytes(const Conv2dProblem& p) { return packed_bytes(forward_filter(p)); }
+template <int T>
+const char* winograd_fprop_unwanted(const Conv2dProblem& p) {
+    return unwanted(p, ConvDirection::fprop, T);
+}
+template <int T>
+size_t winograd_fprop_packed_bytes(const Conv2dProblem& p) {
+    return packed_bytes(forward_filter(p, T));
+}
+template <int T>
 void winograd_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
-    pack(forward_filter(p), weight, packed);
+    pack(forward_filter(p, T), weight, packed);
 }
-bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(forward(p), team); }
+template <int T>
+bool winograd_fprop_packs_itself(const Conv2dProblem& p, int team) {
+    return packs_itself(forward(p, T), team);
+}
+template <int T>
 void winograd_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    run(forward(p), args, arena);
+    run(forward(p, T), args, arena);
 }
 
-size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p) { return packed_bytes(backward_filter(p)); }
+template <int T>
+const char* winograd_dgrad_unwanted(const Conv2dProblem& p) {
+    return unwanted(p, ConvDirection::dgrad, T);
+}
+template <int T>
+size_t winograd_dgrad_packed_bytes(const Conv2dProblem& p) {
+    return packed_bytes(backward_filter(p, T));
+}
+template <int T>
 void winograd_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
-    pack(backward_filter(p), weight, packed);
+    pack(backward_filter(p, T), weight, packed);
 }
-bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team) { return packs_itself(backward(p), team); }
+template <int T>
+bool winograd_dgrad_packs_itself(const Conv2dProblem& p, int team) {
+    return packs_itself(backward(p, T), team);
+}
+template <int T>
 void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    run(backward(p), args, arena);
+    run(backward(p, T), args, arena);
 }
+
+#define FC_FOR_TILE(T)                                                              \
+    template const char* winograd_fprop_unwanted<T>(const Conv2dProblem&);          \
+    template size_t winograd_fprop_packed_bytes<T>(const Conv2dProblem&);           \
+    template void winograd_fprop_pack<T>(const Conv2dProblem&, const void*, void*); \
+    template bool winograd_fprop_packs_itself<T>(const Conv2dProblem&, int);        \
+    template void winograd_fprop<T>(const Conv2dProblem&, const ConvArgs&, Arena&); \
+    template const char* winograd_dgrad_unwanted<T>(const Conv2dProblem&);          \
+    template size_t winograd_dgrad_packed_bytes<T>(const Conv2dProblem&);           \
+    template void winograd_dgrad_pack<T>(const Conv2dProblem&, const void*, void*); \
+    template bool winograd_dgrad_packs_itself<T>(const Conv2dProblem&, int);        \
+    template void winograd_dgrad<T>(const Conv2dProblem&, const ConvArgs&, Arena&);
+FC_FOR_TILE(4)
+FC_FOR_TILE(6)
+#undef FC_FOR_TILE
 
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     WinogradWgrad conv = weights(p);

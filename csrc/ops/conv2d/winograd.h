@@ -5,23 +5,23 @@
 // filter g are taken to V = B'dB and U = GgG', the products are summed over the channels by one GEMM for each
 // of the (m + 2)^2 components, and the tile is A'MA. The components belong to the interpolation points
 //
-//   0, infinity, 1, -1, 1/2, -2     in this order, for m = 4
+//   0, infinity, 1, -1, 1/2, -2             in this order, for m = 4
+//   0, infinity, 1, -1, 1/2, -2, -1/2, 2                   for m = 6
 //
-// whose error is half that of 0, +-1, +-2. A tile with fewer rows or columns at the edge of the image (m = 1,
-// 2, 3) uses the first m + 2 points: its filter components are among those of m = 4, because G's row of a
+// whose error for m = 4 is half that of 0, +-1, +-2. A tile with fewer rows or columns at the edge of the
+// image uses the first points: its filter components are among those of whole tiles, because G's row of a
 // point depends on the other points only by a factor, which B takes over. So an output of 14 pixels is 4 + 4
-// + 4 + 2 with 22 products, not 16 with 24, and one set of transformed weights serves all tiles.
+// + 4 + 2 with 22 products, not 16 with 24, or 6 + 6 + 2 with 20, and one set of transformed weights serves
+// all tiles.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "ops/conv2d/gather.h"
 
 namespace fastconv {
-
-inline constexpr int kWinogradPoints = 6;
-inline constexpr int kWinogradComponents = 36;
 
 // One image batch by element strides: channels-last (c == 1) or planar (w == 1).
 struct WinogradImage {
@@ -35,6 +35,7 @@ struct WinogradWeight {
     int64_t groups, depth, width;
     int64_t step_g, step_depth, step_width;
     bool rotated;  // by 180 degrees: dgrad
+    int tile = 4;  // or 6: outputs of a tile along an axis
 };
 
 // fprop, or dgrad with the filter rotated: out[n, i, j] = bias + sum of in[n, i - top + r, j - left + s] *
@@ -46,6 +47,7 @@ struct WinogradConv {
     const float* weight;
     WinogradWeight filter;
     const float* bias;  // of the whole width, or null
+    Finish finish;
     WinogradImage input, output;
     int64_t n;
     int64_t top, left;  // rows and columns of zeros before the input; may be negative

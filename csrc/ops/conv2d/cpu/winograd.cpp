@@ -1,131 +1,12 @@
 // Winograd convolution, fused for each block of tiles: input transform, one GEMM for each component, output
 // transform, all within L2.
 #include "cpu/parallel.h"
-#include "cpu/simd/unrolled.h"
+#include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/cpu/winograd_filter.h"
+#include "ops/conv2d/cpu/winograd_gemm.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
-
-// What the microkernel fetches into L2 while it computes: the next panel of U, `step` floats each step of the
-// reduction, and V for the next call.
-struct Ahead {
-    const float* from;
-    int64_t step;
-    const float* v;  // of the next call
-};
-constexpr int64_t kVDistance = 4;  // vectors of channels from the fetch of V to its use
-
-// m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
-// vectors.
-template <int MR, int NV>
-void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add, Ahead ahead) {
-    vf acc[MR][NV];
-    unrolled<MR, NV>([&](auto i, auto j)
-                         FC_INLINE { acc[i][j] = add ? load(m + i * kNR + j * VL) : zero(); });
-    const auto step = [&](auto c) FC_INLINE {
-        vf b[NV];
-        unrolled<NV>([&](auto j) FC_INLINE { b[j] = load(u + j * VL); });
-        unrolled<MR>([&](auto i) FC_INLINE {
-            const vf x = set1(v[i * VL + c]);
-            unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[i][j], x, b[j]); });
-        });
-        u += NV * VL;
-        // One at a time: a burst would keep the loads waiting.
-        __builtin_prefetch(ahead.from, 0, 2);
-        ahead.from += ahead.step;
-    };
-    const int64_t chunks = depth / VL, distance = least(kVDistance, chunks);
-    const float* fetch = v + distance * kVChunk;
-    for (int64_t at = chunks; at > 0; --at) {
-        if (at == distance) fetch = ahead.v;
-        unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(fetch + i * VL, 0, 3); });
-        fetch += kVChunk;
-        const float* const next = v + kVChunk;
-        for (int k = 0; k < VL; k += 4, v += 4) unrolled<4>(step);
-        v = next;
-    }
-    for (int64_t c = depth % VL; c > 0; --c, ++v) step(Index<0>{});
-    unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { store(m + i * kNR + j * VL, acc[i][j]); });
-}
-
-using GemmTile = void (*)(const float*, int64_t, const float*, float*, bool, Ahead);
-
-template <int NV>
-inline GemmTile gemm_of_rows(int64_t rows) {
-    switch (rows) {
-        case 1:
-            return &gemm_tile<1, NV>;
-        case 2:
-            return &gemm_tile<2, NV>;
-        case 3:
-            return &gemm_tile<3, NV>;
-        case 4:
-            return &gemm_tile<4, NV>;
-        case 5:
-            return &gemm_tile<(kMR < 5 ? kMR : 5), NV>;
-        default:
-            return &gemm_tile<kMR, NV>;
-    }
-}
-inline GemmTile gemm_for(int64_t rows, int nv) {
-    switch (nv) {
-        case 1:
-            return gemm_of_rows<1>(rows);
-#if defined(FC_ISA_AVX512)
-        case 3:
-            return gemm_of_rows<3>(rows);
-        case 4:
-            return gemm_of_rows<4>(rows);
-#endif
-        default:
-            return gemm_of_rows<2>(rows);
-    }
-}
-
-// Channels [first, first + count) of the reduction.
-struct Depth {
-    int64_t all, first, count;
-};
-
-// M (+)= V U for output blocks [first, last) of one block of tiles. `u` is U of block `first`.
-void multiply(const TileBlock& block, const float* v, Depth depth, const float* u, int64_t component,
-              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk* next_in,
-              LineWalk* out) {
-    const int64_t v_tile = vectors_of(depth.all) * kVChunk, row_tiles = ceil_div(block.count, kMR);
-    const int64_t end = kWinogradComponents * (last - first);
-    v += depth.first / VL * kVChunk;
-    // U that stays in L2 from block to block needs no prefetch.
-    const bool far = kWinogradComponents * component > kL2Floats;
-    const int64_t calls = end * row_tiles;
-    const int64_t in_lines = next_in ? ceil_div(next_in->lines(), calls) : 0;
-    const int64_t out_lines = out ? ceil_div(out->lines(), calls) : 0;
-    const auto panel = [&](int64_t i) {
-        return u + i / (last - first) * component +
-               (widths.first(first + i % (last - first)) - widths.first(first)) * VL * depth.count;
-    };
-    for (int64_t i = 0; i < end; ++i) {
-        const int xi = static_cast<int>(i / (last - first));
-        const int64_t b = i % (last - first), rows = block.rows(xi), tiles = ceil_div(rows, kMR);
-        const int nv = widths.nv(first + b);
-        const float* const now = panel(i);
-        const float* const next = i + 1 < end ? panel(i + 1) : now;
-        // Of the next panel each row tile fetches its part, the same number of floats each step.
-        const int64_t floats =
-            far && i + 1 < end ? widths.nv(first + (i + 1) % (last - first)) * VL * depth.count : 0;
-        const int64_t part = ceil_div(ceil_div(floats, most(1, tiles)), depth.count);
-        for (int64_t r = 0; r < tiles; ++r) {
-            if (in_lines) next_in->fetch<false>(in_lines);
-            if (out_lines) out->fetch<true>(out_lines);
-            const float* const mine = v + r * v_tile + xi * kVStep;
-            const float* after = mine + v_tile;
-            if (r + 1 == tiles) after = v + static_cast<int>((i + 1) / (last - first)) * kVStep;
-            gemm_for(least(kMR, rows - r * kMR), nv)(
-                mine, depth.count, now, m + (b * row_tiles + r) * kMChunk + xi * kMStep, depth.first > 0,
-                {next + r * part * depth.count, part, after});
-        }
-    }
-}
 
 // Writes strips of rows of VL channels to planes.
 void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float* out, int64_t step_h,
@@ -151,50 +32,64 @@ void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float
     }
 }
 
-// y = A'MA for output blocks [first, last); `out` and `bias` are the group's.
-void finish_block(const WinogradConv& p, const TileGrid& g, const TileBlock& block, const float* m,
+// y = A'MA and its epilogue for output blocks [first, last); `out` and `bias` are the group's.
+template <int T>
+void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T>& block, const float* m,
                   const WidthBlocks& widths, int64_t first, int64_t last, float* out, const float* bias,
                   float* strip) {
-    using Pick = OutputTile<kMStep>;
+    using Pick = OutputTile<T, kMStep<T>>;
     const int64_t row_tiles = ceil_div(block.count, kMR);
     const bool planar = p.output.step_c != 1;
-    Pick::Function tiles[4];
+    typename Pick::Function tiles[4];
     for (int kind = 0; kind < 4; ++kind)
-        tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : 4, kind & 1 ? g.last_w : 4);
-    TileWalk walk(g, block.begin);
+        tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : T, kind & 1 ? g.last_w : T);
+    TileWalk<T> walk(g, block.begin);
     for (int64_t t = 0; t < block.count;) {
         const int64_t run = least(block.count - t, g.across - walk.tx);
-        const int low = g.height(walk.ty) < 4 ? 2 : 0;
-        const auto kind_of = [&](int64_t i) { return low + (g.width(walk.tx + i) < 4 ? 1 : 0); };
+        const int low = g.height(walk.ty) < T ? 2 : 0;
+        const auto kind_of = [&](int64_t i) { return low + (g.width(walk.tx + i) < T ? 1 : 0); };
         float* const at_run =
-            out + walk.n * p.output.step_n + walk.ty * 4 * p.output.step_h + walk.tx * 4 * p.output.step_w;
+            out + walk.n * p.output.step_n + walk.ty * T * p.output.step_h + walk.tx * T * p.output.step_w;
         const auto one = [&](int64_t i, int64_t b, int64_t j, float* y, int64_t step_h, int64_t step_w,
                              bool masked) {
             const int kind = kind_of(i);
             const int64_t row = block.place[t + i], late = block.late_row(t + i, kind);
-            const float* from = m + (b - first) * row_tiles * kMChunk + j * VL;
+            const float* from = m + (b - first) * row_tiles * kMChunk<T> + j * VL;
             const int64_t k = (widths.first(b) + j) * VL;
             const Tail lanes = tail(p.width - k);
-            tiles[kind]({from + row / kMR * kMChunk + row % kMR * kNR,
-                         from + late / kMR * kMChunk + late % kMR * kNR, block.split_w},
+            tiles[kind]({from + row / kMR * kMChunk<T> + row % kMR * kNR,
+                         from + late / kMR * kMChunk<T> + late % kMR * kNR, block.split_w},
                         bias ? load(bias + k, lanes) : zero(), y, step_h, step_w, lanes,
                         !masked || k + VL <= p.width);
         };
         if (planar) {
-            const int64_t w = (run - 1) * 4 + g.width(walk.tx + run - 1), h = g.height(walk.ty);
+            const int64_t w = (run - 1) * T + g.width(walk.tx + run - 1), h = g.height(walk.ty);
             for (int64_t b = first; b < last; ++b)
                 for (int64_t j = 0; j < widths.nv(b); ++j) {
                     const int64_t k = (widths.first(b) + j) * VL;
-                    for (int64_t i = 0; i < run; ++i) one(i, b, j, strip + i * 4 * VL, w * VL, VL, false);
-                    write_planar(strip, h, w, least(VL, p.width - k), at_run + k * p.output.step_c,
-                                 p.output.step_h, p.output.step_c);
+                    for (int64_t i = 0; i < run; ++i) one(i, b, j, strip + i * T * VL, w * VL, VL, false);
+                    const int64_t lanes = least(VL, p.width - k);
+                    write_planar(strip, h, w, lanes, at_run + k * p.output.step_c, p.output.step_h,
+                                 p.output.step_c);
+                    if (p.finish.nothing()) continue;
+                    for (int64_t c = 0; c < lanes; ++c)
+                        for (int64_t i = 0; i < h; ++i)
+                            finish(p.finish, at_run + (k + c) * p.output.step_c + i * p.output.step_h, w);
                 }
         } else {
-            for (int64_t i = 0; i < run; ++i)
+            for (int64_t i = 0; i < run; ++i) {
                 for (int64_t b = first; b < last; ++b)
                     for (int64_t j = 0; j < widths.nv(b); ++j)
-                        one(i, b, j, at_run + i * 4 * p.output.step_w + (widths.first(b) + j) * VL,
+                        one(i, b, j, at_run + i * T * p.output.step_w + (widths.first(b) + j) * VL,
                             p.output.step_h, p.output.step_w, true);
+                if (p.finish.nothing()) continue;
+                const int64_t k = widths.first(first) * VL, h = g.height(walk.ty);
+                const int64_t count = least(p.width, widths.first(last) * VL) - k;
+                for (int64_t r = 0; r < h; ++r)
+                    for (int64_t c = 0; c < g.width(walk.tx + i); ++c)
+                        finish(p.finish, at_run + r * p.output.step_h + (i * T + c) * p.output.step_w + k,
+                               count);
+            }
         }
         t += run;
         walk.tx += run - 1;
@@ -203,22 +98,27 @@ void finish_block(const WinogradConv& p, const TileGrid& g, const TileBlock& blo
 }
 
 // Channels of the reduction whose U, for one block of outputs, stays in L2 until it is used.
-constexpr int64_t kStationaryDepth = kL2Floats / (kWinogradComponents * kNR) / VL * VL;
+template <int T>
+constexpr int64_t kStationaryStep = kSumDepth<T> ? kSumDepth<T> : VL;
+template <int T>
+constexpr int64_t kStationaryDepth =
+    kL2Floats / (kComponents<T> * kNR) / kStationaryStep<T> * kStationaryStep<T>;
 
 // Floats of the parts of a worker's scratch and of the shared memory.
+template <int T>
 struct Sizes {
     int64_t v, m, u, patch, strip, places;
     Sizes(const WinogradConv& p, const WinogradPlan& plan) {
-        const TileGrid g(p.n, p.output.h, p.output.w);
+        const TileGrid<T> g(p.n, p.output.h, p.output.w);
         const WidthBlocks widths(p.width);
-        v = v_floats(plan.tiles, p.depth);
-        m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk;
+        v = v_floats<T>(plan.tiles, p.depth);
+        m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk<T>;
         if (plan.stationary) m *= ceil_div(g.count, plan.tiles);
         u = plan.stationary && !p.packed
-                ? kWinogradComponents * u_component(kNV, least(p.depth, kStationaryDepth))
+                ? kComponents<T> * u_component(kNV, least(p.depth, kStationaryDepth<T>))
                 : 0;
         patch = patch_floats(g, p.input.step_c != 1);
-        strip = p.output.step_c != 1 ? 4 * g.across * 4 * VL : 0;
+        strip = p.output.step_c != 1 ? T * g.across * T * VL : 0;
         places = ceil_div(plan.tiles, 16) * 16;
     }
     // One block's part of shared memory.
@@ -227,9 +127,10 @@ struct Sizes {
 };
 
 // The parts themselves.
+template <int T>
 struct Scratch {
     float *m, *u, *patch, *strip, *own;
-    Scratch(const Sizes& s, char* scratch) {
+    Scratch(const Sizes<T>& s, char* scratch) {
         m = reinterpret_cast<float*>(scratch);
         u = m + s.m;
         patch = u + s.u;
@@ -237,18 +138,20 @@ struct Scratch {
         own = strip + s.strip;
     }
 };
+template <int T>
 struct Shared {
     float* v;
     int32_t* places;
-    Shared(const Sizes& s, float* base) : v(base), places(reinterpret_cast<int32_t*>(base + s.v)) {}
+    Shared(const Sizes<T>& s, float* base) : v(base), places(reinterpret_cast<int32_t*>(base + s.v)) {}
 };
 
+template <int T>
 struct Run {
     const WinogradConv& p;
     const WinogradPlan& plan;
-    TileGrid g;
+    TileGrid<T> g;
     WidthBlocks widths;
-    Sizes sizes;
+    Sizes<T> sizes;
     int64_t blocks;
     Run(const WinogradConv& conv, const WinogradPlan& how)
         : p(conv),
@@ -260,42 +163,43 @@ struct Run {
 
     // Blocks as even as can be.
     int64_t first_tile(int64_t at) const { return g.count * at / blocks; }
-    TileBlock block(int64_t at, int32_t* places) const {
-        return TileBlock(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
+    TileBlock<T> block(int64_t at, int32_t* places) const {
+        return TileBlock<T>(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
     }
-    void transform(int64_t group, const TileBlock& b, float* patch, float* v) const {
+    void transform(int64_t group, const TileBlock<T>& b, float* patch, float* v) const {
         const TileReader reader{p.in + group * p.depth * p.input.step_c, p.input, p.depth, 2, patch};
-        transform_block<InputTile<kVStep>>(reader, g, b, p.top, p.left, v);
+        transform_block<InputTile<T, kVStep>>(reader, g, b, p.top, p.left, v);
     }
-    void finish(int64_t group, const TileBlock& b, int64_t first, int64_t last, const float* m,
+    void finish(int64_t group, const TileBlock<T>& b, int64_t first, int64_t last, const float* m,
                 float* strip) const {
         finish_block(p, g, b, m, widths, first, last, p.out + group * p.width * p.output.step_c,
                      p.bias ? p.bias + group * p.width : nullptr, strip);
     }
 };
 
-void run_blocks(const Run& r, char* scratch, int team) {
+template <int T>
+void run_blocks(const Run<T>& r, char* scratch, int team) {
     const int64_t component = u_component(r.widths.vectors, r.p.depth);
     parallel_for(
         r.p.groups * r.blocks, 1,
         [&](int64_t begin, int64_t end, int worker) {
-            const Scratch s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
-            const Shared own(r.sizes, s.own);
+            const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+            const Shared<T> own(r.sizes, s.own);
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / r.blocks;
-                const TileBlock block = r.block(item % r.blocks, own.places);
+                const TileBlock<T> block = r.block(item % r.blocks, own.places);
                 r.transform(group, block, s.patch, own.v);
                 const int64_t tile = r.first_tile(item % r.blocks),
                               next = r.first_tile((item + 1) % r.blocks);
-                LineWalk next_in(r.p.in + (item + 1) / r.blocks * r.p.depth * r.p.input.step_c, r.p.input,
-                                 r.p.depth, r.g, next, r.first_tile((item + 1) % r.blocks + 1) - next, 2,
-                                 r.p.top, r.p.left);
-                LineWalk out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
-                             tile, block.count, 0, 0, 0);
+                LineWalk<T> next_in(r.p.in + (item + 1) / r.blocks * r.p.depth * r.p.input.step_c, r.p.input,
+                                    r.p.depth, r.g, next, r.first_tile((item + 1) % r.blocks + 1) - next, 2,
+                                    r.p.top, r.p.left);
+                LineWalk<T> out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
+                                tile, block.count, 0, 0, 0);
                 for (int64_t pass = 0; pass < r.plan.passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,
                                   last = r.widths.count * (pass + 1) / r.plan.passes;
-                    const float* u = r.p.packed + group * kWinogradComponents * component +
+                    const float* u = r.p.packed + group * kComponents<T> * component +
                                      r.widths.first(first) * VL * r.p.depth;
                     multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last,
                              s.m, pass == 0 && item + 1 < end ? &next_in : nullptr,
@@ -307,21 +211,22 @@ void run_blocks(const Run& r, char* scratch, int team) {
         team);
 }
 
-void run_stationary(const Run& r, char* shared, char* scratch, int team) {
+template <int T>
+void run_stationary(const Run<T>& r, char* shared, char* scratch, int team) {
     const auto of_block = [&](int64_t at) {
-        return Shared(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
+        return Shared<T>(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
     };
     const int64_t all = u_component(r.widths.vectors, r.p.depth);
-    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth);
+    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth<T>);
     const int64_t component = r.p.packed ? all : u_component(kNV, piece);
-    const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk;
+    const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk<T>;
     for (int64_t group = 0; group < r.p.groups; ++group) {
         parallel_for(
             r.blocks, 1,
             [&](int64_t begin, int64_t end, int worker) {
-                const Scratch s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+                const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
                 for (int64_t at = begin; at < end; ++at) {
-                    const Shared mine = of_block(at);
+                    const Shared<T> mine = of_block(at);
                     r.transform(group, r.block(at, mine.places), s.patch, mine.v);
                 }
             },
@@ -329,21 +234,21 @@ void run_stationary(const Run& r, char* shared, char* scratch, int team) {
         parallel_for(
             r.widths.count, 1,
             [&](int64_t begin, int64_t end, int worker) {
-                const Scratch s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+                const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
                 int32_t* const places = reinterpret_cast<int32_t*>(s.own);
                 for (int64_t b = begin; b < end; ++b) {
                     for (int64_t c = 0; c < r.p.depth; c += piece) {
                         const Depth depth{r.p.depth, c, least(piece, r.p.depth - c)};
                         const float* u = s.u;
                         if (r.p.packed)
-                            u = r.p.packed + group * kWinogradComponents * all +
+                            u = r.p.packed + group * kComponents<T> * all +
                                 r.widths.first(b) * VL * r.p.depth;
                         else
-                            pack_filters<false>(r.p.filter, r.widths, b, c, c + depth.count,
-                                                r.p.weight + group * r.p.filter.step_g, s.u, component);
+                            pack_filters<T, false>(r.p.filter, r.widths, b, c, c + depth.count,
+                                                   r.p.weight + group * r.p.filter.step_g, s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
-                                     b + 1, s.m + at * m_block, nullptr, nullptr);
+                            multiply<T>(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
+                                        b + 1, s.m + at * m_block, nullptr, nullptr);
                     }
                     for (int64_t at = 0; at < r.blocks; ++at)
                         r.finish(group, r.block(at, places), b, b + 1, s.m + at * m_block, s.strip);
@@ -353,16 +258,18 @@ void run_stationary(const Run& r, char* shared, char* scratch, int team) {
     }
 }
 
-}  // namespace
-
-WinogradPlan winograd_plan(const WinogradConv& p, int team) {
-    const TileGrid g(p.n, p.output.h, p.output.w);
+template <int T>
+WinogradPlan plan_for(const WinogradConv& p, int team) {
+    const TileGrid<T> g(p.n, p.output.h, p.output.w);
     const WidthBlocks widths(p.width);
     WinogradPlan plan{};
     // More tiles use each panel of U more often, but V and M should stay in L2 (24 tiles of 64 channels: 0.2
     // MB each). Where U is tens of megabytes and comes from L3, its reuse counts more.
-    plan.tiles = p.depth <= 160 ? 24 : p.depth <= 320 ? 48 : 96;
-    const int64_t u_floats = kWinogradComponents * p.depth * p.width;
+    if (T == 4)
+        plan.tiles = p.depth <= 160 ? 24 : p.depth <= 320 ? 48 : 96;
+    else
+        plan.tiles = p.depth <= 80 ? 12 : p.depth <= 160 ? 24 : 36;
+    const int64_t u_floats = kComponents<T> * p.depth * p.width;
     const int64_t share = ceil_div(g.count * p.groups, 2 * team);
     const bool few = team > 1 && share < plan.tiles;
     plan.stationary =
@@ -374,9 +281,8 @@ WinogradPlan winograd_plan(const WinogradConv& p, int team) {
     if (plan.stationary)
         plan.passes = widths.count;
     else if (p.depth <= 160)
-        plan.passes =
-            least(widths.count, ceil_div(plan.tiles * kWinogradComponents * p.width, kL2Floats / 4));
-    const Sizes sizes(p, plan);
+        plan.passes = least(widths.count, ceil_div(plan.tiles * kComponents<T> * p.width, kL2Floats / 4));
+    const Sizes<T> sizes(p, plan);
     const int64_t own = plan.stationary ? sizes.places : sizes.shared();
     const size_t block = static_cast<size_t>(sizes.shared()) * sizeof(float);
     plan.shared = plan.stationary ? static_cast<size_t>(ceil_div(g.count, plan.tiles)) * block : 0;
@@ -384,12 +290,23 @@ WinogradPlan winograd_plan(const WinogradConv& p, int team) {
     return plan;
 }
 
-void winograd_run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
-    const Run run(p, plan);
+template <int T>
+void run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
+    const Run<T> r(p, plan);
     if (plan.stationary)
-        run_stationary(run, shared, scratch, team);
+        run_stationary(r, shared, scratch, team);
     else
-        run_blocks(run, scratch, team);
+        run_blocks(r, scratch, team);
+}
+
+}  // namespace
+
+WinogradPlan winograd_plan(const WinogradConv& p, int team) {
+    return p.filter.tile == 6 ? plan_for<6>(p, team) : plan_for<4>(p, team);
+}
+
+void winograd_run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
+    (p.filter.tile == 6 ? run<6> : run<4>)(p, plan, shared, scratch, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -7,44 +7,30 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// t = Gg along one axis.
-inline void filter_1d(vf g0, vf g1, vf g2, vf (&t)[6]) {
-    const vf even = g0 + g2, third = set1(kFilter[2][0]);
-    t[0] = g0;
-    t[1] = g2;
-    t[2] = third * (even + g1);
-    t[3] = third * (g1 - even);
-    t[4] = fma(set1(kFilter[4][2]), g2, fma(set1(kFilter[4][1]), g1, set1(kFilter[4][0]) * g0));
-    t[5] = fma(set1(kFilter[5][2]), g2, fma(set1(kFilter[5][1]), g1, set1(kFilter[5][0]) * g0));
-}
-
-// All 36 components of VL filters, taps [9][VL], to u + component * step.
-template <bool kStream>
+// All components of VL filters, taps [9][VL], to u + component * step.
+template <int T, bool kStream>
 inline void filter_tile(const float* g, bool rotated, float* u, int64_t step) {
-    vf half[6][3];
-    const auto at = [&](int r, int s) {
+    constexpr int P = T + 2;
+    vf half[P][3];
+    const auto at = [&](int r, int s) FC_INLINE {
         const int t = r * 3 + s;
         return load(g + (rotated ? 8 - t : t) * VL);
     };
-#pragma GCC unroll 3
-    for (int s = 0; s < 3; ++s) {
-        vf t[6];
+    unrolled<3>([&](auto s) FC_INLINE {
+        vf t[P];
         filter_1d(at(0, s), at(1, s), at(2, s), t);
-#pragma GCC unroll 6
-        for (int i = 0; i < 6; ++i) half[i][s] = t[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; ++i) {
-        vf t[6];
+        unrolled<P>([&](auto i) FC_INLINE { half[i][s] = t[i]; });
+    });
+    unrolled<P>([&](auto i) FC_INLINE {
+        vf t[P];
         filter_1d(half[i][0], half[i][1], half[i][2], t);
-#pragma GCC unroll 6
-        for (int j = 0; j < 6; ++j) {
+        unrolled<P>([&](auto j) FC_INLINE {
             if (kStream)
-                store_streaming(u + (i * 6 + j) * step, t[j]);
+                store_streaming(u + (i * P + j) * step, t[j]);
             else
-                store(u + (i * 6 + j) * step, t[j]);
-        }
-    }
+                store(u + (i * P + j) * step, t[j]);
+        });
+    });
 }
 
 // out[t * VL + lane] = in[lane * step + t] for t < count; lanes from `lanes` on are zero.
@@ -66,7 +52,7 @@ inline void gather_lanes(const float* in, int64_t step, int64_t lanes, int64_t c
 // only to be overwritten, which took four times as long. U of output block `b` and channels [c0, c1) of the
 // reduction, to u (of the block) with `component` floats from one component to the next; `weight` is the
 // group's.
-template <bool kStream>
+template <int T, bool kStream>
 inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0,
                          int64_t c1, const float* weight, float* u, int64_t component) {
     const int64_t nv = widths.nv(b);
@@ -91,8 +77,8 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
                     const float* const next = row_of(next_c, next_j, i);
                     for (int64_t at = 0; at < fetch_floats; at += 16) __builtin_prefetch(next + at, 0, 2);
                 }
-                filter_tile<kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
-                                     component);
+                filter_tile<T, kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
+                                        component);
             }
         }
 }

@@ -28,7 +28,7 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
     const float* b = o.b;
     const auto step = [&](auto t) FC_INLINE {
         vf v[NV];
-        unrolled<NV>([&](auto j) FC_INLINE { v[j] = load(b + j * kVChunk + t * VL); });
+        unrolled<NV>([&](auto j) FC_INLINE { v[j] = load(b + j * kVChunk<4> + t * VL); });
         unrolled<MR>([&](auto i) FC_INLINE {
             const vf x = set1(a[i][t * VL]);
             unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[i][j], x, v[j]); });
@@ -40,7 +40,8 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
         // see.
         if (o.fetch) {
             for (int j = 0; j < NV; ++j)
-                for (int t = 0; t < kMR; ++t) __builtin_prefetch(b + o.b_tile + j * kVChunk + t * VL, 0, 3);
+                for (int t = 0; t < kMR; ++t)
+                    __builtin_prefetch(b + o.b_tile + j * kVChunk<4> + t * VL, 0, 3);
         }
         unrolled<kMR>(step);
         unrolled<MR>([&](auto i) FC_INLINE { a[i] += o.a_tile; });
@@ -93,7 +94,7 @@ inline void weight_tile(const float* s, int64_t step, vf (&w)[3][3]) {
             vf sum = zero();
             bool first = true;
 #pragma GCC unroll 6
-            for (int p = 0; p < 6; ++p) sum = add_scaled(sum, kFilter[p][r], m[p], first);
+            for (int p = 0; p < 6; ++p) sum = add_scaled(sum, Filter<4>::g[p][r], m[p], first);
             y[r] = sum;
         }
     };
@@ -131,8 +132,8 @@ void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, i
 // operand is read again for each of them, so it must be small; the sums, which need not go through memory,
 // large.
 inline bool in_pieces(const WinogradWgrad& p, int64_t tiles) {
-    return tiles <= 256 && 2 * v_floats(tiles, p.depth) <= 3 * kL2Floats &&
-           kWinogradComponents * p.depth * p.width > 2 * kL2Floats;
+    return tiles <= 256 && 2 * v_floats<4>(tiles, p.depth) <= 3 * kL2Floats &&
+           kComponents<4> * p.depth * p.width > 2 * kL2Floats;
 }
 
 // Output channels of such a piece.
@@ -142,7 +143,7 @@ constexpr int64_t kPart = 2 * kMR;
 
 struct Run {
     const WinogradWgrad& p;
-    TileGrid g;
+    TileGrid<4> g;
     WidthBlocks c;  // blocks of input channels
     int64_t blocks, x_vectors, y_vectors;
     bool pieces;
@@ -155,19 +156,19 @@ struct Run {
           blocks(ceil_div(g.count, tiles)),
           x_vectors(vectors_of(conv.depth)),
           y_vectors(vectors_of(conv.width)) {
-        x_floats = v_floats(tiles, p.depth), y_floats = v_floats(tiles, p.width);
+        x_floats = v_floats<4>(tiles, p.depth), y_floats = v_floats<4>(tiles, p.width);
         places = ceil_div(tiles, 16) * 16;
         pieces = in_pieces(p, g.count) && blocks == 1;
         rows = pieces ? least(kPieceRows, p.width) : p.width;
         component = rows * x_vectors * VL + 80;  // components must not be a power of two apart
         patch = patch_floats(g, p.input.step_c != 1);
     }
-    int64_t sums() const { return kWinogradComponents * component; }
+    int64_t sums() const { return kComponents<4> * component; }
     int64_t shared() const { return x_floats + y_floats + places + (pieces ? 0 : sums()); }
     int64_t worker() const { return patch + (pieces ? sums() : 0); }
 
     // Both operands of a block, in parts.
-    void transform(const TileBlock& block, int64_t group, float* x, float* y, char* scratch, size_t step,
+    void transform(const TileBlock<4>& block, int64_t group, float* x, float* y, char* scratch, size_t step,
                    int team) const {
         parallel_for(
             2 * ceil_div(block.count, kPart), 1,
@@ -175,7 +176,7 @@ struct Run {
                 float* const mine = reinterpret_cast<float*>(scratch + step * static_cast<size_t>(worker));
                 for (int64_t item = begin; item < end; ++item) {
                     const int64_t from = item / 2 * kPart;
-                    const TileBlock part = block.part(from, least(kPart, block.count - from));
+                    const TileBlock<4> part = block.part(from, least(kPart, block.count - from));
                     if (item % 2) {
                         const TileReader reader{p.dy + group * p.width * p.output.step_c, p.output, p.width,
                                                 0, mine};
@@ -183,7 +184,7 @@ struct Run {
                     } else {
                         const TileReader reader{p.x + group * p.depth * p.input.step_c, p.input, p.depth, 2,
                                                 mine};
-                        transform_block<InputTile<kVStep>>(reader, g, part, p.top, p.left, x);
+                        transform_block<InputTile<4, kVStep>>(reader, g, part, p.top, p.left, x);
                     }
                 }
             },
@@ -191,19 +192,19 @@ struct Run {
     }
 
     // Sums of one component, output channels [k0, k1), one block of input channels. `s` is the row of k0.
-    void reduce(const TileBlock& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
+    void reduce(const TileBlock<4>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
                 const float* y, float* s, bool add) const {
         Operands o{};
-        o.b = x + c.first(b) * kVChunk + xi * kVStep;
-        o.a_tile = y_vectors * kVChunk;
-        o.b_tile = x_vectors * kVChunk;
+        o.b = x + c.first(b) * kVChunk<4> + xi * kVStep;
+        o.a_tile = y_vectors * kVChunk<4>;
+        o.b_tile = x_vectors * kVChunk<4>;
         o.rows = block.rows(xi);
         s += xi * component + c.first(b) * VL;
         for (int64_t k = k0; k < k1; k += kMR, s += kMR * x_vectors * VL) {
             const int64_t count = least(kMR, k1 - k);
             o.fetch = k == k0;
             for (int64_t i = 0; i < count; ++i)
-                o.a[i] = y + (k + i) / VL * kVChunk + xi * kVStep + (k + i) % VL;
+                o.a[i] = y + (k + i) / VL * kVChunk<4> + xi * kVStep + (k + i) % VL;
             reduce_for(count, c.nv(b))(o, s, x_vectors * VL, add);
         }
     }
@@ -212,7 +213,7 @@ struct Run {
 }  // namespace
 
 WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
-    const TileGrid g(p.n, p.output.h, p.output.w);
+    const TileGrid<4> g(p.n, p.output.h, p.output.w);
     WinogradWgradPlan plan{};
     // A block's reduction must be long enough to pay for reading and writing the sums (24 vectors of either
     // for 24 of each of 12 cycles), which are the larger the more channels there are.
@@ -239,7 +240,7 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
         float* const dw = p.dw + group * p.width * p.depth * 9;
         for (int64_t at = 0; at < r.blocks; ++at) {
             const int64_t tile = r.g.count * at / r.blocks;
-            const TileBlock block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
+            const TileBlock<4> block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
             r.transform(block, group, x, y, scratch, plan.scratch, team);
             if (r.pieces) {
                 parallel_for(
@@ -251,7 +252,7 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
                         for (int64_t k = begin * kPieceRows; k < least(p.width, end * kPieceRows);
                              k += kPieceRows) {
                             const int64_t last = least(p.width, k + kPieceRows);
-                            for (int xi = 0; xi < kWinogradComponents; ++xi)
+                            for (int xi = 0; xi < kComponents<4>; ++xi)
                                 for (int64_t b = 0; b < r.c.count; ++b)
                                     r.reduce(block, xi, b, k, last, x, y, own, false);
                             finish_rows(p, own, r.component, k, last, dw);
@@ -261,7 +262,7 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
                 continue;
             }
             parallel_for(
-                kWinogradComponents * r.c.count, 1,
+                kComponents<4> * r.c.count, 1,
                 [&](int64_t begin, int64_t end, int) {
                     for (int64_t item = begin; item < end; ++item)
                         r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, p.width, x,
