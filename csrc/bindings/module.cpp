@@ -82,7 +82,7 @@ PYBIND11_MODULE(_core, m) {
         "'highest': direct float32 arithmetic only. 'high' (the default): also algorithms whose relative RMS "
         "error\n"
         "stays within 5e-6 of float64, which is Winograd's F(4x4) and F(6x6) for 3x3 convolutions (direct: "
-        "2e-7). "
+        "up to 1e-6). "
         "'medium':\n"
         "bfloat16 or TF32 arithmetic is allowed too. Calls that run already keep what they started with.\n\n"
         "Raises ShapeError for another name, DTypeError where it is not a string.");
