@@ -62,6 +62,8 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
                             (wgrad ? width * vectors(depth) : depth * vectors(width)) /
                             (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
         const double filters = depth * vectors(width) * t.filter * (tile + 2) * (tile + 2) / 36;
+        // Measured on AVX-512: 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the
+        // counts alone would promise 20 %.
         const double slower = tile == 6 ? 1.23 : 1;
         return 2 * t.start + groups * (slower * (gemm + products / 36 * transforms) + filters);
     };
