@@ -16,6 +16,10 @@ namespace {
 
 const char* takes_all(const Conv2dProblem&) { return nullptr; }
 
+const char* copies_channels(const Conv2dProblem& p) {
+    return p.k == p.c ? nullptr : "a depth multiplier copies channels";
+}
+
 bool always(const Conv2dProblem&) { return true; }
 
 const char* only_f32(const Conv2dProblem& p) {
@@ -113,7 +117,10 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics}
 constexpr ConvCandidate kFprop[] = {
-    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop},
+    {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
+     strip_fprop_unwanted},
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop,
+     copies_channels},
     {"planar", planar_fprop_declines, false, planar_fprop_packed_bytes, planar_fprop_pack, planar_fprop},
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop, nullptr, nullptr,
@@ -130,7 +137,10 @@ constexpr ConvCandidate kFprop[] = {
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
 constexpr ConvCandidate kDgrad[] = {
-    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_dgrad_pack, depthwise_dgrad},
+    {"strips", strip_dgrad_declines, false, strip_dgrad_packed_bytes, strip_dgrad_pack, strip_dgrad,
+     strip_dgrad_unwanted},
+    {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_dgrad_pack, depthwise_dgrad,
+     copies_channels},
     {"planar", planar_dgrad_declines, false, planar_dgrad_packed_bytes, planar_dgrad_pack, planar_dgrad},
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
@@ -148,8 +158,9 @@ constexpr ConvCandidate kDgrad[] = {
 };
 // {name, declines, run, unwanted}
 constexpr WgradCandidate kWgrad[] = {
+    {"strips", strip_wgrad_declines, strip_wgrad, strip_wgrad_unwanted},
     {"taps", tap_wgrad_declines, tap_wgrad},
-    {"depthwise", only_depthwise, depthwise_wgrad},
+    {"depthwise", only_depthwise, depthwise_wgrad, copies_channels},
     {"shift", shift_wgrad_declines, shift_wgrad},
     {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad},

@@ -78,6 +78,21 @@ size_t planar_dgrad_packed_bytes(const Conv2dProblem& p);
 void planar_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void planar_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 
+// strips.cpp: few channels a group on NHWC arrays, lanes along the output channels of all groups.
+const char* strip_fprop_declines(const Conv2dProblem& p);
+const char* strip_fprop_unwanted(const Conv2dProblem& p);
+size_t strip_fprop_packed_bytes(const Conv2dProblem& p);
+void strip_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void strip_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* strip_dgrad_declines(const Conv2dProblem& p);
+const char* strip_dgrad_unwanted(const Conv2dProblem& p);
+size_t strip_dgrad_packed_bytes(const Conv2dProblem& p);
+void strip_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void strip_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* strip_wgrad_declines(const Conv2dProblem& p);
+const char* strip_wgrad_unwanted(const Conv2dProblem& p);
+void strip_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
 // tap_wgrad.cpp: few input channels, lanes along the output channels.
 const char* tap_wgrad_declines(const Conv2dProblem& p);
 void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);

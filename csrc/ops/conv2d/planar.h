@@ -49,7 +49,9 @@ struct PlanarConv {
     bool direct;
 
     int64_t blocks() const { return (width + 7) / 8; }
-    int64_t band_floats() const { return depth * band_rows * phases * pitch + 64; }
+    int64_t phase_row() const { return pitch; }
+    int64_t band_row() const { return phases * pitch; }
+    int64_t band_floats() const { return depth * band_rows * band_row() + 64; }
     int64_t piece_row() const { return (classes[0].cols + 15) / 16 * 16; }
     int64_t piece_floats() const { return direct ? 0 : class_count * width * band * piece_row(); }
 };

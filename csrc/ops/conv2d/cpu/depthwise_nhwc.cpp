@@ -11,6 +11,7 @@ namespace {
 constexpr int kTile = 7;
 constexpr int kPairs = 4;  // pairs of columns of a dgrad tile of stride 2
 constexpr int kMostRows = 32;
+constexpr int kMostTaps = 7;  // of a filter's row with kernels of its own
 // Two output rows share input rows where the registers suffice.
 #if defined(FC_ISA_AVX512)
 constexpr bool kTwoRows = true;
@@ -132,7 +133,7 @@ struct Kernel {
 };
 
 template <int S, int ST, bool TR>
-Kernel make() {
+constexpr Kernel make() {
     return {{{&tile<S, ST, TR, false, false>, &tile<S, ST, TR, false, kTwoRows>},
              {&tile<S, ST, TR, true, false>, &tile<S, ST, TR, true, kTwoRows>}},
             Shape<S, ST, TR>::out,
@@ -141,9 +142,13 @@ Kernel make() {
 }
 
 Kernel pick(const DepthwiseNhwc& g) {
-    if (g.dilation_w == 1 && g.stride_w <= 2) {
-        if (g.s == 3) return g.stride_w == 1 ? make<3, 1, false>() : make<3, 2, false>();
-        if (g.s == 5) return g.stride_w == 1 ? make<5, 1, false>() : make<5, 2, false>();
+    if (g.dilation_w == 1 && g.stride_w <= 2 && g.s <= kMostTaps) {
+        constexpr Kernel kernels[2][kMostTaps] = {
+            {make<1, 1, false>(), make<2, 1, false>(), make<3, 1, false>(), make<4, 1, false>(),
+             make<5, 1, false>(), make<6, 1, false>(), make<7, 1, false>()},
+            {make<1, 2, false>(), make<2, 2, false>(), make<3, 2, false>(), make<4, 2, false>(),
+             make<5, 2, false>(), make<6, 2, false>(), make<7, 2, false>()}};
+        return kernels[g.stride_w - 1][g.s - 1];
     }
     return {{{&any_tile<false>, &any_tile<false>}, {&any_tile<true>, &any_tile<true>}},
             kTile,
@@ -185,7 +190,7 @@ int64_t dgrad_block(const DepthwiseNhwc& g) { return row_block(2 * g.w * g.c, g.
 bool depthwise_fprop_tiled(const DepthwiseNhwc& g) { return g.c >= VL && g.r + g.stride_h <= kMostRows; }
 
 bool depthwise_dgrad_tiled(const DepthwiseNhwc& g) {
-    return g.c >= VL && g.r <= kMostRows && g.stride_w == 2 && g.dilation_w == 1 && (g.s == 3 || g.s == 5);
+    return g.c >= VL && g.r <= kMostRows && g.stride_w == 2 && g.dilation_w == 1 && g.s <= kMostTaps;
 }
 
 int64_t depthwise_fprop_items(const DepthwiseNhwc& g) { return g.n * ceil_div(g.p, fprop_block(g)); }
@@ -197,7 +202,8 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
     const Kernel kernel = pick(g);
     const int64_t together = kernel.two && g.dilation_h == 1 ? 2 : 1;
     const int64_t block = fprop_block(g), blocks = ceil_div(g.p, block);
-    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
+    // A stride beyond the filter leaves out most lines of a row.
+    const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear && g.stride_h <= g.r && g.stride_w <= g.s;
     InputRow rows[kMostRows];
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
@@ -242,7 +248,10 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
 // dgrad of stride 2 along the row: column v = w + pad of dx meets column (v - s) / 2 of dy.
 void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                            float* dx, int64_t begin, int64_t end, Ahead<true>* given) {
-    const Kernel kernel = g.s == 3 ? make<3, 2, true>() : make<5, 2, true>();
+    constexpr Kernel kernels[kMostTaps] = {make<1, 2, true>(), make<2, 2, true>(), make<3, 2, true>(),
+                                           make<4, 2, true>(), make<5, 2, true>(), make<6, 2, true>(),
+                                           make<7, 2, true>()};
+    const Kernel kernel = kernels[g.s - 1];
     const int64_t block = dgrad_block(g), blocks = ceil_div(g.h, block);
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     InputRow rows[kMostRows];
