@@ -1,5 +1,7 @@
 #include "ops/conv2d/cost.h"
 
+#include <algorithm>
+
 #include "cpu/isa.h"
 
 namespace fastconv {
@@ -42,7 +44,10 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     };
     // wgrad's lanes run along the filter's row where channels are few and all of one group.
     const double lanes = wgrad ? depth : width;
-    const double lanes_used = wgrad && p.groups == 1 ? 1 : lanes / (vectors(lanes) * t.lanes);
+    double lanes_used = wgrad && p.groups == 1 ? 1 : lanes / (vectors(lanes) * t.lanes);
+    // Few outputs: lanes along the reduction.
+    if (!wgrad && 2 * width <= t.lanes)
+        lanes_used = std::max(lanes_used, 0.7 * depth / (vectors(depth) * t.lanes));
 
     ConvCost cost;
     const double outputs = n * static_cast<double>(rows * cols);

@@ -100,6 +100,8 @@ struct GatherConv {
     // Where a tap never falls outside the input: offsets[t * depth + c] from the pixel's place, so that a
     // whole filter is one loop. Null otherwise.
     const int64_t* offsets;
+    // Few outputs a group: lanes along the input channels (cpu/gemm/dot.h). Not with `offsets`.
+    bool dot;
 };
 
 // wgrad: rows of the weight gradient (output channels) of a work item. Where pieces of x are transposed on
@@ -147,6 +149,8 @@ struct WgradSizes {
     size_t partial, scratch;
 };
 
+// Whether `dot` costs less than lanes along the outputs.
+FC_ISA_DECLARE(bool gather_dots(int64_t depth, int64_t width, int64_t taps))
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
 FC_ISA_DECLARE(void gather_pack(const GatherConv& g, float* packed, int team))
 FC_ISA_DECLARE(void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros,

@@ -242,7 +242,8 @@ Gathers fprop_gathers(const Conv2dProblem& p) {
     rows.add(vertical);
     cols.add(horizontal);
     Gathers all{Input(nchw, p.n, p.c, p.h, p.w), {}};
-    const bool offsets = p.group_c() < kFewChannels && p.taps() > 1 &&
+    const bool dot = FC_ISA_PICK(gather_dots)(p.group_c(), p.group_k(), p.taps());
+    const bool offsets = !dot && p.group_c() < kFewChannels && p.taps() > 1 &&
                          all.input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     Gather& e = all.list.emplace_back();
     GatherConv& g = e.g;
@@ -255,6 +256,7 @@ Gathers fprop_gathers(const Conv2dProblem& p) {
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = p.group_c() * p.taps();
     g.weight_c = g.weight_taps = p.taps();
+    g.dot = dot;
     if (offsets) e.offsets = offset_list(e.taps, g);
     all.settle();
     return all;
@@ -274,7 +276,8 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
     Reach rows, cols;
     for (const AxisClass& a : classes_h) rows.add(a.taps);
     for (const AxisClass& b : classes_w) cols.add(b.taps);
-    const bool offsets = p.group_k() < kFewChannels && p.taps() > 1 &&
+    const bool dot = FC_ISA_PICK(gather_dots)(p.group_k(), p.group_c(), p.taps());
+    const bool offsets = !dot && p.group_k() < kFewChannels && p.taps() > 1 &&
                          all.input.frame(rows, cols, rows_of(0), cols_of(0), 1, 1);
     for (const AxisClass& a : classes_h)
         for (const AxisClass& b : classes_w) {
@@ -287,6 +290,7 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
             g.weight_g = p.group_k() * p.group_c() * p.taps();
             g.weight_o = g.weight_taps = p.taps();
             g.weight_c = p.group_c() * p.taps();
+            g.dot = dot;
             g.rows = rows_of(a.residue);
             g.cols = cols_of(b.residue);
             set_output(g, nchw, p.c, p.h, p.w);

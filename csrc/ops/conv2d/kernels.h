@@ -70,10 +70,12 @@ void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena)
 // planar.cpp: few input channels on NCHW arrays, few output channels on either layout: lanes along the pixels
 // of rows in cache. Null or the reason to decline.
 const char* planar_fprop_declines(const Conv2dProblem& p);
+const char* planar_fprop_unwanted(const Conv2dProblem& p);
 size_t planar_fprop_packed_bytes(const Conv2dProblem& p);
 void planar_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void planar_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 const char* planar_dgrad_declines(const Conv2dProblem& p);
+const char* planar_dgrad_unwanted(const Conv2dProblem& p);
 size_t planar_dgrad_packed_bytes(const Conv2dProblem& p);
 void planar_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void planar_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);

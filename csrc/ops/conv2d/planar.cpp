@@ -129,6 +129,18 @@ const char* planar_dgrad_declines(const Conv2dProblem& p) {
     return nullptr;
 }
 
+// Channels-last rows become planes; lanes along that many channels (cpu/gemm/dot.h) need none, and are as
+// full.
+constexpr int64_t kManyChannels = 60, kPhasedChannels = 12;
+const char* planar_fprop_unwanted(const Conv2dProblem& p) {
+    if (p.layout == Layout::nchw) return nullptr;
+    const int64_t many = p.horizontal.stride > 1 ? kPhasedChannels : kManyChannels;
+    return p.group_c() >= many ? "many input channels" : nullptr;
+}
+const char* planar_dgrad_unwanted(const Conv2dProblem& p) {
+    return p.layout == Layout::nhwc && p.group_k() >= kManyChannels ? "many output channels" : nullptr;
+}
+
 size_t planar_fprop_packed_bytes(const Conv2dProblem& p) {
     return packed_bytes(Setup(p, ConvDirection::fprop));
 }

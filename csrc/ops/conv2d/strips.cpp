@@ -143,8 +143,11 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 8 : 25);
     // A band beyond L2's share is read from further away at each tap.
     const double far = g.band_floats() > kFarBand ? 1.5 : 1;
-    const double tiles = static_cast<double>(g.groups * ceil_div(g.width, 4 * g.lanes));
-    const double gemm = static_cast<double>(g.groups * ceil_div(g.width, g.lanes)) * steps + 20 * tiles;
+    const int64_t across = ceil_div(g.width, g.lanes);  // vectors of a group
+    const bool few = p.taps() == 1 && g.depth <= g.lanes;
+    const double start =
+        few ? 3.0 * static_cast<double>(across) : 20.0 * static_cast<double>(ceil_div(across, 4));
+    const double gemm = static_cast<double>(g.groups) * (static_cast<double>(across) * steps + start);
     return vectors * (far * steps + copies) < gemm;
 }
 
@@ -188,10 +191,12 @@ const char* strip_dgrad_declines(const Conv2dProblem& p) {
 const char* strip_wgrad_declines(const Conv2dProblem& p) { return strip_fprop_declines(p); }
 
 const char* strip_fprop_unwanted(const Conv2dProblem& p) {
+    if (p.groups == 1) return "one group";
     if (p.depthwise() && p.k == p.c) return depthwise_unwanted(p, ConvDirection::fprop);
     return cheaper_than_gemm(p, ConvDirection::fprop) ? nullptr : "costs more";
 }
 const char* strip_dgrad_unwanted(const Conv2dProblem& p) {
+    if (p.groups == 1) return "one group";
     if (p.depthwise() && p.k == p.c) return depthwise_unwanted(p, ConvDirection::dgrad);
     return cheaper_than_gemm(p, ConvDirection::dgrad) ? nullptr : "costs more";
 }

@@ -1,5 +1,7 @@
 // Implicit GEMM for fprop and dgrad: tiles of pixels by output channels, the pixels read through pointers
 // (one per tap and pixel, zeros where the tap falls outside) or from copied patches.
+#include "cpu/gemm/dot.h"
+#include "cpu/gemm/few.h"
 #include "cpu/gemm/microkernel.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
@@ -18,6 +20,8 @@ constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
+    bool dot;                 // blocks of single channels, not of vectors of them
+    bool few;                 // one tap of so few channels that all of an item's pixels are one tile
     int64_t vectors, blocks;  // of a group's output channels
     int64_t mr;               // rows of the tallest tile
     int64_t taps;             // pointers a pixel
@@ -28,11 +32,14 @@ struct Cut {
     int64_t parts;            // channel parts of a pixel block, so that few pixels still fill the threads
 
     explicit Cut(const GatherConv& g) {
-        vectors = ceil_div(g.width, VL);
-        blocks = ceil_div(vectors, kMaxNV);
-        mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
+        dot = g.dot;
+        vectors = dot ? g.width : ceil_div(g.width, VL);
+        few = !dot && !g.line.wanted && g.tap_count == 1 && g.depth <= kMostFew && inside(g);
+        blocks = ceil_div(vectors, dot ? kMostDots : few ? few_vectors(g.depth) : kMaxNV);
+        const int widest = static_cast<int>(ceil_div(vectors, blocks));
+        mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
         taps = g.offsets ? 1 : g.tap_count;
-        packed_rows = g.tap_count * g.depth;
+        packed_rows = g.tap_count * (dot ? dot_depth(g.depth) : g.depth);
         pixels = g.n * g.rows * g.cols;
         block_pixels = kPixelBlock;
         const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
@@ -44,15 +51,21 @@ struct Cut {
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
     }
+    // Whether no pixel finds the tap in the padding.
+    static bool inside(const GatherConv& g) {
+        const Tap& t = g.taps[0];
+        return t.dh >= 0 && t.dw >= 0 && (g.rows - 1) * g.step_h + t.dh < g.h &&
+               (g.cols - 1) * g.step_w + t.dw < g.w;
+    }
     bool one_block() const { return parts == blocks; }  // of output channels in a part
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
-    int64_t first_column(int64_t block) const { return first_vector(block) * VL; }
+    int64_t first_column(int64_t block) const { return first_vector(block) * (dot ? 1 : VL); }
     int64_t columns(const GatherConv& g, int64_t block) const {
         return least(g.width, first_column(block + 1)) - first_column(block);
     }
-    int64_t packed_group() const { return packed_rows * vectors * VL; }
-    // Packed weights of a block start here; each row has nv * VL floats.
+    int64_t packed_group() const { return packed_rows * vectors * (dot ? 1 : VL); }
+    // Packed weights of a block start here; each row has nv * VL floats (dot: one).
     int64_t packed_block(int64_t group, int64_t block) const {
         return group * packed_group() + packed_rows * first_column(block);
     }
@@ -70,7 +83,7 @@ struct Scratch {
         distances = at, at += lines(taps * sizeof(int64_t));
         rows = at, at += lines(px * sizeof(float*));
         output = at,
-        at += g.out_c != 1 ? lines(px * static_cast<size_t>(cut.vectors) * VL * sizeof(float)) : 0;
+        at += g.out_c != 1 ? lines(px * static_cast<size_t>(ceil_div(g.width, VL)) * VL * sizeof(float)) : 0;
         band = at, at += band_bytes(g, cut);
         total = at;
     }
@@ -150,6 +163,18 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         }
 }
 
+// The same for dot tiles: [tap][output][channel].
+void pack_dots(const GatherConv& g, int64_t group, int64_t column, int64_t columns, float* packed) {
+    const float* w = g.weight + group * g.weight_g + column * g.weight_o;
+    const int64_t depth = dot_depth(g.depth);
+    for (int64_t t = 0; t < g.tap_count; ++t)
+        for (int64_t o = 0; o < columns; ++o, packed += depth) {
+            const float* from = w + o * g.weight_o + g.taps[t].index;
+            for (int64_t c = 0; c < g.depth; ++c) packed[c] = from[c * g.weight_c];
+            for (int64_t c = g.depth; c < depth; ++c) packed[c] = 0;
+        }
+}
+
 // What the tiles of an item read: the pixels' own places, and for tiles at the image's edge, where some taps
 // fall into the padding, a pointer for every tap.
 struct Pixels {
@@ -225,6 +250,29 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
     }
 }
 
+// Pixels [m0, m1) of a problem of one tap and few channels: row by row, or in one go where neither array has
+// gaps. `block`: rows of ld floats for results that do not go straight to their place.
+void run_few(const GatherConv& g, int nv, int64_t m0, int64_t m1, int64_t group, int64_t channel,
+             const float* weights, int64_t columns, float* block, int64_t ld) {
+    const Tap& tap = g.taps[0];
+    const bool whole = g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 &&
+                       g.in_h == g.w * g.in_w && g.in_n == g.h * g.in_h &&
+                       (block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
+    const FewKernel kernel = few_kernel(g.depth, nv);
+    PixelWalk at(m0, g.rows, g.cols);
+    for (int64_t m = m0; m < m1;) {
+        const int64_t run = whole ? m1 - m : least(m1 - m, g.cols - at.j);
+        const float* from = g.in + at.n * g.in_n + (at.i * g.step_h + tap.dh) * g.in_h +
+                            (at.j * g.step_w + tap.dw) * g.in_w + group * g.depth;
+        float* to = block ? block + (m - m0) * ld
+                          : g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w + channel;
+        kernel({from, g.step_w * g.in_w, run, weights, to, block ? ld : g.out_w, columns,
+                g.bias ? g.bias + channel : nullptr});
+        m += run;
+        at = PixelWalk(m < m1 ? m : m0, g.rows, g.cols);
+    }
+}
+
 void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t part,
               const float* packed, char* scratch, const float* zeros) {
     Pixels px;
@@ -237,9 +285,9 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const bool direct = g.out_c == 1;
     const int64_t m0 = item * cut.block_pixels, m1 = least(cut.pixels, m0 + cut.block_pixels);
     const int64_t block0 = part * cut.blocks / cut.parts, block1 = (part + 1) * cut.blocks / cut.parts;
-    const int64_t ld = cut.vectors * VL;
+    const int64_t ld = ceil_div(g.width, VL) * VL;
 
-    if (direct) {
+    if (direct && !(cut.few && g.finish.nothing() && !g.moments.wanted)) {
         PixelWalk at(m0, g.rows, g.cols);
         for (int64_t m = m0; m < m1; ++m, at.next())
             rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
@@ -250,11 +298,14 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
         if (!g.offsets)
             for (int64_t t = 0; t < g.tap_count; ++t)
                 distances[t] = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
-        point_at_pixels(g, cut, source, m0, m1, px, zeros);
+        if (!cut.few) point_at_pixels(g, cut, source, m0, m1, px, zeros);
         for (int64_t block = block0; block < block1; ++block) {
             const int64_t column = cut.first_column(block), channel = group * g.width + column;
             const int nv = cut.nv(block);
-            for (int64_t m = m0; m < m1; m += cut.mr) {
+            if (cut.few)
+                run_few(g, nv, m0, m1, group, channel, packed + cut.packed_block(group, block),
+                        cut.columns(g, block), direct ? nullptr : output + column, ld);
+            for (int64_t m = m0; m < m1 && !cut.few; m += cut.mr) {
                 const int64_t count = least(cut.mr, m1 - m);
                 float* to[kMaxMR];
                 for (int64_t i = 0; i < count; ++i)
@@ -281,8 +332,12 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                         rows_in.a = px.table + (tile * cut.taps + taps.first) * cut.mr;
                         rows_in.a_step = cut.mr;
                         rows_in.taps = taps.last - taps.first;
-                        rows_in.b += taps.first * g.depth * nv * VL;
+                        rows_in.b += taps.first * (cut.dot ? dot_depth(g.depth) * nv : g.depth * nv * VL);
                         rows_in.offsets = nullptr;
+                    }
+                    if (cut.dot) {
+                        dot_kernel(tile_rows, nv)(rows_in, out);
+                        continue;
                     }
                     // The pixels of a 1x1 are read once: the processor does not see a stream in a tile's
                     // rows.
@@ -318,6 +373,13 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
 
 }  // namespace
 
+// In vectors' multiply-adds a pixel: adding the lanes of a sum costs as much as four; single vectors of
+// outputs, whose every step is a load too, are a little slower over several taps.
+bool gather_dots(int64_t depth, int64_t width, int64_t taps) {
+    const int64_t dots = (dot_depth(depth) / VL * taps + 4) * width;
+    return width < VL && 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
+}
+
 GatherSizes gather_sizes(const GatherConv& g) {
     const Cut cut(g);
     const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
@@ -332,6 +394,11 @@ void gather_pack(const GatherConv& g, float* packed, int team) {
         [&](int64_t begin, int64_t end, int) {
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / cut.blocks, block = item % cut.blocks;
+                if (cut.dot) {
+                    pack_dots(g, group, cut.first_column(block), cut.columns(g, block),
+                              packed + cut.packed_block(group, block));
+                    continue;
+                }
                 pack_block(g, group, cut.first_column(block), cut.columns(g, block), cut.nv(block) * VL,
                            packed + cut.packed_block(group, block));
             }

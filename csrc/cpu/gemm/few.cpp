@@ -1,0 +1,51 @@
+#include "cpu/gemm/few.h"
+
+#include "cpu/simd/unrolled.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+template <int D, int NV>
+void few_rows(const FewRows& t) {
+    const Tail last = tail(t.columns - (NV - 1) * VL);
+    vf w[D][NV], bias[NV];
+    unrolled<D, NV>([&](auto k, auto j) FC_INLINE { w[k][j] = load(t.b + (k * NV + j) * VL); });
+    unrolled<NV>([&](auto j) FC_INLINE {
+        bias[j] = !t.bias ? zero() : j == NV - 1 ? load(t.bias + j * VL, last) : load(t.bias + j * VL);
+    });
+    const float* a = t.a;
+    float* c = t.c;
+    for (int64_t i = 0; i < t.count; ++i, a += t.a_step, c += t.c_step) {
+        vf acc[NV];
+        unrolled<NV>([&](auto j) FC_INLINE { acc[j] = bias[j]; });
+        unrolled<D>([&](auto k) FC_INLINE {
+            const vf x = set1(a[k]);
+            unrolled<NV>([&](auto j) FC_INLINE { acc[j] = fma(x, w[k][j], acc[j]); });
+        });
+        unrolled<NV - 1>([&](auto j) FC_INLINE { store(c + j * VL, acc[j]); });
+        store(c + (NV - 1) * VL, acc[NV - 1], last);
+    }
+}
+
+template <int D, int... NV>
+constexpr FewKernel pick(int nv, std::integer_sequence<int, NV...>) {
+    constexpr FewKernel kernels[] = {&few_rows<D, NV + 1>...};
+    return kernels[nv - 1];
+}
+template <int D>
+FewKernel pick(int nv) {
+    return pick<D>(nv, std::make_integer_sequence<int, few_vectors(D)>{});
+}
+template <int... D>
+FewKernel pick(int64_t depth, int nv, std::integer_sequence<int, D...>) {
+    constexpr FewKernel (*picks[])(int) = {&pick<D + 1>...};
+    return picks[depth - 1](nv);
+}
+
+}  // namespace
+
+FewKernel few_kernel(int64_t depth, int nv) {
+    return pick(depth, nv, std::make_integer_sequence<int, kMostFew>{});
+}
+
+}  // namespace fastconv::FC_ISA_NS
