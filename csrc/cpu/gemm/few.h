@@ -23,7 +23,7 @@ inline constexpr int few_vectors(int64_t depth) {
     const int64_t fit = (kRegisters - 1) / (depth + 1);
     return static_cast<int>(fit > 4 ? 4 : fit);
 }
-inline constexpr int kMostFew = VL == 16 ? 14 : 13;
+inline constexpr int kMostFew = VL == 16 ? 29 : 13;
 
 using FewKernel = void (*)(const FewRows&);
 

@@ -235,6 +235,12 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
     return true;
 }
 
+// A tile of dots reads a line for every few multiply-adds, and the pixels of a group may lie pages apart.
+bool dots(const Conv2dProblem& p, int64_t depth, int64_t width) {
+    constexpr int64_t kFewDots = 4;
+    return (p.groups == 1 || width <= kFewDots) && FC_ISA_PICK(gather_dots)(depth, width, p.taps());
+}
+
 Gathers fprop_gathers(const Conv2dProblem& p) {
     const bool nchw = p.layout == Layout::nchw;
     const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
@@ -242,7 +248,7 @@ Gathers fprop_gathers(const Conv2dProblem& p) {
     rows.add(vertical);
     cols.add(horizontal);
     Gathers all{Input(nchw, p.n, p.c, p.h, p.w), {}};
-    const bool dot = FC_ISA_PICK(gather_dots)(p.group_c(), p.group_k(), p.taps());
+    const bool dot = dots(p, p.group_c(), p.group_k());
     const bool offsets = !dot && p.group_c() < kFewChannels && p.taps() > 1 &&
                          all.input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     Gather& e = all.list.emplace_back();
@@ -276,7 +282,7 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
     Reach rows, cols;
     for (const AxisClass& a : classes_h) rows.add(a.taps);
     for (const AxisClass& b : classes_w) cols.add(b.taps);
-    const bool dot = FC_ISA_PICK(gather_dots)(p.group_k(), p.group_c(), p.taps());
+    const bool dot = dots(p, p.group_k(), p.group_c());
     const bool offsets = !dot && p.group_k() < kFewChannels && p.taps() > 1 &&
                          all.input.frame(rows, cols, rows_of(0), cols_of(0), 1, 1);
     for (const AxisClass& a : classes_h)

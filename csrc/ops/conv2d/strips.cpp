@@ -125,7 +125,7 @@ void run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, 
 }
 
 // Multiply-adds of vectors, a pixel of the result, that this and the GEMM on single groups come to. Copying
-// an input vector costs as much as eight of them, or 25 where its lanes are gathered one by one; starting a
+// an input vector costs as much as ten of them, or 25 where its lanes are gathered one by one; starting a
 // tile of one group and storing it 20.
 bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const Setup setup(p, direction);
@@ -140,15 +140,19 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const int64_t groups = g.flat() ? g.groups : (g.lanes + g.width - 1) / g.width;
     const int64_t span =
         groups * g.depth + (g.flat() ? (g.step / g.column - 1) * g.channels_in() * g.phases : 0);
-    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 8 : 25);
+    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 10 : 25);
     // A band beyond L2's share is read from further away at each tap.
     const double far = g.band_floats() > kFarBand ? 1.5 : 1;
     const int64_t across = ceil_div(g.width, g.lanes);  // vectors of a group
     const bool few = p.taps() == 1 && g.depth <= g.lanes;
     const double start =
         few ? 3.0 * static_cast<double>(across) : 20.0 * static_cast<double>(ceil_div(across, 4));
-    const double gemm = static_cast<double>(g.groups) * (static_cast<double>(across) * steps + start);
-    return vectors * (far * steps + copies) < gemm;
+    // Lanes along the inputs, where outputs are few: cpu/gemm/dot.h.
+    const double dots = (static_cast<double>(ceil_div(g.depth, g.lanes)) * steps / static_cast<double>(g.depth) + 4) *
+                        static_cast<double>(g.width);
+    const double gemm = static_cast<double>(g.groups) *
+                        std::min(static_cast<double>(across) * steps + start, dots + start);
+    return vectors * (1.25 * far * steps + copies) < gemm;
 }
 
 // Depthwise without a multiplier, against the kernels that read arrays in place: those want lanes full of

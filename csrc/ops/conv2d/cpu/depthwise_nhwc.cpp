@@ -29,7 +29,8 @@ struct Tile {
     const InputRow* rows;
     int64_t row_count;
     int64_t at;      // offset of the tile's first input column and channel from `in`
-    int64_t c;       // elements between columns and between taps' weights
+    int64_t c;       // elements between taps' weights
+    int64_t column;  // and between columns
     int64_t lo, hi;  // columns of the tile that lie inside the input
     int64_t channel;
     const float* bias;
@@ -65,7 +66,7 @@ inline __attribute__((always_inline)) void add_row(const Tile& t, const InputRow
 #pragma GCC unroll 32
     for (int j = 0; j < Shape<S, ST, TR>::in; ++j) {
         if (EDGE && (j < t.lo || j >= t.hi)) continue;
-        const vf x = once(load(in + j * t.c));
+        const vf x = once(load(in + j * t.column));
 #pragma GCC unroll 8
         for (int s = 0; s < S; ++s) {
             const int v = column_of<S, ST, TR, OUT>(j, s);
@@ -98,12 +99,12 @@ void tile(const Tile& t) {
 #pragma GCC unroll 8
     for (int v = 0; v < out; ++v) {
         if (EDGE && (v < t.first || v >= t.last)) continue;
-        store(t.out[0] + v * t.c + t.channel, acc[0][v]);
-        if (TWO) store(t.out[1] + v * t.c + t.channel, acc[1][v]);
+        store(t.out[0] + v * t.column + t.channel, acc[0][v]);
+        if (TWO) store(t.out[1] + v * t.column + t.channel, acc[1][v]);
     }
 }
 
-// Any width, stride and dilation: an input vector is loaded for every tap.
+// Any width and stride: an input vector is loaded for every tap.
 template <bool EDGE>
 void any_tile(const Tile& t) {
     vf acc[kTile];
@@ -113,23 +114,24 @@ void any_tile(const Tile& t) {
     for (int64_t e = 0; e < t.row_count; ++e)
         for (int64_t s = 0; s < t.s; ++s) {
             const vf w = load(t.rows[e].weight[0] + t.channel + s * t.c);
-            const float* in = t.rows[e].in + t.at + s * t.dilation * t.c;
+            const float* in = t.rows[e].in + t.at + s * t.dilation * t.column;
 #pragma GCC unroll 8
             for (int v = 0; v < kTile; ++v) {
                 const int64_t j = v * t.stride + s * t.dilation;
                 if (EDGE && (j < t.lo || j >= t.hi)) continue;
-                acc[v] = fma(load(in + v * t.stride * t.c), w, acc[v]);
+                acc[v] = fma(load(in + v * t.stride * t.column), w, acc[v]);
             }
         }
 #pragma GCC unroll 8
     for (int v = 0; v < kTile; ++v)
-        if (!EDGE || (v >= t.first && v < t.last)) store(t.out[0] + v * t.c + t.channel, acc[v]);
+        if (!EDGE || (v >= t.first && v < t.last)) store(t.out[0] + v * t.column + t.channel, acc[v]);
 }
 
 struct Kernel {
     void (*run[2][2])(const Tile&);  // [edge][two rows]
     int64_t out, in;                 // columns of a tile
     bool two;
+    bool apart;  // takes a dilation as columns that lie as far apart
 };
 
 template <int S, int ST, bool TR>
@@ -138,11 +140,12 @@ constexpr Kernel make() {
              {&tile<S, ST, TR, true, false>, &tile<S, ST, TR, true, kTwoRows>}},
             Shape<S, ST, TR>::out,
             Shape<S, ST, TR>::in,
-            kTwoRows && !TR};
+            kTwoRows && !TR,
+            true};
 }
 
 Kernel pick(const DepthwiseNhwc& g) {
-    if (g.dilation_w == 1 && g.stride_w <= 2 && g.s <= kMostTaps) {
+    if (g.stride_w <= 2 && g.s <= kMostTaps) {
         constexpr Kernel kernels[2][kMostTaps] = {
             {make<1, 1, false>(), make<2, 1, false>(), make<3, 1, false>(), make<4, 1, false>(),
              make<5, 1, false>(), make<6, 1, false>(), make<7, 1, false>()},
@@ -153,6 +156,7 @@ Kernel pick(const DepthwiseNhwc& g) {
     return {{{&any_tile<false>, &any_tile<false>}, {&any_tile<true>, &any_tile<true>}},
             kTile,
             (kTile - 1) * g.stride_w + (g.s - 1) * g.dilation_w + 1,
+            false,
             false};
 }
 
@@ -162,20 +166,22 @@ int64_t row_block(int64_t row_floats, int64_t rows) {
     return fit < 2 ? 2 : least(rows, fit / 2 * 2);
 }
 
-// A row (or two) of output: tiles from left to right; the last one is moved back to end with the row.
+// Every `apart`-th column of a row (or two) of output, which read every `apart`-th of the input: tiles from
+// left to right; the last one is moved back to end with the row.
 template <class Start>
-void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, float* out0, float* out1,
-             Ahead<true>& ahead, const Start& start) {
+void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, int64_t apart, float* out0,
+             float* out1, Ahead<true>& ahead, const Start& start) {
+    t.column = apart * t.c;
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);
         const int64_t column = start(at);
         t.at = column * t.c + t.channel;
-        t.lo = column < 0 ? -column : 0;
-        t.hi = least(kernel.in, in_w - column);
+        t.lo = column < 0 ? ceil_div(-column, apart) : 0;
+        t.hi = least(kernel.in, in_w <= column ? 0 : ceil_div(in_w - column, apart));
         t.first = 0;
         t.last = least(kernel.out, columns - at);
-        t.out[0] = out0 + at * t.c;
-        t.out[1] = rows == 2 ? out1 + at * t.c : nullptr;
+        t.out[0] = out0 + at * t.column;
+        t.out[1] = rows == 2 ? out1 + at * t.column : nullptr;
         const bool edge = t.lo > 0 || t.hi < kernel.in || t.last < kernel.out;
         ahead.step();
         kernel.run[edge][rows - 1](t);
@@ -237,8 +243,12 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
                         {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
                 }
                 float* out = y + (n * g.p + p) * g.q * g.c;
-                run_row(kernel, t, static_cast<int>(count), g.w, g.q, out, out + g.q * g.c, ahead,
-                        [&](int64_t o) { return o * g.stride_w - g.pad_w; });
+                // With a dilation, columns that lie so far apart are a convolution without one.
+                const int64_t apart = kernel.apart ? g.dilation_w : 1;
+                for (int64_t q = 0; q < least(apart, g.q); ++q)
+                    run_row(kernel, t, static_cast<int>(count), g.w, ceil_div(g.q - q, apart), apart,
+                            out + q * g.c, out + (g.q + q) * g.c, ahead,
+                            [&](int64_t o) { return (q + o * apart) * g.stride_w - g.pad_w; });
                 p += count;
             }
         }
@@ -266,7 +276,7 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
         for (int64_t c = 0; c < g.c; c += VL) {
             Tile t{};
             t.rows = rows;
-            t.c = g.c;
+            t.c = t.column = g.c;
             t.channel = least(c, g.c - VL);
             t.bias = bias;
             for (int64_t h = h0; h < h1; ++h) {
