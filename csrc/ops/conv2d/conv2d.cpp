@@ -160,8 +160,8 @@ constexpr ConvCandidate kDgrad[] = {
 };
 // {name, declines, run, unwanted}
 constexpr WgradCandidate kWgrad[] = {
+    {"taps", tap_wgrad_declines, tap_wgrad, tap_wgrad_unwanted},
     {"strips", strip_wgrad_declines, strip_wgrad, strip_wgrad_unwanted},
-    {"taps", tap_wgrad_declines, tap_wgrad},
     {"depthwise", only_depthwise, depthwise_wgrad, copies_channels},
     {"shift", shift_wgrad_declines, shift_wgrad},
     {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},

@@ -97,6 +97,7 @@ void strip_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // tap_wgrad.cpp: few input channels, lanes along the output channels.
 const char* tap_wgrad_declines(const Conv2dProblem& p);
+const char* tap_wgrad_unwanted(const Conv2dProblem& p);
 void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // depthwise.cpp: one filter an output channel.

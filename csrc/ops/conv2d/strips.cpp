@@ -148,10 +148,11 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const double start =
         few ? 3.0 * static_cast<double>(across) : 20.0 * static_cast<double>(ceil_div(across, 4));
     // Lanes along the inputs, where outputs are few: cpu/gemm/dot.h.
-    const double dots = (static_cast<double>(ceil_div(g.depth, g.lanes)) * steps / static_cast<double>(g.depth) + 4) *
-                        static_cast<double>(g.width);
-    const double gemm = static_cast<double>(g.groups) *
-                        std::min(static_cast<double>(across) * steps + start, dots + start);
+    const double dots =
+        (static_cast<double>(ceil_div(g.depth, g.lanes)) * steps / static_cast<double>(g.depth) + 4) *
+        static_cast<double>(g.width);
+    const double gemm =
+        static_cast<double>(g.groups) * std::min(static_cast<double>(across) * steps + start, dots + start);
     return vectors * (1.25 * far * steps + copies) < gemm;
 }
 
@@ -208,7 +209,7 @@ const char* strip_wgrad_unwanted(const Conv2dProblem& p) {
     if (p.groups == 1) return "one group";
     if (p.depthwise() && p.k == p.c) return depthwise_unwanted(p, ConvDirection::wgrad);
     const bool few = p.group_c() <= 12 && p.group_k() <= 3 * FC_ISA_PICK(strip_lanes)();
-    return few && p.taps() >= 9 ? nullptr : "too many channels or too few taps";
+    return few && p.taps() >= 4 ? nullptr : "too many channels or too few taps";
 }
 
 size_t strip_fprop_packed_bytes(const Conv2dProblem& p) { return packed_bytes(p, ConvDirection::fprop); }

@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/strips.h"
 
 namespace fastconv {
 namespace {
 
 // Floats of dy that the tiles pass over again and again, from L1; and the most of a band.
 constexpr int64_t kPanel = 6 << 10, kMostBand = 256 << 10;
+constexpr int64_t kMostInputs = 24;
 
 int64_t reach(const WindowAxis& a, int64_t outputs) { return (outputs - 1) * a.stride + a.extent(); }
 
@@ -17,17 +19,29 @@ int64_t reach(const WindowAxis& a, int64_t outputs) { return (outputs - 1) * a.s
 
 const char* tap_wgrad_declines(const Conv2dProblem& p) {
     if (p.dtype != DType::f32) return "element type is not float32";
-    if (p.groups > 1) return "groups";
-    if (p.c > 4) return "more than 4 input channels";
-    if (p.k < 12) return "fewer than 12 output channels";
-    if (p.layout == Layout::nhwc && p.k <= 16 && p.c > 1) return "one vector of output channels in NHWC";
-    if (p.unpadded_1x1()) return "1x1";
+    if (p.groups > 1 && p.layout == Layout::nchw) return "groups in NCHW";
+    if (p.group_c() > (p.layout == Layout::nchw ? 4 : kMostInputs)) return "too many input channels";
+    if (p.group_k() < (p.groups > 1 ? 9 : 12)) return "too few output channels";
+    if (p.layout == Layout::nchw && p.unpadded_1x1()) return "1x1 in NCHW";
     constexpr int64_t kLong = 1 << 14;
     if (p.q * p.k > kMostBand) return "rows are too long";
     if (p.vertical.extent() > kLong || p.horizontal.extent() > kLong || p.vertical.stride > kLong ||
         reach(p.horizontal, p.q) * p.vertical.extent() > kMostBand / p.c)
         return "rows are too long";
     return nullptr;
+}
+
+// The GEMM's lanes run along the filter's rows: where those are fuller by more than its other costs.
+const char* tap_wgrad_unwanted(const Conv2dProblem& p) {
+    if (p.layout == Layout::nchw || p.groups > 1) return nullptr;
+    const int64_t lanes = FC_ISA_PICK(strip_lanes)(), row = p.c * p.s;
+    const auto used = [&](int64_t count) {
+        return static_cast<double>(count) / static_cast<double>((count + lanes - 1) / lanes * lanes);
+    };
+    if (p.taps() == 1)
+        return p.k > lanes && p.k < 2 * lanes ? "the second vector of outputs is not full" : nullptr;
+    const double alone = p.k <= lanes ? 0.8 : 1;  // a broadcast for each multiply-add
+    return used(p.k) * alone < 0.8 * used(row) ? "outputs leave lanes empty" : nullptr;
 }
 
 void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
@@ -38,7 +52,7 @@ void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     g.n = p.n, g.c = p.c, g.h = p.h, g.w = p.w, g.k = p.k, g.p = p.p, g.q = p.q;
     g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
     g.pad_h = p.vertical.pad_begin, g.pad_w = p.horizontal.pad_begin;
-    g.taps = p.c * p.taps();
+    g.groups = p.groups, g.taps = p.group_c() * p.taps();
     g.band_cols = reach(p.horizontal, p.q);
     g.band = std::clamp<int64_t>(kPanel / (p.q * p.k), 1, p.p);
     while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * p.c > kMostBand) --g.band;
@@ -49,7 +63,7 @@ void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     float* scratch = arena.take<float>(static_cast<size_t>(sizes.scratch * args.team));
     if (arena.counting()) return;
     std::vector<int64_t> offsets;
-    for (int64_t c = 0; c < p.c; ++c)
+    for (int64_t c = 0; c < p.group_c(); ++c)
         for (int64_t r = 0; r < p.r; ++r)
             for (int64_t s = 0; s < p.s; ++s) {
                 const int64_t row = r * p.vertical.dilation, column = s * p.horizontal.dilation;

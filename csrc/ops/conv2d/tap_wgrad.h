@@ -1,6 +1,6 @@
-// wgrad of few input channels: a tile's rows are taps (input channel and filter position), its lanes output
-// channels, and the reduction runs over pixels. The input rows under a few output rows are copied into a
-// frame of zeros in cache; dy is read in place (NHWC) or transposed row by row (NCHW).
+// wgrad of few input channels a group: a tile's rows are taps (input channel and filter position), its lanes
+// output channels, and the reduction runs over pixels. The input rows under a few output rows are copied into
+// a frame of zeros in cache; dy is read in place (NHWC) or transposed row by row (NCHW).
 #pragma once
 
 #include <cstddef>
@@ -15,8 +15,9 @@ struct TapWgrad {
     const float* dy;
     bool nchw;
     int64_t n, c, h, w, k, p, q;
+    int64_t groups;  // 1 with nchw
     int64_t stride_h, stride_w, pad_h, pad_w;
-    int64_t taps;            // c * r * s
+    int64_t taps;            // of a group: c / groups * r * s
     const int64_t* offsets;  // of each tap in the band, in the weight's order
     int64_t band;            // output rows of a band
     int64_t band_rows, band_cols;

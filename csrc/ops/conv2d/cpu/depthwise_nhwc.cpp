@@ -169,8 +169,8 @@ int64_t row_block(int64_t row_floats, int64_t rows) {
 // Every `apart`-th column of a row (or two) of output, which read every `apart`-th of the input: tiles from
 // left to right; the last one is moved back to end with the row.
 template <class Start>
-void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, int64_t apart, float* out0,
-             float* out1, Ahead<true>& ahead, const Start& start) {
+void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, int64_t apart,
+             float* out0, float* out1, Ahead<true>& ahead, const Start& start) {
     t.column = apart * t.c;
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);

@@ -135,8 +135,9 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         }
         return;
     }
-    if (g.weight_o == g.weight_taps && taps > 1 && g.weight_taps <= VL) {
-        // dgrad: an input's weights for the outputs of one block are a small matrix (output, tap).
+    if (g.weight_o == g.weight_taps && taps > 1) {
+        // dgrad: an input's weights for the outputs of one block are a matrix (output, tap), transposed by
+        // squares.
         for (int64_t c = 0; c < g.depth; ++c)
             for (int64_t o = 0; o < columns; o += VL) {
                 const int64_t wide = least(VL, columns - o);
@@ -147,9 +148,15 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
                 if (c + 1 < g.depth)
                     for (int64_t t = 0; t < taps; ++t)
                         fetch_for_write(packed + (t * g.depth + c + 1) * ldp + o);
-                transpose_f32(from, g.weight_o, tile, VL, wide, g.weight_taps);
-                for (int64_t t = 0; t < taps; ++t)
-                    copy_floats(packed + (t * g.depth + c) * ldp + o, tile + g.taps[t].index * VL, wide);
+                for (int64_t first = 0; first < g.weight_taps; first += VL) {
+                    const int64_t count = least(VL, g.weight_taps - first);
+                    transpose_f32(from + first, g.weight_o, tile, VL, wide, count);
+                    for (int64_t t = 0; t < taps; ++t) {
+                        const int64_t at = g.taps[t].index - first;
+                        if (at >= 0 && at < count)
+                            copy_floats(packed + (t * g.depth + c) * ldp + o, tile + at * VL, wide);
+                    }
+                }
             }
         return;
     }

@@ -122,13 +122,14 @@ void fill_band(const TapWgrad& g, int64_t n, int64_t p0, int64_t rows, float* ba
 }  // namespace
 
 TapWgradSizes tap_wgrad_sizes(const TapWgrad& g) {
-    const int64_t width = ceil_div(g.k, VL) * VL;
-    return {g.splits * g.taps * width, g.band_floats() + (g.nchw ? g.band * g.q * width : 0)};
+    const int64_t width = ceil_div(g.k / g.groups, VL) * VL;
+    return {g.splits * g.groups * g.taps * width, g.band_floats() + (g.nchw ? g.band * g.q * width : 0)};
 }
 
 void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dweight, int team) {
-    const int64_t vectors = ceil_div(g.k, VL), blocks = ceil_div(vectors, kMaxNV), width = vectors * VL;
-    const int64_t size = g.taps * width, mine = tap_wgrad_sizes(g).scratch;
+    const int64_t outputs = g.k / g.groups, inputs = g.c / g.groups;
+    const int64_t vectors = ceil_div(outputs, VL), blocks = ceil_div(vectors, kMaxNV), width = vectors * VL;
+    const int64_t filter = g.taps * width, size = g.groups * filter, mine = tap_wgrad_sizes(g).scratch;
     const int64_t mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
     const int64_t tap_tiles = ceil_div(g.taps, mr);
     const bool far = g.n * (g.c * g.h * g.w + g.k * g.p * g.q) > kNear && !g.nchw;
@@ -150,21 +151,23 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
                                       rows * g.q);
                         dy = panel;
                     }
-                    const int64_t ld = g.nchw ? width : g.k;
+                    const int64_t ld = g.nchw ? width : g.k, pixel = g.nchw ? 1 : g.c;
                     const float *next = g.dy + (row + rows) * g.q * g.k,
                                 *after = g.dy + least(row + 2 * rows, g.n * g.p) * g.q * g.k;
                     Ahead<false> ahead{next, next, next, after, 0};
-                    if (far) ahead.plan(blocks * tap_tiles);
-                    for (int64_t b = 0; b < blocks; ++b) {
-                        const int64_t v0 = b * vectors / blocks, v1 = (b + 1) * vectors / blocks;
+                    if (far) ahead.plan(g.groups * blocks * tap_tiles);
+                    for (int64_t b = 0; b < g.groups * blocks; ++b) {
+                        const int64_t group = b / blocks, block = b % blocks;
+                        const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
                         for (int64_t i = 0; i < tap_tiles; ++i) {
                             const int64_t t0 = i * g.taps / tap_tiles, t1 = (i + 1) * g.taps / tap_tiles;
                             ahead.step();
-                            pick(t1 - t0, v1 - v0)({band, g.offsets + t0, rows, g.q,
-                                                    g.stride_h * g.band_cols * (g.nchw ? 1 : g.c),
-                                                    g.stride_w * (g.nchw ? 1 : g.c), dy + v0 * VL, g.q * ld,
-                                                    ld, least(g.k, v1 * VL) - v0 * VL,
-                                                    sums + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
+                            pick(t1 - t0,
+                                 v1 - v0)({band + group * inputs, g.offsets + t0, rows, g.q,
+                                           g.stride_h * g.band_cols * pixel, g.stride_w * pixel,
+                                           dy + group * outputs + v0 * VL, g.q * ld, ld,
+                                           least(outputs, v1 * VL) - v0 * VL,
+                                           sums + group * filter + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
                         }
                     }
                     row += rows;
@@ -175,10 +178,12 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
     for (int64_t split = 1; split < g.splits; ++split)
         for (int64_t i = 0; i < size; i += VL)
             store(partial + i, load(partial + i) + load(partial + split * size + i));
-    for (int64_t b = 0; b < blocks; ++b) {
-        const int64_t v0 = b * vectors / blocks, v1 = (b + 1) * vectors / blocks;
-        transpose_f32(partial + g.taps * v0 * VL, (v1 - v0) * VL, dweight + v0 * VL * g.taps, g.taps, g.taps,
-                      least(g.k, v1 * VL) - v0 * VL);
+    for (int64_t b = 0; b < g.groups * blocks; ++b) {
+        const int64_t group = b / blocks, block = b % blocks;
+        const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
+        transpose_f32(partial + group * filter + g.taps * v0 * VL, (v1 - v0) * VL,
+                      dweight + (group * outputs + v0 * VL) * g.taps, g.taps, g.taps,
+                      least(outputs, v1 * VL) - v0 * VL);
     }
 }
 
