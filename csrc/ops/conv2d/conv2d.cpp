@@ -17,7 +17,7 @@ namespace {
 const char* takes_all(const Conv2dProblem&) { return nullptr; }
 
 const char* copies_channels(const Conv2dProblem& p) {
-    return p.k == p.c ? nullptr : "a depth multiplier copies channels";
+    return p.k == p.c || p.layout == Layout::nchw ? nullptr : "a depth multiplier copies channels";
 }
 
 bool always(const Conv2dProblem&) { return true; }

@@ -1,7 +1,9 @@
 // wgrad of depthwise convolution on channels-last arrays: for one vector of channels, a block of filter rows
 // is held in registers while the pixels of an output row pass. With aligned channels a product is one
 // instruction that reads x from memory, so that loads and multiply-adds keep step.
+#include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/depthwise_kernels.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -18,42 +20,53 @@ struct RowPass {
     float* sums;                            // [row][tap][VL]
 };
 
-// RG filter rows of S taps each.
-template <int S, int RG>
+// Output columns of a tile.
+constexpr int kColumns = VL == 16 ? 6 : 4;
+
+// RG filter rows of S taps each, stride ST (0: any). Tiles of columns load each vector of x once for all taps
+// that meet it: rows of an array need not start at a line, and a load across two takes twice as long.
+template <int S, int RG, int ST>
 void pass(const RowPass& t) {
     vf acc[RG][S];
-#pragma GCC unroll 8
-    for (int r = 0; r < RG; ++r)
-#pragma GCC unroll 8
-        for (int s = 0; s < S; ++s) acc[r][s] = load(t.sums + (r * S + s) * VL);
-    const auto edge = [&](int64_t q) __attribute__((always_inline)) {
+    unrolled<RG, S>([&](auto r, auto s) FC_INLINE { acc[r][s] = load(t.sums + (r * S + s) * VL); });
+    const auto edge = [&](int64_t q) FC_INLINE {
         const vf dy = load(t.dy + q * t.dy_step);
         const float* x = t.x + q * t.x_step;
         const int64_t column = t.start + q * t.stride;
-#pragma GCC unroll 8
-        for (int s = 0; s < S; ++s) {
+        unrolled<S>([&](auto s) FC_INLINE {
             const int64_t w = column + s * t.dilation;
-            if (w < 0 || w >= t.w) continue;
-#pragma GCC unroll 8
-            for (int r = 0; r < RG; ++r)
-                acc[r][s] = fma(load(x + r * t.x_row + s * t.tap_step), dy, acc[r][s]);
-        }
+            if (w < 0 || w >= t.w) return;
+            unrolled<RG>([&](auto r) FC_INLINE {
+                accumulate(acc[r][s], load(x + r * t.x_row + s * t.tap_step), dy);
+            });
+        });
     };
-    for (int64_t q = 0; q < t.q0; ++q) edge(q);
-    for (int64_t q = t.q0; q < t.q1; ++q) {
+    int64_t q = 0;
+    for (; q < t.q0; ++q) edge(q);
+    if constexpr (ST > 0) {
+        for (; q + kColumns <= t.q1; q += kColumns) {
+            vf dy[kColumns];
+            unrolled<kColumns>([&](auto v) FC_INLINE { dy[v] = load(t.dy + (q + v) * t.dy_step); });
+            const float* x = t.x + q * t.x_step;
+            unrolled<(kColumns - 1) * ST + S, RG>([&](auto j, auto r) FC_INLINE {
+                const vf in = once(load(x + r * t.x_row + j * t.tap_step));
+                unrolled<S>([&](auto s) FC_INLINE {
+                    constexpr int from = decltype(j)::value - decltype(s)::value;
+                    if constexpr (from >= 0 && from % ST == 0 && from / ST < kColumns)
+                        accumulate(acc[r][s], in, dy[from / ST]);
+                });
+            });
+        }
+    }
+    for (; q < t.q1; ++q) {
         const vf dy = load(t.dy + q * t.dy_step);
         const float* x = t.x + q * t.x_step;
-#pragma GCC unroll 8
-        for (int r = 0; r < RG; ++r)
-#pragma GCC unroll 8
-            for (int s = 0; s < S; ++s)
-                acc[r][s] = fma(load(x + r * t.x_row + s * t.tap_step), dy, acc[r][s]);
+        unrolled<RG, S>([&](auto r, auto s) FC_INLINE {
+            acc[r][s] = fma(load(x + r * t.x_row + s * t.tap_step), dy, acc[r][s]);
+        });
     }
-    for (int64_t q = t.q1; q < t.q; ++q) edge(q);
-#pragma GCC unroll 8
-    for (int r = 0; r < RG; ++r)
-#pragma GCC unroll 8
-        for (int s = 0; s < S; ++s) store(t.sums + (r * S + s) * VL, acc[r][s]);
+    for (; q < t.q; ++q) edge(q);
+    unrolled<RG, S>([&](auto r, auto s) FC_INLINE { store(t.sums + (r * S + s) * VL, acc[r][s]); });
 }
 
 // One filter row of any length, tap by tap; masked where there are fewer channels than lanes.
@@ -76,10 +89,16 @@ constexpr int kMostRows3 = VL == 16 ? 5 : 3, kMostRows5 = VL == 16 ? 5 : 2;
 
 using Pass = void (*)(const RowPass&);
 
-Pass pick(int64_t s, int64_t rows) {
-    constexpr Pass three[] = {&pass<3, 1>, &pass<3, 2>, &pass<3, 3>, &pass<3, 4>, &pass<3, 5>};
-    constexpr Pass five[] = {&pass<5, 1>, &pass<5, 2>, &pass<5, 3>, &pass<5, 4>, &pass<5, 5>};
-    return s == 3 ? three[rows - 1] : five[rows - 1];
+template <int S, int ST>
+Pass pick(int64_t rows) {
+    constexpr Pass passes[] = {&pass<S, 1, ST>, &pass<S, 2, ST>, &pass<S, 3, ST>, &pass<S, 4, ST>,
+                               &pass<S, 5, ST>};
+    return passes[rows - 1];
+}
+Pass pick(const DepthwiseNhwc& g, int64_t rows) {
+    const int64_t stride = g.dilation_w == 1 && g.stride_w <= 2 ? g.stride_w : 0;
+    if (g.s == 3) return stride == 1 ? pick<3, 1>(rows) : stride ? pick<3, 2>(rows) : pick<3, 0>(rows);
+    return stride == 1 ? pick<5, 1>(rows) : stride ? pick<5, 2>(rows) : pick<5, 0>(rows);
 }
 
 }  // namespace
@@ -124,7 +143,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
                     t.x = x + ((n * g.h + h0 + r0 * g.dilation_h) * g.w - g.pad_w) * g.c + c;
                     t.sums = sums + v * filter + r0 * g.s * VL;
                     if (fixed)
-                        pick(g.s, rows)(t);
+                        pick(g, rows)(t);
                     else
                         pass_any(t, tail(g.c));
                 }
@@ -151,14 +170,15 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
                                   v0, v1, sums);
         }
     });
-    for (int64_t c = 0; c < g.c; ++c) {
-        const int64_t v = c / VL, lane = c - most(0, least(v * VL, g.c - VL));
-        for (int64_t tap = 0; tap < g.r * g.s; ++tap) {
-            const float* at = partial + v * filter + tap * VL + lane;
-            float sum = *at;
-            for (int64_t split = 1; split < g.splits; ++split) sum += at[split * size];
-            dweight[c * g.r * g.s + tap] = sum;
-        }
+    for (int64_t at = 0; at < size; at += VL) {
+        vf sum = load(partial + at);
+        for (int64_t split = 1; split < g.splits; ++split) sum = sum + load(partial + split * size + at);
+        store(partial + at, sum);
+    }
+    for (int64_t v = 0; v < vectors; ++v) {
+        const int64_t first = most(0, least(v * VL, g.c - VL));
+        transpose_f32(partial + v * filter, VL, dweight + first * g.r * g.s, g.r * g.s, g.r * g.s,
+                      least(VL, g.c));
     }
 }
 
