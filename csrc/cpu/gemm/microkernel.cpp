@@ -84,7 +84,7 @@ struct Fetch {
 // Steps a turn of the loop over the reduction.
 inline constexpr int kSteps = 4;
 
-// Full: the last vector of B and of the result is whole. (A masked load takes a slot of an FMA unit.)
+// Full: the last vector of B is read as a whole. (A masked load takes a slot of an FMA unit.)
 template <int MR, int NV, bool Full>
 void row_body(const RowTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
@@ -117,14 +117,14 @@ void row_body(const RowTile& t, const TileOut& out) {
 
 template <int MR, int NV>
 void row_tile(const RowTile& t, const TileOut& out) {
-    if (out.columns == NV * VL)
+    if (t.whole || out.columns == NV * VL)
         row_body<MR, NV, true>(t, out);
     else
         row_body<MR, NV, false>(t, out);
 }
 
-template <int MR, int NV, bool Full>
-void offset_body(const OffsetTile& t, const TileOut& out) {
+template <int MR, int NV>
+void offset_tile(const OffsetTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
     Sums<MR, NV> sums;
     const float* b = t.b;
@@ -134,7 +134,7 @@ void offset_body(const OffsetTile& t, const TileOut& out) {
     unrolled<MR>([&](auto i) FC_INLINE { a[i] = t.a[i]; });
     const auto step = [&](auto u) FC_INLINE {
         const int64_t at = offset[u];
-        sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][at]; }, b, last);
+        sums.template step<u % kSets<NV>, true>([&](auto i) FC_INLINE { return a[i][at]; }, b, last);
         b += ldb;
     };
     Fetch<NV> next(out.next);
@@ -144,14 +144,6 @@ void offset_body(const OffsetTile& t, const TileOut& out) {
     }
     for (; offset < end; ++offset) step(Index<0>{});
     sums.write(out, last);
-}
-
-template <int MR, int NV>
-void offset_tile(const OffsetTile& t, const TileOut& out) {
-    if (out.columns == NV * VL)
-        offset_body<MR, NV, true>(t, out);
-    else
-        offset_body<MR, NV, false>(t, out);
 }
 
 template <int MR, int NV, bool Full>

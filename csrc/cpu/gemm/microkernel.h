@@ -26,7 +26,8 @@ struct TileOut {
 // C[i][j] = sum over t < taps, k < depth of a[t * a_step + i][offsets[t] + k] * b[(t * depth + k) * ldb + j]
 // (offsets may be null: zeros). Rows of A are contiguous in k, each behind its own pointer: a convolution's
 // input pixels need no packing, and a pixel in the padding points to zeros. B is packed, or any matrix with
-// unit column stride; its last vector is masked, so that nothing beyond `columns` is read.
+// unit column stride; its last vector is masked, so that nothing beyond `columns` is read, unless it is
+// `whole`: NV vectors a row.
 struct RowTile {
     const float* const* a;
     int64_t a_step;
@@ -38,11 +39,12 @@ struct RowTile {
     // Floats from A's rows to those that are wanted next, which are brought into L2 at the pace of the
     // reduction; 0: none.
     int64_t ahead = 0;
+    bool whole = false;
 };
 
 // C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a
 // start at every tap would cost more than the few channels behind it. Every offset from every row must be
-// readable.
+// readable, and NV vectors of every row of B.
 struct OffsetTile {
     const float* const* a;
     const int64_t* offsets;

@@ -36,9 +36,8 @@ void pass(const RowPass& t) {
         unrolled<S>([&](auto s) FC_INLINE {
             const int64_t w = column + s * t.dilation;
             if (w < 0 || w >= t.w) return;
-            unrolled<RG>([&](auto r) FC_INLINE {
-                accumulate(acc[r][s], load(x + r * t.x_row + s * t.tap_step), dy);
-            });
+            unrolled<RG>(
+                [&](auto r) FC_INLINE { accumulate(acc[r][s], load(x + r * t.x_row + s * t.tap_step), dy); });
         });
     };
     int64_t q = 0;

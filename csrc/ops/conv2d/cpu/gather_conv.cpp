@@ -335,6 +335,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
                 else {
                     RowTile rows_in{from, 0, cut.taps, g.depth, weights, nv * VL, distances};
+                    rows_in.whole = true;
                     if (px.at_edge(tile)) {
                         const Pixels::Taps taps = px.edge[tile];
                         rows_in.a = px.table + (tile * cut.taps + taps.first) * cut.mr;
@@ -382,10 +383,11 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
 }  // namespace
 
 // In vectors' multiply-adds a pixel: adding the lanes of a sum costs as much as four; single vectors of
-// outputs, whose every step is a load too, are a little slower over several taps.
+// outputs, whose every step is a load too, are a little slower over several taps. From nine outputs on two
+// passes over the pixels lose to half-full vectors.
 bool gather_dots(int64_t depth, int64_t width, int64_t taps) {
     const int64_t dots = (dot_depth(depth) / VL * taps + 4) * width;
-    return width < VL && 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
+    return width <= kMostDots && 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
 }
 
 GatherSizes gather_sizes(const GatherConv& g) {
