@@ -20,6 +20,11 @@ def randn(generator: np.random.Generator, *shape: int, dtype: Any = np.float32) 
     return generator.standard_normal(shape).astype(dtype)
 
 
+def leaf(*shape: int, dtype: Any = np.float32) -> Any:
+    """A tensor of normal numbers that wants a gradient."""
+    return fc.tensor(randn(rng("leaf", shape), *shape, dtype=dtype), requires_grad=True)
+
+
 def assert_close(got: Any, expected: Any, tol: float = 2e-6, what: str = "") -> None:
     """Same shape, NaN and infinities in the same places, and the largest difference at most `tol` times the
     largest finite expected magnitude: the error that rounding leaves in a sum scales with its terms."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._runtime import (  # first: loads the native module
@@ -13,6 +14,7 @@ from ._runtime import (  # first: loads the native module
     memory_stats,
     set_num_threads,
     set_precision,
+    tuning_file,
 )
 from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
 from .random import manual_seed
@@ -49,11 +51,15 @@ __all__ = [
     "show_config",
     "tensor",
     "train",
+    "tuning",
 ]
 
 # Loaded on first use, so that `import fastconv` stays cheap.
-_SUBMODULES = ("data", "functional", "models", "nn", "optim", "random", "train")
+_SUBMODULES = ("data", "functional", "models", "nn", "optim", "random", "train", "tuning")
 _LAZY = {"save": "serialization", "load": "serialization", "show_config": "config"}
+
+if os.path.exists(tuning_file() or ""):
+    importlib.import_module(f"{__name__}.tuning").use_file()
 
 
 def __getattr__(name: str) -> Any:

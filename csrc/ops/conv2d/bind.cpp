@@ -1,6 +1,8 @@
 #include "bindings/bindings.h"
 #include "cpu/threads.h"
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/cost.h"
+#include "ops/conv2d/kernels.h"
 
 namespace fastconv::bindings {
 namespace {
@@ -183,6 +185,47 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
     for (const auto& [name, reason] : conv2d_candidates(problem, conv_direction(direction)))
         result.append(py::make_tuple(name, reason));
     return result;
+}
+
+// The cost model's cycles for a 3x3 of stride 1: {algorithm: cycles}.
+py::dict costs(py::object input_size, py::object weight_size, py::object layout, const std::string& direction) {
+    const char* op = "conv2d_costs";
+    const Conv2dProblem problem =
+        conv2d_problem(op, DType::f32, to_shape(op, "input_size", input_size),
+                       to_shape(op, "weight_size", weight_size),
+                       parse(op, py::int_(1), py::int_(1), py::int_(1), py::int_(1), layout));
+    if (const char* reason = winograd_declines(problem))
+        throw ShapeError(message(op, ": wants a 3x3 that Winograd takes, but: ", reason));
+    const ConvDirection which = conv_direction(direction);
+    const ConvCost cost = conv_cost(problem, which);
+    py::dict result;
+    result["implicit_gemm"] = cost.direct;
+    result["winograd"] = cost.winograd;
+    if (which != ConvDirection::wgrad) result["winograd6"] = cost.winograd6;
+    return result;
+}
+
+constexpr const char* kScales[] = {"direct", "direct_wgrad", "winograd", "winograd6", "winograd_wgrad"};
+
+py::dict get_scale() {
+    const CostScale s = cost_scale();
+    const double values[] = {s.direct, s.direct_wgrad, s.winograd, s.winograd6, s.winograd_wgrad};
+    py::dict result;
+    for (int i = 0; i < 5; ++i) result[kScales[i]] = values[i];
+    return result;
+}
+
+void set_scale(const py::dict& scale) {
+    double values[5];
+    for (int i = 0; i < 5; ++i) {
+        if (!scale.contains(kScales[i]))
+            throw ShapeError(message("set_conv2d_cost_scale: no value for '", kScales[i], "'"));
+        values[i] = scale[kScales[i]].cast<double>();
+        if (!(values[i] >= 0.01 && values[i] <= 100))
+            throw ShapeError(message("set_conv2d_cost_scale: '", kScales[i],
+                                     "' must be between 0.01 and 100, got ", values[i]));
+    }
+    set_cost_scale({values[0], values[1], values[2], values[3], values[4]});
 }
 
 // Weights in one algorithm's own order. They fit every plan of the same algorithm, direction and geometry,
@@ -390,6 +433,9 @@ void bind_conv2d(py::module_& m) {
     m.def("conv_transpose2d_backward", &transposed_gradient, arg("input"), arg("weight"), arg("grad_output"),
           arg("stride"), arg("padding"), arg("output_padding"), arg("groups"), arg("dilation"), arg("layout"),
           arg("of_weight"));
+    m.def("conv2d_costs", &costs, arg("input_size"), arg("weight_size"), arg("layout"), arg("direction"));
+    m.def("conv2d_cost_scale", &get_scale);
+    m.def("set_conv2d_cost_scale", &set_scale, arg("scale"));
     py::class_<PackedWeight>(m, "PackedWeight");
     py::class_<Plan>(m, "Conv2dPlan")
         .def(py::init<const std::string&, py::object, py::object, py::object, py::object, py::object,

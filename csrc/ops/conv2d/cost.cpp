@@ -1,18 +1,23 @@
 #include "ops/conv2d/cost.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "cpu/isa.h"
 
 namespace fastconv {
 namespace {
 
+// In the order of CostScale's members; written by `fastconv tune` and before the first call, if at all.
+std::atomic<double> g_scale[] = {1, 1, 1, 1, 1};
+
 // AVX-512: read off Sapphire Rapids with `python -m benchmarks.calibrate`, on a machine with other work.
 // Transforms are bound by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their
-// 168 and 120 operations. AVX2 and portable: scaled from it by lanes.
-constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000};
-constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000};
-constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000};
+// 168 and 120 operations; 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the counts
+// alone would promise 20 %. AVX2 and portable: scaled from it by lanes.
+constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000, 1.23};
+constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000, 1.23};
+constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000, 1.23};
 
 const CostTable& table() {
     switch (active_isa()) {
@@ -31,6 +36,13 @@ int64_t tiles_of(int64_t outputs, int tile) { return (outputs + tile - 1) / tile
 int64_t points(int64_t outputs, int tile) { return outputs + 2 * tiles_of(outputs, tile); }
 
 }  // namespace
+
+CostScale cost_scale() { return {g_scale[0], g_scale[1], g_scale[2], g_scale[3], g_scale[4]}; }
+
+void set_cost_scale(const CostScale& s) {
+    const double values[] = {s.direct, s.direct_wgrad, s.winograd, s.winograd6, s.winograd_wgrad};
+    for (int i = 0; i < 5; ++i) g_scale[i] = values[i];
+}
 
 ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     const CostTable& t = table();
@@ -67,10 +79,8 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
                             (wgrad ? width * vectors(depth) : depth * vectors(width)) /
                             (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
         const double filters = depth * vectors(width) * t.filter * (tile + 2) * (tile + 2) / 36;
-        // Measured on AVX-512: 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the
-        // counts alone would promise 20 %.
-        const double slower = tile == 6 ? 1.23 : 1;
-        return 2 * t.start + groups * (slower * (gemm + products / 36 * transforms) + filters);
+        const double larger = tile == 6 ? t.larger : 1;
+        return 2 * t.start + groups * (larger * (gemm + products / 36 * transforms) + filters);
     };
     cost.winograd = winograd(4);
     if (wgrad) {
@@ -81,6 +91,10 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     } else {
         cost.winograd6 = winograd(6);
     }
+    const CostScale scale = cost_scale();
+    cost.direct *= wgrad ? scale.direct_wgrad : scale.direct;
+    cost.winograd *= wgrad ? scale.winograd_wgrad : scale.winograd;
+    cost.winograd6 *= scale.winograd6;
     return cost;
 }
 

@@ -21,7 +21,15 @@ struct CostTable {
     double filter;         // transform of one vector of filters for 4x4 tiles
     double sums;           // wgrad: adding to one vector of sums, for each block of tiles
     double start;          // of a call
+    double larger;         // products and transforms of 6x6 tiles, against what their counts promise
 };
+
+// What a machine was measured to take against the table (`fastconv tune`): each cost is multiplied by its own.
+struct CostScale {
+    double direct = 1, direct_wgrad = 1, winograd = 1, winograd6 = 1, winograd_wgrad = 1;
+};
+CostScale cost_scale();
+void set_cost_scale(const CostScale& scale);
 
 struct ConvCost {
     double direct = 0;

@@ -7,8 +7,7 @@
 // group: lane l of a column holds the d-th input of that lane's group. A column stride splits each row into
 // its phases. Every step k = (d, tap) of the reduction is then one vector of weights times runs of
 // neighbours,
-//   out[i, j, lane] = bias[lane] + sum over steps k of weight[k][lane] * band[offset[k] + place of (i,
-//   j)][lane],
+//   out[i, j, lane] = bias[lane] + sum over steps k of weight[k][lane] * band[place(i, j) + offset[k]][lane],
 // without a lane that waits for another group. dgrad of stride s does this for each of the s x s residue
 // classes of its pixels, so that no zero is multiplied. wgrad sums dy[i, j, lane] * band[...][lane] over the
 // pixels.
