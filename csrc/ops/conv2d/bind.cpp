@@ -188,12 +188,12 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
 }
 
 // The cost model's cycles for a 3x3 of stride 1: {algorithm: cycles}.
-py::dict costs(py::object input_size, py::object weight_size, py::object layout, const std::string& direction) {
+py::dict costs(py::object input_size, py::object weight_size, py::object layout,
+               const std::string& direction) {
     const char* op = "conv2d_costs";
-    const Conv2dProblem problem =
-        conv2d_problem(op, DType::f32, to_shape(op, "input_size", input_size),
-                       to_shape(op, "weight_size", weight_size),
-                       parse(op, py::int_(1), py::int_(1), py::int_(1), py::int_(1), layout));
+    const Conv2dProblem problem = conv2d_problem(
+        op, DType::f32, to_shape(op, "input_size", input_size), to_shape(op, "weight_size", weight_size),
+        parse(op, py::int_(1), py::int_(1), py::int_(1), py::int_(1), layout));
     if (const char* reason = winograd_declines(problem))
         throw ShapeError(message(op, ": wants a 3x3 that Winograd takes, but: ", reason));
     const ConvDirection which = conv_direction(direction);

@@ -13,8 +13,8 @@ std::atomic<double> g_scale[] = {1, 1, 1, 1, 1};
 
 // AVX-512: read off Sapphire Rapids with `python -m benchmarks.calibrate`, on a machine with other work.
 // Transforms are bound by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their
-// 168 and 120 operations; 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the counts
-// alone would promise 20 %. AVX2 and portable: scaled from it by lanes.
+// 168 and 120 operations; 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the
+// counts alone would promise 20 %. AVX2 and portable: scaled from it by lanes.
 constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000, 1.23};
 constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000, 1.23};
 constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000, 1.23};

@@ -24,7 +24,8 @@ struct CostTable {
     double larger;         // products and transforms of 6x6 tiles, against what their counts promise
 };
 
-// What a machine was measured to take against the table (`fastconv tune`): each cost is multiplied by its own.
+// What a machine was measured to take against the table (`fastconv tune`): each cost is multiplied by its
+// own.
 struct CostScale {
     double direct = 1, direct_wgrad = 1, winograd = 1, winograd6 = 1, winograd_wgrad = 1;
 };
