@@ -27,6 +27,7 @@ class LanePick {
 
     // Only the first `lanes` lanes from now on.
     void lanes(int64_t lanes) {
+        taken_ = lanes;
         lanes_ = tail(lanes);
         span_ = depth_;
         together_ = depth_ == 1;
@@ -62,16 +63,16 @@ class LanePick {
         }
 #else
         for (int64_t d = 0; d < depth_; ++d, to += plane) {
-            float values[VL];
-            for (int l = 0; l < VL; ++l) values[l] = from[d + place_[l]];
-            store(to, load(values, lanes_));
+            float values[VL] = {};
+            for (int64_t l = 0; l < taken_; ++l) values[l] = from[d + place_[l]];
+            store(to, load(values));
         }
 #endif
     }
 
   private:
     int32_t place_[VL];
-    int64_t depth_, count_, low_, span_;
+    int64_t depth_, count_, low_, span_, taken_;
     bool together_;
     Tail lanes_, near_, far_;
 };
