@@ -14,6 +14,7 @@ from ._core import (
     set_num_threads,
     set_precision,
 )
+from .errors import DeviceError
 
 __all__ = [
     "__version__",
@@ -32,5 +33,9 @@ def tuning_file() -> str | None:
     named = os.environ.get("FASTCONV_TUNING")
     if named is not None:
         return None if named.lower() in ("", "0", "off") else named
+    try:
+        name = f"tuning-{isa()}.json"
+    except DeviceError:  # of FASTCONV_ISA: the first call says so
+        return None
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "fastconv", f"tuning-{isa()}.json")
+    return os.path.join(cache, "fastconv", name)
