@@ -16,12 +16,18 @@ void few_rows(const FewRows& t) {
     const float* a = t.a;
     float* c = t.c;
     for (int64_t i = 0; i < t.count; ++i, a += t.a_step, c += t.c_step) {
-        vf acc[NV];
-        unrolled<NV>([&](auto j) FC_INLINE { acc[j] = bias[j]; });
+        // The order of the microkernel's sums, so that the bits are the same whichever of the two runs.
+        vf acc[NV], odd = zero();
+        unrolled<NV>([&](auto j) FC_INLINE { acc[j] = zero(); });
         unrolled<D>([&](auto k) FC_INLINE {
             const vf x = set1(a[k]);
-            unrolled<NV>([&](auto j) FC_INLINE { acc[j] = fma(x, w[k][j], acc[j]); });
+            if constexpr (NV == 1 && k % 2 == 1 && k < D / kSteps * kSteps)
+                odd = fma(x, w[k][0], odd);
+            else
+                unrolled<NV>([&](auto j) FC_INLINE { acc[j] = fma(x, w[k][j], acc[j]); });
         });
+        if constexpr (NV == 1 && D >= kSteps) acc[0] = acc[0] + odd;
+        unrolled<NV>([&](auto j) FC_INLINE { acc[j] = acc[j] + bias[j]; });
         unrolled<NV - 1>([&](auto j) FC_INLINE { store(c + j * VL, acc[j]); });
         store(c + (NV - 1) * VL, acc[NV - 1], last);
     }

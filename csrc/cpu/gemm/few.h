@@ -17,11 +17,12 @@ struct FewRows {
     const float* bias;  // readable for `columns` values, or null
 };
 
-// The most vectors of columns whose weights, sums and one broadcast fit the registers; 0: too deep.
+// The most vectors of columns whose weights, sums and one broadcast fit the registers, no more than a tile of
+// the microkernel has; 0: too deep.
 inline constexpr int few_vectors(int64_t depth) {
     constexpr int kRegisters = VL == 16 ? 31 : 15;
     const int64_t fit = (kRegisters - 1) / (depth + 1);
-    return static_cast<int>(fit > 4 ? 4 : fit);
+    return static_cast<int>(fit > kMaxNV ? kMaxNV : fit);
 }
 inline constexpr int kMostFew = VL == 16 ? 29 : 13;
 

@@ -81,9 +81,6 @@ struct Fetch {
     }
 };
 
-// Steps a turn of the loop over the reduction.
-inline constexpr int kSteps = 4;
-
 // Full: the last vector of B is read as a whole. (A masked load takes a slot of an FMA unit.)
 template <int MR, int NV, bool Full>
 void row_body(const RowTile& t, const TileOut& out) {

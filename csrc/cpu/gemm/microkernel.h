@@ -94,6 +94,9 @@ using ShiftKernel = void (*)(const ShiftTile&, const TileOut&);
 using PixelKernel = void (*)(const PixelTile&, const TileOut&);
 using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
 
+// Steps of the reduction in a turn of a kernel's loop.
+inline constexpr int kSteps = 4;
+
 // The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
 RowKernel row_kernel(int rows, int nv);
 OffsetKernel offset_kernel(int rows, int nv);

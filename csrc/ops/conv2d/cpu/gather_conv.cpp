@@ -34,9 +34,11 @@ struct Cut {
     explicit Cut(const GatherConv& g) {
         dot = g.dot;
         vectors = dot ? g.width : ceil_div(g.width, VL);
-        few = !dot && !g.line.wanted && g.tap_count == 1 && g.depth <= kMostFew && inside(g) &&
-              few_vectors(g.depth) >= least(vectors, 2);
-        blocks = ceil_div(vectors, dot ? kMostDots : few ? few_vectors(g.depth) : kMaxNV);
+        // The blocks are those of the packed weights: whether a run has a prologue must not change them.
+        const bool resident = !dot && g.tap_count == 1 && g.depth <= kMostFew && inside(g) &&
+                              few_vectors(g.depth) >= least(vectors, 2);
+        few = resident && !g.line.wanted;
+        blocks = ceil_div(vectors, dot ? kMostDots : resident ? few_vectors(g.depth) : kMaxNV);
         const int widest = static_cast<int>(ceil_div(vectors, blocks));
         mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
         taps = g.offsets ? 1 : g.tap_count;
