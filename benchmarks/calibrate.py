@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 import fastconv as fc
 from fastconv import _core
+from fastconv.tuning import best_seconds
 
 DIRECTIONS = ("fprop", "dgrad", "wgrad")
 LIMIT = 1.15
@@ -47,18 +47,6 @@ SWEEP = [
 ]
 
 
-def best_time(call: Callable[[], Any], seconds: float) -> float:
-    """The least CPU time of a call, of as many as fit into `seconds` (three at least)."""
-    call()
-    best, calls, end = float("inf"), 0, time.perf_counter() + seconds
-    while calls < 3 or time.perf_counter() < end:
-        start = time.thread_time()
-        call()
-        best = min(best, time.thread_time() - start)
-        calls += 1
-    return best
-
-
 def measure(
     shape: tuple[int, int, int, int], layout: str, direction: str, seconds: float
 ) -> tuple[str, dict[str, float]]:
@@ -81,7 +69,7 @@ def measure(
     call = calls[direction]
     listed = _core.conv2d_candidates(x.shape, w.shape, *geometry, direction)
     able = [name for name, reason in listed if not reason and name != "reference"]
-    return able[0], {name: best_time(lambda name=name: call(name), seconds) for name in able}  # type: ignore[misc]
+    return able[0], {name: best_seconds(lambda name=name: call(name), seconds) for name in able}  # type: ignore[misc]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -67,6 +67,18 @@ def test_tune_measures_and_restores_the_switches() -> None:
     assert fc.get_precision() == "high"
 
 
+def test_tune_that_stops_leaves_the_factors_as_they_were() -> None:
+    scale = {**BUILT_IN, "winograd6": 1.25}
+    _core.set_conv2d_cost_scale(scale)
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuning.tune(0.0, stop)
+    assert _core.conv2d_cost_scale() == scale and fc.get_precision() == "high"
+
+
 def test_file_is_read_at_import(tmp_path: Path) -> None:
     scale = {**BUILT_IN, "winograd": 1.5}
     file = tuning.save(scale, tmp_path / "deep" / "t.json")

@@ -30,12 +30,16 @@ class FastconvPeer(Peer):
 
     def versions(self) -> dict[str, str]:
         core = self.fc._core
-        return {
+        found = {
             "fastconv": self.fc.__version__,
             "isa": core.isa(),
             "compiler": core.compiler,
             "numpy": np.__version__,
         }
+        scale = core.conv2d_cost_scale()
+        if any(factor != 1 for factor in scale.values()):
+            found["tuning"] = str(scale)
+        return found
 
     def limits(self, footprint: int, seconds: float) -> dict[str, float]:
         core = self.fc._core

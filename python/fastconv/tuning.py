@@ -50,7 +50,8 @@ def path() -> Path | None:
     return None if found is None else Path(found)
 
 
-def _seconds(call: Callable[[], Any], budget: float) -> float:
+def best_seconds(call: Callable[[], Any], budget: float) -> float:
+    """The least CPU time of a call, of as many as fit into `budget` seconds (three at least)."""
     call()
     best, calls, end = math.inf, 0, time.perf_counter() + budget
     while calls < 3 or time.perf_counter() < end:
@@ -80,7 +81,7 @@ def _measure(
             call = lambda name=name: _core.conv2d_weight(  # noqa: E731
                 x, w.shape, dy, *geometry, algorithm=name
             )
-        found[name] = (_seconds(call, seconds), cycles)
+        found[name] = (best_seconds(call, seconds), cycles)
     return found
 
 
@@ -99,6 +100,7 @@ def tune(seconds: float = 0.1, show: Callable[[str], None] | None = None) -> dic
     """
     threads = _core.get_num_threads()
     precision = _core.get_precision()
+    before = _core.conv2d_cost_scale()
     _core.set_num_threads(1)
     _core.set_precision("high")
     reset()
@@ -119,6 +121,9 @@ def tune(seconds: float = 0.1, show: Callable[[str], None] | None = None) -> dic
             scale[key] = min(10.0, max(0.1, float(np.median(ratios[key]))))
         _core.set_conv2d_cost_scale(scale)
         return scale
+    except BaseException:
+        _core.set_conv2d_cost_scale(before)
+        raise
     finally:
         _core.set_num_threads(threads)
         _core.set_precision(precision)
