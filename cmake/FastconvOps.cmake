@@ -20,9 +20,11 @@ function(fastconv_add_core)
        CONTENT "#define FC_FOR_EACH_OP(X)@entries@\n" @ONLY)
 
   # Sources: an op's own files for the baseline, its cpu/ files once per ISA, its bind.cpp for Python.
-  file(GLOB sources CONFIGURE_DEPENDS ${root}/core/*.cpp ${root}/cpu/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${root}/core/*.cpp ${root}/cpu/*.cpp ${root}/program/*.cpp
+       ${root}/program/passes/*.cpp)
+  list(REMOVE_ITEM sources ${root}/program/bind.cpp)
   file(GLOB kernels CONFIGURE_DEPENDS ${root}/cpu/gemm/*.cpp ${root}/cpu/layout/*.cpp)
-  file(GLOB bindings CONFIGURE_DEPENDS ${root}/bindings/*.cpp)
+  file(GLOB bindings CONFIGURE_DEPENDS ${root}/bindings/*.cpp ${root}/program/bind.cpp)
   foreach(op IN LISTS ops)
     file(GLOB op_sources CONFIGURE_DEPENDS ${root}/ops/${op}/*.cpp)
     file(GLOB op_kernels CONFIGURE_DEPENDS ${root}/ops/${op}/cpu/*.cpp)

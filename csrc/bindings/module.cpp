@@ -22,6 +22,9 @@ using namespace fastconv;
     }
 FC_FOR_EACH_OP(FC_DECLARE_BIND)
 #undef FC_DECLARE_BIND
+namespace fastconv::bindings {
+void bind_program(py::module_& m);
+}
 
 namespace {
 
@@ -107,4 +110,5 @@ PYBIND11_MODULE(_core, m) {
 #define FC_BIND(op) bindings::bind_##op(m);
     FC_FOR_EACH_OP(FC_BIND)
 #undef FC_BIND
+    bindings::bind_program(m);
 }

@@ -16,7 +16,14 @@ from ._runtime import (  # first: loads the native module
     set_precision,
     tuning_file,
 )
-from .errors import DeviceError, DTypeError, FastconvError, FormatError, ShapeError
+from .errors import (
+    CaptureError,
+    DeviceError,
+    DTypeError,
+    FastconvError,
+    FormatError,
+    ShapeError,
+)
 from .random import manual_seed
 from .tensor import Tensor, enable_grad, is_grad_enabled, no_grad, tensor
 
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from . import functional as functional
 
 __all__ = [
+    "CaptureError",
     "DTypeError",
     "DeviceError",
     "FastconvError",
@@ -31,6 +39,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "__version__",
+    "compile",
     "data",
     "empty_cache",
     "enable_grad",
@@ -45,6 +54,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "program",
     "save",
     "set_num_threads",
     "set_precision",
@@ -55,8 +65,24 @@ __all__ = [
 ]
 
 # Loaded on first use, so that `import fastconv` stays cheap.
-_SUBMODULES = ("data", "functional", "models", "nn", "optim", "random", "train", "tuning")
-_LAZY = {"save": "serialization", "load": "serialization", "show_config": "config"}
+_SUBMODULES = (
+    "data",
+    "functional",
+    "models",
+    "nn",
+    "optim",
+    "profile",
+    "program",
+    "random",
+    "train",
+    "tuning",
+)
+_LAZY = {
+    "compile": "program",
+    "save": "serialization",
+    "load": "serialization",
+    "show_config": "config",
+}
 
 if os.path.exists(tuning_file() or ""):
     importlib.import_module(f"{__name__}.tuning").use_file()

@@ -161,7 +161,11 @@ class MemoryOrder:
         self.inverse: tuple[int, ...] | None = None
         if x.flags.c_contiguous:
             return
-        axes = tuple(sorted(range(x.ndim), key=lambda d: -x.strides[d]))
+        memory_axes = getattr(x, "memory_axes", None)  # a symbolic array's
+        if memory_axes is not None:
+            axes: tuple[int, ...] = memory_axes()
+        else:
+            axes = tuple(sorted(range(x.ndim), key=lambda d: -x.strides[d]))
         if x.transpose(axes).flags.c_contiguous:
             self.axes = axes
             self.inverse = tuple(sorted(range(x.ndim), key=axes.__getitem__))

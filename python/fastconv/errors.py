@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["DTypeError", "DeviceError", "FastconvError", "FormatError", "ShapeError"]
+__all__ = [
+    "CaptureError",
+    "DTypeError",
+    "DeviceError",
+    "FastconvError",
+    "FormatError",
+    "ShapeError",
+]
 
 
 class FastconvError(Exception):
@@ -23,3 +30,7 @@ class DeviceError(FastconvError, RuntimeError):
 
 class FormatError(FastconvError, ValueError):
     """A file is damaged, truncated or not of the expected format."""
+
+
+class CaptureError(FastconvError, RuntimeError):
+    """A network cannot be compiled: what it computes depends on the contents of arrays."""

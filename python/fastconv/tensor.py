@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _core, _ops
 from ._arrays import (
     MemoryOrder,
     NDArray,
@@ -28,6 +28,7 @@ from ._arrays import (
     to_dtype,
     to_kind_of,
 )
+from ._symbolic import SymbolicArray, is_symbolic
 from .errors import DeviceError, DTypeError, FastconvError, ShapeError
 
 # backward(gradient of the output, which inputs need one) -> a gradient or None for each input
@@ -115,7 +116,8 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        array = data if isinstance(data, np.ndarray) else _numbers("Tensor", data)
+        known = isinstance(data, (np.ndarray, SymbolicArray))
+        array: Any = data if known else _numbers("Tensor", data)
         if not is_numeric(array.dtype):
             raise DTypeError(f"Tensor: data must be numbers, got {array.dtype}")
         if requires_grad and not is_floating(array.dtype):
@@ -241,7 +243,7 @@ class Tensor:
                     f"backward: a gradient is needed for a tensor of shape {self.shape}; "
                     "only one-element tensors have a default"
                 )
-            seed: NDArray = np.ones(self.shape, self.dtype)
+            seed: NDArray = _ones_like(self._array)
         else:
             seed = (
                 gradient._array if isinstance(gradient, Tensor) else _numbers("backward", gradient)
@@ -427,11 +429,20 @@ def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
                 pending[number] = g
                 heapq.heappush(heap, (-number, source._node))
             elif number in owned:
-                _add(pending[number], g, out=pending[number])
+                pending[number] = _add(pending[number], g, out=pending[number])
+            elif is_symbolic(g):
+                pending[number] = _add(pending[number], g, out=g)
             else:
                 # Into an array of its own: NumPy's operators turn 0-d arrays into scalars.
                 pending[number] = _add(pending[number], g, out=np.empty_like(g))
                 owned.add(number)
+
+
+def _ones_like(array: Any) -> NDArray:
+    if is_symbolic(array):
+        fill = {"shape": array.shape, "dtype": str(array.dtype), "value": 1.0}
+        return array.capture.node("fill", [], **fill)[0]  # type: ignore[no-any-return]
+    return np.ones(array.shape, array.dtype)
 
 
 def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:
@@ -439,11 +450,14 @@ def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:
     if leaf.grad is None:
         leaf.grad = Tensor(g if fresh else g.copy(order="K"))
     else:
-        _add(leaf.grad._array, g, out=leaf.grad._array)
+        leaf.grad._array = _add(leaf.grad._array, g, out=leaf.grad._array)
 
 
 def _add(a: NDArray, b: NDArray, out: NDArray) -> NDArray:
     """a + b in `out`. NumPy's loops for bfloat16 take an element at a time: ours are tens of times faster."""
+    if is_symbolic(out):
+        order = MemoryOrder(a)
+        return order.leave(_ops.elementwise("add", order.enter(a), order.enter(b)))
     if not _core.is_bfloat16(out.dtype):
         return np.add(a, b, out=out)
     order = MemoryOrder(out)

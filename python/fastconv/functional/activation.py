@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array, finish
@@ -13,11 +13,11 @@ def _apply(op: str, kind: str, input: ArrayLike, slope: float, save_input: bool)
     array = as_array(op, "input", input)
     order = MemoryOrder(array)
     x = order.enter(array)
-    y = _core.activation(kind, x, slope)
+    y = _ops.activation(kind, x, slope)
     saved = x if save_input else y
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return (order.leave(_core.activation_backward(kind, saved, order.enter(g), slope)),)
+        return (order.leave(_ops.activation_backward(kind, saved, order.enter(g), slope)),)
 
     return finish(op, order.leave(y), (input,), backward)
 
@@ -72,10 +72,10 @@ def _softmax(op: str, input: ArrayLike, dim: int, log: bool) -> ArrayLike:
     array = as_array(op, "input", input)
     order = MemoryOrder(array)
     at = order.dim(axis(op, dim, array.ndim))
-    y = _core.softmax(order.enter(array), at, log)
+    y = _ops.softmax(order.enter(array), at, log)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return (order.leave(_core.softmax_backward(y, order.enter(g), at, log)),)
+        return (order.leave(_ops.softmax_backward(y, order.enter(g), at, log)),)
 
     return finish(op, order.leave(y), (input,), backward)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray, is_floating, is_numeric, to_dtype
 from ..errors import DTypeError
 from ..tensor import as_array, finish
@@ -41,8 +41,8 @@ def astype(input: ArrayLike, dtype: Any) -> ArrayLike:
 def convert(x: NDArray, dtype: np.dtype[Any]) -> NDArray:
     """A copy of `x` in another element type."""
     order = MemoryOrder(x)
-    if x.dtype == np.float32 and _core.is_bfloat16(dtype):
-        return order.leave(_core.to_bfloat16(order.enter(x)))
-    if dtype == np.float32 and _core.is_bfloat16(x.dtype):
-        return order.leave(_core.from_bfloat16(order.enter(x)))
+    if x.dtype == np.float32 and _ops.is_bfloat16(dtype):
+        return order.leave(_ops.to_bfloat16(order.enter(x)))
+    if dtype == np.float32 and _ops.is_bfloat16(x.dtype):
+        return order.leave(_ops.from_bfloat16(order.enter(x)))
     return x.astype(dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import as_array, finish
 
@@ -49,14 +49,14 @@ def conv2d(
     b = None if bias is None else as_array("conv2d", "bias", bias)
     order = Spatial("conv2d", x, layout)
     inner, native = order.enter(x), order.layout
-    y = _core.conv2d(inner, w, b, stride, padding, dilation, groups, native)
+    y = _ops.conv2d(inner, w, b, stride, padding, dilation, groups, native)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         g = order.enter(g)
         geometry = (stride, padding, dilation, groups, native)
-        dx = _core.conv2d_input(inner.shape, w, g, *geometry) if needs[0] else None
-        dw = _core.conv2d_weight(inner, w.shape, g, *geometry) if needs[1] else None
-        db = _core.conv2d_bias(g, native) if needs[2] else None
+        dx = _ops.conv2d_input(inner.shape, w, g, *geometry) if needs[0] else None
+        dw = _ops.conv2d_weight(inner, w.shape, g, *geometry) if needs[1] else None
+        db = _ops.conv2d_bias(g, native) if needs[2] else None
         return (None if dx is None else order.leave(dx)), dw, db
 
     return finish("conv2d", order.leave(y), (input, weight, bias), backward)
@@ -90,9 +90,7 @@ def conv2d_input(
     g = as_array("conv2d_input", "grad_output", grad_output)
     order = Spatial("conv2d_input", g, layout)
     size = order.size(tuple(input_size)) if isinstance(input_size, (tuple, list)) else input_size
-    dx = _core.conv2d_input(
-        size, w, order.enter(g), stride, padding, dilation, groups, order.layout
-    )
+    dx = _ops.conv2d_input(size, w, order.enter(g), stride, padding, dilation, groups, order.layout)
     return finish("conv2d_input", order.leave(dx), (weight, grad_output), None)
 
 
@@ -123,7 +121,7 @@ def conv2d_weight(
     x = as_array("conv2d_weight", "input", input)
     g = as_array("conv2d_weight", "grad_output", grad_output)
     order = Spatial("conv2d_weight", x, layout)
-    dw = _core.conv2d_weight(
+    dw = _ops.conv2d_weight(
         order.enter(x), weight_size, order.enter(g), stride, padding, dilation, groups, order.layout
     )
     return finish("conv2d_weight", dw, (input, grad_output), None)
@@ -164,17 +162,17 @@ def conv_transpose2d(
     order = Spatial(op, x, layout)
     inner, native = order.enter(x), order.layout
     geometry = (stride, padding, output_padding, groups, dilation, native)
-    y = _core.conv_transpose2d(inner, w, b, *geometry)
+    y = _ops.conv_transpose2d(inner, w, b, *geometry)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         g = order.enter(g)
         dx = dw = db = None
         if needs[0]:
-            dx = order.leave(_core.conv_transpose2d_backward(inner, w, g, *geometry, False))
+            dx = order.leave(_ops.conv_transpose2d_backward(inner, w, g, *geometry, False))
         if needs[1]:
-            dw = _core.conv_transpose2d_backward(inner, w, g, *geometry, True)
+            dw = _ops.conv_transpose2d_backward(inner, w, g, *geometry, True)
         if needs[2]:
-            db = _core.conv2d_bias(g, native)
+            db = _ops.conv2d_bias(g, native)
         return dx, dw, db
 
     return finish(op, order.leave(y), (input, weight, bias), backward)

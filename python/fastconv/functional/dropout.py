@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _core, random
+from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
@@ -32,10 +32,10 @@ def dropout(input: ArrayLike, p: float = 0.5, training: bool = True) -> ArrayLik
     if not flag("dropout", "training", training) or rate == 0:
         return input
     order = MemoryOrder(array)
-    key = random.next_key()
-    y = _core.dropout(order.enter(array), rate, key)
+    key = _ops.dropout_key(array)
+    y = _ops.dropout(order.enter(array), rate, key)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return (order.leave(_core.dropout(order.enter(g), rate, key)),)
+        return (order.leave(_ops.dropout(order.enter(g), rate, key)),)
 
     return finish("dropout", order.leave(y), (input,), backward)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array, finish
@@ -43,16 +43,16 @@ def _binary(op: str, input: ArrayLike, other: ArrayLike) -> ArrayLike:
     ndim = max(a.ndim, b.ndim)
     run_a, run_b = (order.enter(_with_ndim(v, ndim)) for v in (a, b))
     try:
-        result = _core.elementwise(op, run_a, run_b)
+        result = _ops.elementwise(op, run_a, run_b)
     except ShapeError:
-        _core.elementwise(op, a, b)  # names the caller's shapes, not those of the memory order
+        _ops.elementwise(op, a, b)  # names the caller's shapes, not those of the memory order
         raise
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         run_g = order.enter(g)
 
         def gradient(shape: tuple[int, ...], factor: NDArray) -> NDArray:
-            full = run_g if op == "add" else _core.elementwise("mul", run_g, factor)
+            full = run_g if op == "add" else _ops.elementwise("mul", run_g, factor)
             if op == "add" and g.shape == shape:
                 return g
             return sum_to(order.leave(full), shape)
@@ -68,12 +68,12 @@ def _binary(op: str, input: ArrayLike, other: ArrayLike) -> ArrayLike:
 def _with_number(op: str, what: str, value: ArrayLike, operand: float) -> ArrayLike:
     x = as_array(op, what, value)
     order = MemoryOrder(x)
-    result = _core.elementwise_scalar(op, order.enter(x), operand)
+    result = _ops.elementwise_scalar(op, order.enter(x), operand)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         if op == "add":
             return (g,)
-        return (order.leave(_core.elementwise_scalar("mul", order.enter(g), operand)),)
+        return (order.leave(_ops.elementwise_scalar("mul", order.enter(g), operand)),)
 
     return finish(op, order.leave(result), (value,), backward)
 
@@ -90,5 +90,5 @@ def sum_to(g: NDArray, shape: tuple[int, ...]) -> NDArray:
     extra = g.ndim - len(shape)
     dims = [d for d in range(g.ndim) if d < extra or (shape[d - extra] == 1 and g.shape[d] != 1)]
     order = MemoryOrder(g)
-    total = _core.reduce("sum", order.enter(g), tuple(order.dim(d) for d in dims), True)
+    total = _ops.reduce("sum", order.enter(g), tuple(order.dim(d) for d in dims), True)
     return order.leave(total).reshape(shape)

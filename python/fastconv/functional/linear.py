@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from ..tensor import as_array, finish
 
@@ -24,9 +24,9 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -
     """
     x, w = as_array("linear", "input", input), as_array("linear", "weight", weight)
     b = None if bias is None else as_array("linear", "bias", bias)
-    y = _core.linear(x, w, b)
+    y = _ops.linear(x, w, b)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return _core.linear_backward(x, w, g, *needs)
+        return _ops.linear_backward(x, w, g, *needs)
 
     return finish("linear", y, (input, weight, bias), backward)

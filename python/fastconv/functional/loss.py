@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
@@ -57,10 +57,10 @@ def cross_entropy(
     index = integer(op, "ignore_index", ignore_index)
     kind = checked_reduction(op, reduction)
     smoothing = number(op, "label_smoothing", label_smoothing)
-    loss, saved, divisor = _core.cross_entropy(x, labels, w, dim, index, kind, smoothing)
+    loss, saved, divisor = _ops.cross_entropy(x, labels, w, dim, index, kind, smoothing)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        dx = _core.cross_entropy_backward(
+        dx = _ops.cross_entropy_backward(
             x, labels, w, dim, index, kind, smoothing, saved, divisor, g
         )
         return (np.moveaxis(dx, -1, 1) if moved else dx,)
@@ -92,11 +92,11 @@ def _pointwise(
     kind = checked_reduction(op, reduction)
     w = _broadcast(op, "weight", weight, x.shape)
     pw = _broadcast(op, "pos_weight", pos_weight, x.shape)
-    loss = _core.pointwise_loss(op, x, t, w, pw, delta, kind)
+    loss = _ops.pointwise_loss(op, x, t, w, pw, delta, kind)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         def gradient(wrt_target: bool) -> NDArray:
-            return _core.pointwise_loss_backward(op, x, t, w, pw, delta, kind, g, wrt_target)
+            return _ops.pointwise_loss_backward(op, x, t, w, pw, delta, kind, g, wrt_target)
 
         return tuple(gradient(i == 1) if need else None for i, need in enumerate(needs))
 

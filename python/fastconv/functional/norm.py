@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import as_array, finish
 from ._args import flag
@@ -48,7 +48,7 @@ def batch_norm(
         return None if value is None else as_array(op, what, value)
 
     scale, shift = optional("weight", weight), optional("bias", bias)
-    y, mean, invstd = _core.batch_norm_forward(
+    y, mean, invstd = _ops.batch_norm_forward(
         x,
         optional("running_mean", running_mean),
         optional("running_var", running_var),
@@ -61,7 +61,7 @@ def batch_norm(
     )
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        dx, dweight, dbias, _ = _core.batch_norm_backward(
+        dx, dweight, dbias, _ = _ops.batch_norm_backward(
             spatial.enter(g),
             x,
             mean,
@@ -105,10 +105,10 @@ def local_response_norm(
     x = as_array(op, "input", input)
     spatial = Spatial(op, x, layout)
     x = spatial.enter(x)
-    y = _core.local_response_norm(x, size, alpha, beta, k, spatial.layout)
+    y = _ops.local_response_norm(x, size, alpha, beta, k, spatial.layout)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        dx = _core.local_response_norm_backward(
+        dx = _ops.local_response_norm_backward(
             spatial.enter(g), x, size, alpha, beta, k, spatial.layout
         )
         return (spatial.leave(dx),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import Tensor, as_array, finish, is_grad_enabled
 from ._args import flag
@@ -47,7 +47,7 @@ def max_pool2d(
     x = as_array(op, "input", input)
     spatial = Spatial(op, x, layout)
     x = spatial.enter(x)
-    plan = _core.Pool2d(
+    plan = _ops.Pooling(
         op,
         "max",
         x.shape,
@@ -89,7 +89,7 @@ def avg_pool2d(
     x = as_array(op, "input", input)
     spatial = Spatial(op, x, layout)
     x = spatial.enter(x)
-    plan = _core.Pool2d(
+    plan = _ops.Pooling(
         op,
         "mean",
         x.shape,
@@ -123,7 +123,7 @@ def sum_pool2d(
     x = as_array(op, "input", input)
     spatial = Spatial(op, x, layout)
     x = spatial.enter(x)
-    plan = _core.Pool2d(
+    plan = _ops.Pooling(
         op, "mean", x.shape, kernel_size, stride, padding, 1, ceil_mode, True, 1, spatial.layout
     )
     return _run(op, plan, input, x, spatial, False)
@@ -192,13 +192,13 @@ def _adaptive(
     if isinstance(pair, (tuple, list)) and len(pair) == 2 and x.ndim == 4:
         first = 1 if spatial.layout == "NHWC" else 2
         pair = tuple(x.shape[first + i] if v is None else v for i, v in enumerate(pair))
-    plan = _core.Pool2d.adaptive(op, kind, x.shape, pair, spatial.layout)
+    plan = _ops.Pooling.adaptive(op, kind, x.shape, pair, spatial.layout)
     return _run(op, plan, input, x, spatial, return_indices)
 
 
 def _run(
     op: str,
-    plan: _core.Pool2d,
+    plan: _ops.Pooling,
     input: ArrayLike,
     x: NDArray,
     spatial: Spatial,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
@@ -123,14 +123,14 @@ def _reduce(op: str, input: ArrayLike, dim: Any, keepdim: bool) -> ArrayLike:
     kept = tuple(1 if d in dims else s for d, s in enumerate(x.shape))
     order = MemoryOrder(x)
     run, run_dims = order.enter(x), tuple(order.dim(d) for d in dims)
-    y = order.leave(_core.reduce(op, run, run_dims, True))
+    y = order.leave(_ops.reduce(op, run, run_dims, True))
     run_shape = run.shape
     if not keep:
         y = y.reshape(tuple(s for d, s in enumerate(x.shape) if d not in dims))
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
         run_g = order.enter(g.reshape(kept))
-        return (order.leave(_core.reduce_backward(op, run_g, run_shape, run_dims)),)
+        return (order.leave(_ops.reduce_backward(op, run_g, run_shape, run_dims)),)
 
     return finish(op, y, (input,), backward)
 
@@ -155,11 +155,11 @@ def concat(tensors: Sequence[ArrayLike], dim: int = 0) -> ArrayLike:
     if not same_ndim or not all(order.enter(a).flags.c_contiguous for a in arrays):
         order = MemoryOrder(_PLAIN)
     run_at = order.dim(at)
-    y = _core.concat([order.enter(a) for a in arrays], run_at)
+    y = _ops.concat([order.enter(a) for a in arrays], run_at)
     lengths = [a.shape[at] for a in arrays]
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        pieces = _core.concat_backward(order.enter(g), run_at, lengths, needs)
+        pieces = _ops.concat_backward(order.enter(g), run_at, lengths, needs)
         return tuple(None if p is None else order.leave(p) for p in pieces)
 
     return finish("concat", order.leave(y), tuple(tensors), backward)
@@ -202,10 +202,10 @@ def pad(
     before = order.permute(plain + amounts[0::2][::-1])
     after = order.permute(plain + amounts[1::2][::-1])
     run = order.enter(x)
-    y = _core.pad(run, before, after, mode, fill)
+    y = _ops.pad(run, before, after, mode, fill)
     shape = run.shape
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return (order.leave(_core.pad_backward(order.enter(g), shape, before, after, mode)),)
+        return (order.leave(_ops.pad_backward(order.enter(g), shape, before, after, mode)),)
 
     return finish("pad", order.leave(y), (input,), backward)

@@ -18,7 +18,7 @@ __all__ = ["Optimizer"]
 
 
 # The float32 values behind a bfloat16 parameter, in its state.
-_MASTER = "master_param"
+MASTER = "master_param"
 
 
 class Optimizer:
@@ -162,9 +162,9 @@ class Optimizer:
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = {}
-                kept = _kept_dtype(param)
-                for name in (*self._arrays, _MASTER):
-                    wrong = name == _MASTER and kept == param.dtype
+                kept = kept_dtype(param)
+                for name in (*self._arrays, MASTER):
+                    wrong = name == MASTER and kept == param.dtype
                     if name in state and (wrong or state[name].dtype != kept):
                         raise DTypeError(
                             f"{self._name}: a parameter changed to {param.dtype} after its {name} "
@@ -174,12 +174,12 @@ class Optimizer:
                 work.append((param, grad, state, group))
         for param, grad, state, group in work:
             grad = np.asarray(-grad) if group["maximize"] else grad
-            if param.dtype == _kept_dtype(param):
+            if param.dtype == kept_dtype(param):
                 self._update(param, grad, state, group, None)
             else:
-                if _MASTER not in state:
-                    state[_MASTER] = param.astype(np.float32)
-                self._update(state[_MASTER], grad, state, group, param)
+                if MASTER not in state:
+                    state[MASTER] = param.astype(np.float32)
+                self._update(state[MASTER], grad, state, group, param)
         return loss
 
     # Saving
@@ -251,15 +251,15 @@ class Optimizer:
                 continue
             if value is None:
                 continue
-            if name not in self._arrays and name != _MASTER:
+            if name not in self._arrays and name != MASTER:
                 raise ShapeError(f"{op}: {self._name} has no state named {name!r}")
             array = as_array(op, name, value)
             if array.shape != param.shape:
                 raise ShapeError(f"{op}: {name} has shape {array.shape}, expected {param.shape}")
             if not is_floating(array.dtype):
                 raise DTypeError(f"{op}: {name} must be floating, got {array.dtype}")
-            if name != _MASTER or param.dtype != _kept_dtype(param.numpy()):
-                result[name] = np.array(array, dtype=_kept_dtype(param.numpy()), order="C")
+            if name != MASTER or param.dtype != kept_dtype(param.numpy()):
+                result[name] = np.array(array, dtype=kept_dtype(param.numpy()), order="C")
         lacking = [name for name in self._required if result and name not in result]
         if lacking:
             raise ShapeError(f"{op}: the state of a parameter lacks {', '.join(lacking)}")
@@ -273,7 +273,7 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _kept_dtype(param: NDArray) -> np.dtype[Any]:
+def kept_dtype(param: NDArray) -> np.dtype[Any]:
     """The element type of a parameter's state: its own, float32 for bfloat16."""
     return np.dtype(np.float32) if _core.is_bfloat16(param.dtype) else param.dtype
 

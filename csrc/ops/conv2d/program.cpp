@@ -1,0 +1,251 @@
+// Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual) -> dx;
+// conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight, bias),
+// conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry, layout,
+// `shape` (of what a gradient node makes), activation and slope (behind the residual), line_relu.
+// A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K) are for the one behind.
+#include <algorithm>
+#include <optional>
+
+#include "core/checks.h"
+#include "core/memory.h"
+#include "cpu/threads.h"
+#include "ops/conv2d/conv2d.h"
+#include "program/layout_name.h"
+#include "program/registry.h"
+
+namespace fastconv::program {
+namespace {
+
+std::array<int64_t, 2> pair(const Call& c, const char* name) {
+    const auto& values = c.attributes.get<std::vector<int64_t>>(name);
+    if (values.size() != 2) throw ShapeError(message(c.name, ": ", name, " must be a pair"));
+    return {values[0], values[1]};
+}
+
+Conv2dParams params(const Call& c) {
+    Conv2dParams p;
+    p.stride = pair(c, "stride");
+    p.dilation = pair(c, "dilation");
+    p.groups = c.attributes.get<int64_t>("groups");
+    p.layout = layout_of(c);
+    for (const auto& [name, value] : c.attributes.entries()) {
+        const std::string* text = name == "padding" ? std::get_if<std::string>(&value) : nullptr;
+        if (!text) continue;
+        p.padding_mode = *text == "same" ? Conv2dParams::Padding::same : Conv2dParams::Padding::valid;
+        return p;
+    }
+    p.padding = pair(c, "padding");
+    return p;
+}
+
+Shape attribute_shape(const Call& c) {
+    Shape shape;
+    const auto& sizes = c.attributes.get<std::vector<int64_t>>("shape");
+    if (sizes.size() != 4) throw ShapeError(message(c.name, ": shape must have four sizes"));
+    for (int64_t s : sizes) shape.dims[static_cast<size_t>(shape.ndim++)] = s;
+    return shape;
+}
+
+double operations(const Conv2dProblem& p) {
+    return 2.0 * static_cast<double>(p.n * p.pixels_out()) * static_cast<double>(p.k) *
+           static_cast<double>(p.group_c() * p.taps());
+}
+
+void require_like(const Call& c, const char* what, const Type& got, DType dtype, const Shape& shape) {
+    require_dtype(c.name, what, got.dtype, dtype);
+    require_shape(c.name, what, got.shape, shape);
+}
+
+// The convolution that a node runs, and which operands play which part.
+struct Roles {
+    Conv2dProblem problem;
+    ConvDirection direction = ConvDirection::fprop;
+    // Operand numbers; -1: the node has none.
+    int in = 0, weight = 1, bias = -1, residual = -1, line = -1;
+    bool transposed = false;
+    Type result;
+    int64_t channels = 0;  // of the result
+};
+
+DType line_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+Roles roles_of(const Call& c) {
+    const std::string name = c.name;
+    Roles r;
+    r.transposed = name.rfind("conv_transpose2d", 0) == 0;
+    const std::string part = name.substr(std::string(r.transposed ? "conv_transpose2d" : "conv2d").size());
+    const bool of_input = part == "_input", of_weight = part == "_weight";
+    if (r.transposed) {
+        // The problem's x is the result, its y the input.
+        const auto extra = pair(c, "output_padding");
+        c.operands(2, of_input || of_weight ? 2 : 3);
+        const Shape input = of_input ? attribute_shape(c) : c.in[0].shape;
+        const Shape weight = of_weight ? attribute_shape(c) : of_input ? c.in[0].shape : c.in[1].shape;
+        r.problem = conv_transpose2d_problem(c.name, c.in[0].dtype, input, weight, params(c), extra);
+        const DType dtype = r.problem.dtype;
+        if (of_weight) {
+            // wgrad of (x = dy, dy = x)
+            require_like(c, "grad_output", c.in[1], dtype, r.problem.x_shape());
+            r.direction = ConvDirection::wgrad, r.in = 1, r.weight = 0;
+            r.result = {dtype, r.problem.weight_shape()};
+        } else if (of_input) {
+            require_like(c, "grad_output", c.in[1], dtype, r.problem.x_shape());
+            r.direction = ConvDirection::fprop, r.in = 1, r.weight = 0;
+            r.result = {dtype, r.problem.y_shape()};
+        } else {
+            require_dtype(c.name, "weight", c.in[1].dtype, dtype);
+            r.direction = ConvDirection::dgrad, r.bias = 2;
+            r.result = {dtype, r.problem.x_shape()}, r.channels = r.problem.c;
+        }
+    } else if (of_input) {
+        c.operands(2, 3);
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, attribute_shape(c), c.in[0].shape, params(c));
+        require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
+        r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2;
+        r.result = {r.problem.dtype, r.problem.x_shape()}, r.channels = r.problem.c;
+    } else if (of_weight) {
+        c.operands(2, 3);
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, attribute_shape(c), params(c));
+        require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
+        r.direction = ConvDirection::wgrad, r.line = 2;
+        r.result = {r.problem.dtype, r.problem.weight_shape()};
+    } else {
+        c.operands(2, 5);
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, c.in[1].shape, params(c));
+        require_dtype(c.name, "weight", c.in[1].dtype, r.problem.dtype);
+        r.bias = 2, r.residual = 3, r.line = 4;
+        r.result = {r.problem.dtype, r.problem.y_shape()}, r.channels = r.problem.k;
+    }
+    const auto there = [&](int i) { return i >= 0 && c.given(static_cast<size_t>(i)); };
+    const auto operand = [&](int i) { return c.in[static_cast<size_t>(i)]; };
+    if (there(r.bias)) require_like(c, "bias", operand(r.bias), r.problem.dtype, {r.channels});
+    if (there(r.residual)) require_like(c, "residual", operand(r.residual), r.problem.dtype, r.result.shape);
+    if (there(r.line))
+        require_like(c, "line", operand(r.line), line_dtype(r.problem.dtype), {3, r.problem.c});
+    for (int* optional : {&r.bias, &r.residual, &r.line})
+        if (!there(*optional)) *optional = -1;
+    return r;
+}
+
+std::vector<Type> infer(const Call& c) {
+    const Roles r = roles_of(c);
+    if (c.name != std::string("conv2d")) return {r.result};
+    return {r.result, {DType::f64, {2, r.problem.k}}};
+}
+
+class ConvStep final : public Step {
+  public:
+    explicit ConvStep(const Call& c)
+        : r_(roles_of(c)),
+          plan_(r_.problem, r_.direction, c.attributes.get_or<std::string>("algorithm", "")),
+          statistics_(c.wants(1)) {
+        if (c.attributes.has("activation")) {
+            activate_ = true;
+            activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
+            slope_ = c.attributes.has("slope") ? c.attributes.number("slope") : 0.01;
+        }
+        line_relu_ = c.attributes.flag("line_relu");
+        const void* fixed =
+            r_.direction == ConvDirection::wgrad ? nullptr : c.constant[static_cast<size_t>(r_.weight)];
+        if (fixed && plan_.packed_bytes() && r_.problem.n) {
+            packed_ = Workspace(plan_.packed_bytes());
+            plan_.pack(fixed, packed_.as<void>());
+            is_packed_ = true;
+        }
+    }
+
+    size_t workspace_bytes(int team) const override {
+        if (!r_.problem.n) return 0;
+        return packing_bytes(team) + plan_.workspace_bytes(team, r_.line >= 0, statistics_);
+    }
+    std::string algorithm() const override { return plan_.algorithm(); }
+    double operations() const override { return program::operations(r_.problem); }
+
+    bool run(const Frame& f) const override {
+        ConvPrologue prologue;
+        if (r_.line >= 0) {
+            const int64_t row = r_.problem.c * size_of(line_dtype(r_.problem.dtype));
+            const char* at = static_cast<const char*>(f.in[r_.line]);
+            prologue.wanted = true;
+            prologue.line = {at, at + row, at + 2 * row, line_relu_};
+        }
+        const int team = std::min(num_threads(), f.team);
+        if (r_.direction == ConvDirection::wgrad) {
+            WgradArgs args;
+            args.x = f.in[r_.in], args.dy = f.in[r_.weight], args.dweight = f.out[0];
+            args.prologue = prologue, args.team = team;
+            plan_.run(args, f.workspace);
+            return true;
+        }
+        ConvArgs args;
+        args.in = f.in[r_.in], args.weight = f.in[r_.weight], args.out = f.out[0], args.team = team;
+        args.prologue = prologue;
+        args.epilogue.bias = r_.bias < 0 ? nullptr : f.in[r_.bias];
+        args.epilogue.residual = r_.residual < 0 ? nullptr : f.in[r_.residual];
+        args.epilogue.activate = activate_, args.epilogue.activation = activation_;
+        args.epilogue.slope = slope_;
+        if (statistics_) {
+            double* sums = static_cast<double*>(f.out[1]);
+            args.statistics = {true, sums, sums + r_.problem.k};
+        }
+        char* workspace = static_cast<char*>(f.workspace);
+        if (is_packed_) {
+            args.packed = packed_.as<void>();
+        } else if (const size_t bytes = packing_bytes(f.team)) {
+            plan_.pack(args.weight, workspace);
+            args.packed = workspace;
+            workspace += bytes;
+        }
+        plan_.run(args, workspace);
+        return true;
+    }
+
+  private:
+    size_t packing_bytes(int team) const {
+        if (is_packed_ || r_.direction == ConvDirection::wgrad || plan_.packs_itself(team)) return 0;
+        return round_to_line(plan_.packed_bytes());
+    }
+
+    Roles r_;
+    ConvPlan plan_;
+    bool statistics_ = false, activate_ = false, line_relu_ = false, is_packed_ = false;
+    Activation activation_ = Activation::relu;
+    double slope_ = 0.01;
+    Workspace packed_;
+};
+
+std::unique_ptr<Step> prepare(const Call& c) { return std::make_unique<ConvStep>(c); }
+
+// The bias's gradient wants no more of the problem than y.
+Conv2dProblem bias_problem(const Call& c) {
+    const Shape& s = c.in[0].shape;
+    Conv2dProblem p;
+    p.dtype = c.in[0].dtype;
+    p.layout = layout_of(c);
+    const bool nchw = p.layout == Layout::nchw;
+    p.n = s[0], p.k = s[nchw ? 1 : 3], p.p = s[nchw ? 2 : 1], p.q = s[nchw ? 3 : 2];
+    return p;
+}
+std::vector<Type> bias_infer(const Call& c) {
+    c.operands(1, 1);
+    require_float(c.name, "grad_output", c.in[0].dtype);
+    require_ndim(c.name, "grad_output", c.in[0].shape, 4);
+    return {{c.in[0].dtype, {bias_problem(c).k}}};
+}
+std::unique_ptr<Step> bias_prepare(const Call& c) {
+    return make_step([p = bias_problem(c)](const Frame& f) { conv2d_bias_grad(p, f.in[0], f.out[0]); });
+}
+
+}  // namespace
+
+void add_conv2d_kinds(KindList& list) {
+    list.push_back({"conv2d", infer, prepare, 0, 0, 1u << 1});
+    list.push_back({"conv2d_input", infer, prepare, 0, 0});
+    list.push_back({"conv2d_weight", infer, prepare, 0, 0});
+    list.push_back({"conv2d_bias", bias_infer, bias_prepare, 0, 0});
+    list.push_back({"conv_transpose2d", infer, prepare, 0, 0});
+    list.push_back({"conv_transpose2d_input", infer, prepare, 0, 0});
+    list.push_back({"conv_transpose2d_weight", infer, prepare, 0, 0});
+}
+
+}  // namespace fastconv::program

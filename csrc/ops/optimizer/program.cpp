@@ -1,0 +1,149 @@
+// Nodes, each one parameter's step in place: sgd_step(param, grad, lr, momentum_buffer, step, copy),
+// adam_step(param, grad, lr, exp_avg, exp_avg_sq, step, copy),
+// rmsprop_step(param, grad, lr, square_avg, momentum_buffer, grad_avg, copy). lr is a float64 number, step an
+// int64 that counts from 1. Attributes: the rules' other numbers.
+#include "core/checks.h"
+#include "ops/optimizer/optimizer.h"
+#include "program/registry.h"
+
+namespace fastconv::program {
+namespace {
+
+const Type kNumber{DType::f64, Shape{}}, kCount{DType::i64, Shape{}};
+
+void require(const Call& c, size_t i, const char* what, const Type& type) {
+    if (!c.given(i)) return;
+    require_dtype(c.name, what, c.in[i].dtype, type.dtype);
+    require_shape(c.name, what, c.in[i].shape, type.shape);
+}
+
+// The types of a step: the parameter, its gradient and its copy.
+struct Update {
+    DType dtype, grad;
+    int64_t count;
+
+    explicit Update(const Call& c)
+        : dtype(c.in[0].dtype), grad(c.in[1].dtype), count(element_count(c.name, c.in[0].shape)) {}
+
+    static void check(const Call& c, size_t copy) {
+        c.operands(3, copy + 1);
+        const Type& param = c.in[0];
+        if (param.dtype != DType::f32 && param.dtype != DType::f64)
+            throw DTypeError(message(c.name, ": param must be float32 or float64, got ", name(param.dtype)));
+        const bool narrow = c.in[1].dtype == DType::bf16 && param.dtype == DType::f32;
+        require(c, 1, "grad", {narrow ? DType::bf16 : param.dtype, param.shape});
+        require(c, 2, "lr", kNumber);
+        require(c, copy, "copy", {DType::bf16, param.shape});
+    }
+    // fn(T{}, G{})
+    template <class Fn>
+    void visit(const Fn& fn) const {
+        if (dtype == DType::f64)
+            fn(double{}, double{});
+        else if (grad == DType::f32)
+            fn(float{}, float{});
+        else
+            fn(float{}, bfloat16{});
+    }
+    double lr(const Frame& f) const { return *static_cast<const double*>(f.in[2]); }
+};
+
+template <class T>
+T* at(const Frame& f, size_t operands, size_t i) {
+    return i < operands ? static_cast<T*>(f.in[i]) : nullptr;
+}
+
+std::vector<Type> sgd_infer(const Call& c) {
+    Update::check(c, 5);
+    require(c, 3, "momentum_buffer", c.in[0]);
+    require(c, 4, "step", kCount);
+    if (c.attributes.number("momentum") != 0 && !(c.given(3) && c.given(4)))
+        throw DTypeError("sgd_step: momentum needs a momentum_buffer and the step");
+    return {};
+}
+std::unique_ptr<Step> sgd(const Call& c) {
+    SgdParams p;
+    p.momentum = c.attributes.number("momentum");
+    p.dampening = c.attributes.number("dampening");
+    p.weight_decay = c.attributes.number("weight_decay");
+    p.nesterov = c.attributes.flag("nesterov");
+    return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
+        SgdParams now = p;
+        now.lr = u.lr(f);
+        const auto* step = at<const int64_t>(f, n, 4);
+        now.first_step = step && *step == 1;
+        u.visit([&](auto t, auto g) {
+            using T = decltype(t);
+            using G = decltype(g);
+            sgd_step<T, G>(now,
+                           {static_cast<T*>(f.in[0]), static_cast<const G*>(f.in[1]), at<T>(f, n, 3),
+                            at<bfloat16>(f, n, 5)},
+                           u.count);
+        });
+    });
+}
+
+std::vector<Type> adam_infer(const Call& c) {
+    Update::check(c, 6);
+    c.operands(6, 7);
+    require(c, 3, "exp_avg", c.in[0]);
+    require(c, 4, "exp_avg_sq", c.in[0]);
+    require(c, 5, "step", kCount);
+    return {};
+}
+std::unique_ptr<Step> adam(const Call& c) {
+    AdamParams p;
+    p.beta1 = c.attributes.number("beta1"), p.beta2 = c.attributes.number("beta2");
+    p.eps = c.attributes.number("eps"), p.weight_decay = c.attributes.number("weight_decay");
+    p.decoupled = c.attributes.flag("decoupled");
+    return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
+        AdamParams now = p;
+        now.lr = u.lr(f);
+        now.step = *static_cast<const int64_t*>(f.in[5]);
+        u.visit([&](auto t, auto g) {
+            using T = decltype(t);
+            using G = decltype(g);
+            adam_step<T, G>(now,
+                            {static_cast<T*>(f.in[0]), static_cast<const G*>(f.in[1]),
+                             static_cast<T*>(f.in[3]), static_cast<T*>(f.in[4]), at<bfloat16>(f, n, 6)},
+                            u.count);
+        });
+    });
+}
+
+std::vector<Type> rmsprop_infer(const Call& c) {
+    Update::check(c, 6);
+    c.operands(4, 7);
+    require(c, 3, "square_avg", c.in[0]);
+    require(c, 4, "momentum_buffer", c.in[0]);
+    require(c, 5, "grad_avg", c.in[0]);
+    return {};
+}
+std::unique_ptr<Step> rmsprop(const Call& c) {
+    RmspropParams p;
+    p.alpha = c.attributes.number("alpha"), p.eps = c.attributes.number("eps");
+    p.weight_decay = c.attributes.number("weight_decay"), p.momentum = c.attributes.number("momentum");
+    return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
+        RmspropParams now = p;
+        now.lr = u.lr(f);
+        u.visit([&](auto t, auto g) {
+            using T = decltype(t);
+            using G = decltype(g);
+            rmsprop_step<T, G>(
+                now,
+                {static_cast<T*>(f.in[0]), static_cast<const G*>(f.in[1]), static_cast<T*>(f.in[3]),
+                 at<T>(f, n, 4), at<T>(f, n, 5), at<bfloat16>(f, n, 6)},
+                u.count);
+        });
+    });
+}
+
+}  // namespace
+
+void add_optimizer_kinds(KindList& list) {
+    list.push_back({"sgd_step", sgd_infer, sgd, 1u | 1u << 3 | 1u << 5, 0});
+    list.push_back({"adam_step", adam_infer, adam, 1u | 1u << 3 | 1u << 4 | 1u << 6, 0});
+    list.push_back({"rmsprop_step", rmsprop_infer, rmsprop, 1u | 0x78u, 0});
+}
+
+}  // namespace fastconv::program

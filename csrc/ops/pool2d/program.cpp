@@ -1,0 +1,101 @@
+// Nodes: pool2d(x) -> y, index; pool2d_backward(dy, index) -> dx; pool2d_positions(index). Attributes: op
+// (the function's name), kind, the windows' geometry or adaptive and output_size, layout, and for the latter
+// two `shape`, that of x.
+#include "core/checks.h"
+#include "ops/pool2d/pool2d.h"
+#include "program/layout_name.h"
+#include "program/registry.h"
+
+namespace fastconv::program {
+namespace {
+
+std::array<int64_t, 2> pair(const Call& c, const char* name) {
+    const auto& values = c.attributes.get<std::vector<int64_t>>(name);
+    if (values.size() != 2) throw ShapeError(message(c.name, ": ", name, " must be a pair"));
+    return {values[0], values[1]};
+}
+
+std::shared_ptr<const Pool2d> pool_of(const Call& c) {
+    const Attributes& a = c.attributes;
+    Pool2dParams p;
+    p.kind = a.get<std::string>("kind") == "max" ? PoolKind::max : PoolKind::mean;
+    p.layout = layout_of(c);
+    p.adaptive = a.flag("adaptive");
+    if (p.adaptive) {
+        p.output_size = pair(c, "output_size");
+    } else {
+        p.kernel = pair(c, "kernel_size"), p.stride = pair(c, "stride");
+        p.padding = pair(c, "padding"), p.dilation = pair(c, "dilation");
+        p.ceil_mode = a.flag("ceil_mode");
+        p.count_include_pad = a.flag("count_include_pad");
+        p.divisor_override = a.get<int64_t>("divisor_override");
+    }
+    Shape shape = c.in[0].shape;
+    if (a.has("shape")) {
+        shape = {};
+        for (int64_t s : a.get<std::vector<int64_t>>("shape"))
+            shape.dims[static_cast<size_t>(shape.ndim++)] = s;
+    }
+    return std::make_shared<const Pool2d>(a.get<std::string>("op").c_str(), p, shape);
+}
+
+std::vector<Type> forward_infer(const Call& c) {
+    c.operands(1, 1);
+    require_float(c.name, "input", c.in[0].dtype);
+    const auto pool = pool_of(c);
+    std::vector<Type> result{{c.in[0].dtype, pool->output()}};
+    if (pool->kind() == PoolKind::max) result.push_back({pool->index_dtype(), pool->output()});
+    return result;
+}
+std::unique_ptr<Step> forward(const Call& c) {
+    const TensorView index = c.wants(1) ? view_of(c.out[1], nullptr) : TensorView{};
+    return make_step([pool = pool_of(c), x = c.in[0], y = c.out[0], index](const Frame& f) {
+        TensorView taps = index;
+        if (taps.shape.ndim) taps.data = f.out[1];
+        pool->forward(view_of(x, f.in[0]), view_of(y, f.out[0]), taps);
+    });
+}
+
+void check_index(const Call& c, size_t i, const Pool2d& pool) {
+    c.operands(i + 1, i + 1);
+    require_dtype(c.name, "index", c.in[i].dtype, pool.index_dtype());
+    require_shape(c.name, "index", c.in[i].shape, pool.output());
+}
+std::vector<Type> backward_infer(const Call& c) {
+    c.operands(1, 2);
+    require_float(c.name, "grad_output", c.in[0].dtype);
+    const auto pool = pool_of(c);
+    require_shape(c.name, "grad_output", c.in[0].shape, pool->output());
+    if (pool->kind() == PoolKind::max) check_index(c, 1, *pool);
+    return {{c.in[0].dtype, pool->input()}};
+}
+std::unique_ptr<Step> backward(const Call& c) {
+    const TensorView index = c.given(1) ? view_of(c.in[1], nullptr) : TensorView{};
+    return make_step([pool = pool_of(c), dy = c.in[0], dx = c.out[0], index](const Frame& f) {
+        TensorView taps = index;
+        if (taps.shape.ndim) taps.data = f.in[1];
+        pool->backward(view_of(dy, f.in[0]), taps, view_of(dx, f.out[0]));
+    });
+}
+
+std::vector<Type> positions_infer(const Call& c) {
+    const auto pool = pool_of(c);
+    if (pool->kind() != PoolKind::max) throw ShapeError(message(c.name, ": only maxima have positions"));
+    check_index(c, 0, *pool);
+    return {{DType::i64, pool->output()}};
+}
+std::unique_ptr<Step> positions(const Call& c) {
+    return make_step([pool = pool_of(c), index = c.in[0], out = c.out[0]](const Frame& f) {
+        pool->positions(view_of(index, f.in[0]), view_of(out, f.out[0]));
+    });
+}
+
+}  // namespace
+
+void add_pool2d_kinds(KindList& list) {
+    list.push_back({"pool2d", forward_infer, forward, 0, 0, 1u << 1});
+    list.push_back({"pool2d_backward", backward_infer, backward, 0, 0});
+    list.push_back({"pool2d_positions", positions_infer, positions, 0, 0});
+}
+
+}  // namespace fastconv::program

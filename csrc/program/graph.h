@@ -1,0 +1,107 @@
+// A network, or a whole training step, as a list of nodes in the order in which they run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/memory.h"
+#include "fastconv/types.h"
+#include "program/attributes.h"
+
+namespace fastconv::program {
+
+struct NodeKind;
+
+using ValueId = int32_t;
+inline constexpr ValueId kNone = -1;
+
+struct Type {
+    DType dtype = DType::f32;
+    Shape shape;
+    bool operator==(const Type& o) const { return dtype == o.dtype && shape == o.shape; }
+    bool operator!=(const Type& o) const { return !(*this == o); }
+};
+int64_t bytes_of(const Type& type);
+// "float32 (2, 3)"
+std::string to_string(const Type& type);
+
+// Where a value comes from.
+enum class Source : uint8_t {
+    input,     // handed over at every run
+    state,     // an array of the caller's that lives across runs; nodes may write it
+    constant,  // an array whose contents never change
+    node,
+};
+
+struct Value {
+    Type type;
+    Source source = Source::node;
+    std::string name;
+    void* data = nullptr;  // of a state or constant
+};
+
+struct Node {
+    const NodeKind* kind = nullptr;
+    std::vector<ValueId> inputs;   // kNone for an operand that is left out
+    std::vector<ValueId> outputs;  // kNone for a result that nobody asked for
+    Attributes attributes;
+
+    ValueId in(size_t i) const { return i < inputs.size() ? inputs[i] : kNone; }
+    ValueId out(size_t i) const { return i < outputs.size() ? outputs[i] : kNone; }
+};
+
+class Graph {
+  public:
+    std::vector<Value> values;
+    std::vector<Node> nodes;
+    std::vector<ValueId> inputs;   // in the order in which a run takes them
+    std::vector<ValueId> outputs;  // in the order in which it gives them
+
+    ValueId add_value(const Type& type, Source source, const std::string& name = "", void* data = nullptr);
+    ValueId add_input(const Type& type, const std::string& name);
+    // A constant in memory that belongs to the graph and its copies, to be filled by the caller.
+    ValueId add_constant(const Type& type, const std::string& name);
+    // Appends a node; its results' types come from its kind. ShapeError or DTypeError where it does not fit.
+    Node& add(const std::string& kind, std::vector<ValueId> operands, Attributes attributes);
+
+    const Value& value(ValueId id) const { return values[static_cast<size_t>(id)]; }
+    Value& value(ValueId id) { return values[static_cast<size_t>(id)]; }
+    const Type& type(ValueId id) const { return value(id).type; }
+    // The types of a node's operands; a default Type for those that are left out.
+    std::vector<Type> types(const std::vector<ValueId>& ids) const;
+
+    // A line a node: "%7 = conv2d(%0, weight, -) {stride=(1, 1)} : float32 (2, 8, 8, 4)".
+    std::string dump() const;
+
+  private:
+    std::string label(ValueId id) const;
+    std::vector<std::shared_ptr<const Workspace>> owned_;
+};
+
+// Who makes and who reads each value. Valid until the graph changes.
+class Uses {
+  public:
+    explicit Uses(const Graph& graph);
+    // The node that makes `id`, or -1.
+    int maker(ValueId id) const { return makers_[static_cast<size_t>(id)]; }
+    const std::vector<int>& readers(ValueId id) const { return readers_[static_cast<size_t>(id)]; }
+    bool is_output(ValueId id) const { return output_[static_cast<size_t>(id)]; }
+    // The node that alone reads `id`, which is not an output; else -1.
+    int only_reader(ValueId id) const {
+        return !is_output(id) && readers(id).size() == 1 ? readers(id)[0] : -1;
+    }
+
+  private:
+    std::vector<int> makers_;
+    std::vector<std::vector<int>> readers_;
+    std::vector<bool> output_;
+};
+
+// Puts `to` in the place of `from` wherever a node or the caller reads it.
+void replace(Graph& graph, ValueId from, ValueId to);
+// Takes out the nodes whose flag is set.
+void remove_nodes(Graph& graph, const std::vector<bool>& gone);
+
+}  // namespace fastconv::program

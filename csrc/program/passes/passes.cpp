@@ -1,0 +1,38 @@
+#include "program/passes/passes.h"
+
+namespace fastconv::program {
+namespace {
+
+struct Pass {
+    const char* name;
+    void (*run)(Graph&);
+};
+constexpr Pass kPasses[] = {
+    {"remove_dead_code", remove_dead_code},     {"simplify_layout", simplify_layout},
+    {"fold_batch_norm", fold_batch_norm},       {"fuse_batch_norm_relu", fuse_batch_norm_relu},
+    {"fuse_conv_epilogue", fuse_conv_epilogue}, {"fuse_conv_statistics", fuse_conv_statistics},
+    {"fuse_gradient_sum", fuse_gradient_sum},
+};
+
+}  // namespace
+
+const std::vector<std::string>& pass_names() {
+    static const std::vector<std::string> names = [] {
+        std::vector<std::string> result;
+        for (const Pass& pass : kPasses) result.push_back(pass.name);
+        return result;
+    }();
+    return names;
+}
+
+void run_pass(Graph& graph, const std::string& name) {
+    if (name == "store_bfloat16") return store_bfloat16(graph);
+    for (const Pass& pass : kPasses)
+        if (name == pass.name) {
+            pass.run(graph);
+            return remove_dead_code(graph);
+        }
+    throw ShapeError("program: there is no pass '" + name + "'");
+}
+
+}  // namespace fastconv::program

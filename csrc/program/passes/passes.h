@@ -1,0 +1,35 @@
+// Rewrites of a graph that keep what it computes. Each is a file of its own; none depends on another having
+// run, but some find more after others: `optimise` has the order.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "program/graph.h"
+
+namespace fastconv::program {
+
+// Takes out nodes whose results nobody reads, and results that nobody reads of nodes that can do without.
+void remove_dead_code(Graph& graph);
+// Reorders that move nothing become views; reorders and views of one another become one.
+void simplify_layout(Graph& graph);
+// A convolution's batch-norm by fixed statistics goes into its weights and bias (inference).
+void fold_batch_norm(Graph& graph);
+// An activation, or a sum and then an activation, behind a convolution is applied as it stores its results.
+void fuse_conv_epilogue(Graph& graph);
+// A ReLU behind a batch-norm, or behind the sum of one and another array, is applied in the same pass, and
+// the mask of its gradient in batch-norm's backward pass.
+void fuse_batch_norm_relu(Graph& graph);
+// Statistics for a batch-norm in training are taken by the convolution in front of it.
+void fuse_conv_statistics(Graph& graph);
+// The sum of a convolution's input gradient and another gradient is taken as it is stored.
+void fuse_gradient_sum(Graph& graph);
+// float32 becomes bfloat16 storage, between casts at the inputs and outputs (inference).
+void store_bfloat16(Graph& graph);
+
+// The names of all passes, in the order in which they run.
+const std::vector<std::string>& pass_names();
+// ShapeError for an unknown one.
+void run_pass(Graph& graph, const std::string& name);
+
+}  // namespace fastconv::program

@@ -1,0 +1,214 @@
+#include "program/plan.h"
+
+#include <algorithm>
+
+#include "core/memory.h"
+
+namespace fastconv::program {
+
+size_t place(std::vector<Interval>& intervals) {
+    std::vector<Interval*> order;
+    for (Interval& i : intervals)
+        if (i.bytes) order.push_back(&i);
+    std::stable_sort(order.begin(), order.end(),
+                     [](const Interval* a, const Interval* b) { return a->bytes > b->bytes; });
+    size_t total = 0;
+    std::vector<const Interval*> placed;  // by offset
+    for (Interval* one : order) {
+        const size_t bytes = round_to_line(one->bytes);
+        size_t at = 0;
+        for (const Interval* other : placed) {
+            if (other->last < one->first || one->last < other->first) continue;
+            if (at + bytes <= other->offset) break;
+            at = std::max(at, other->offset + round_to_line(other->bytes));
+        }
+        one->offset = at;
+        total = std::max(total, at + bytes);
+        placed.insert(
+            std::upper_bound(placed.begin(), placed.end(), one,
+                             [](const Interval* a, const Interval* b) { return a->offset < b->offset; }),
+            one);
+    }
+    return total;
+}
+
+namespace {
+
+// The planner's view of a value: the value whose memory it shares, and when that is needed.
+struct Storage {
+    ValueId root = kNone;
+    int first = -1, last = -1;  // of the root
+    int output = -1;            // the graph output that the root lies in
+};
+
+class Planner {
+  public:
+    Planner(const Graph& graph, int team) : graph_(graph), storage_(graph.values.size()) {
+        plan_.team = team;
+        for (size_t v = 0; v < storage_.size(); ++v) storage_[v].root = static_cast<ValueId>(v);
+    }
+
+    Plan run() {
+        prepare();
+        lifetimes();
+        bases();
+        arena();
+        return std::move(plan_);
+    }
+
+  private:
+    Storage& storage(ValueId id) { return storage_[static_cast<size_t>(id)]; }
+    Storage& root(ValueId id) { return storage(storage(id).root); }
+    bool in_arena(ValueId id) const { return graph_.value(id).source == Source::node; }
+
+    void prepare() {
+        for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+            const Node& node = graph_.nodes[n];
+            if (node.kind->view()) continue;
+            PlannedStep step;
+            step.node = static_cast<int>(n);
+            step.step = node.kind->prepare(describe(graph_, node));
+            plan_.steps.push_back(std::move(step));
+        }
+    }
+
+    // Time is the node's number. Views share their operand's memory; so does the first result of a node that
+    // may overwrite an operand which nobody reads later.
+    void lifetimes() {
+        std::vector<int> last_read(graph_.values.size(), -1);
+        for (size_t n = 0; n < graph_.nodes.size(); ++n)
+            for (ValueId id : graph_.nodes[n].inputs)
+                if (id != kNone) last_read[static_cast<size_t>(id)] = static_cast<int>(n);
+        const int end = static_cast<int>(graph_.nodes.size());
+        for (ValueId id : graph_.outputs) last_read[static_cast<size_t>(id)] = end;
+        // A view's readers read its operand.
+        for (size_t n = graph_.nodes.size(); n-- > 0;) {
+            const Node& node = graph_.nodes[n];
+            if (!node.kind->view() || node.out(0) == kNone) continue;
+            int& operand = last_read[static_cast<size_t>(node.in(0))];
+            operand = std::max(operand, last_read[static_cast<size_t>(node.out(0))]);
+        }
+        for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+            const Node& node = graph_.nodes[n];
+            const int now = static_cast<int>(n);
+            for (ValueId id : node.inputs)
+                if (id != kNone) root(id).last = std::max(root(id).last, now);
+            for (size_t o = 0; o < node.outputs.size(); ++o) {
+                const ValueId id = node.outputs[o];
+                if (id == kNone) continue;
+                Storage& s = storage(id);
+                if (node.kind->view()) {
+                    s.root = storage(node.in(0)).root;
+                } else if (o == 0) {
+                    s.root = overwritten(node, id, last_read, now);
+                }
+                Storage& r = root(id);
+                if (r.first < 0) r.first = now;
+                r.last = std::max({r.last, now, last_read[static_cast<size_t>(id)]});
+            }
+        }
+        for (size_t o = 0; o < graph_.outputs.size(); ++o) {
+            const ValueId id = graph_.outputs[o];
+            Storage& r = root(id);
+            r.last = end;
+            // Results are written where the caller wants them, the first time that he wants them.
+            if (in_arena(storage(id).root) && r.output < 0 &&
+                bytes_of(graph_.type(storage(id).root)) == bytes_of(graph_.type(id)))
+                r.output = static_cast<int>(o);
+        }
+    }
+
+    // The value whose memory a node's first result takes: its own, or an operand's.
+    ValueId overwritten(const Node& node, ValueId result, const std::vector<int>& last_read, int now) {
+        for (size_t i = 0; i < node.inputs.size() && i < 32; ++i) {
+            const ValueId id = node.inputs[i];
+            if (!(node.kind->in_place >> i & 1) || id == kNone) continue;
+            const ValueId base = storage(id).root;
+            if (!in_arena(base) || graph_.type(id) != graph_.type(result)) continue;
+            if (bytes_of(graph_.type(base)) != bytes_of(graph_.type(result))) continue;
+            // Nobody may read any value in this memory later, nor this node through another operand.
+            bool free = true;
+            for (size_t v = 0; v < storage_.size() && free; ++v)
+                if (storage_[v].root == base && last_read[v] > now) free = false;
+            for (size_t j = 0; j < node.inputs.size() && free; ++j)
+                if (j != i && node.inputs[j] != kNone && storage(node.inputs[j]).root == base) free = false;
+            if (free) return base;
+        }
+        return result;
+    }
+
+    void bases() {
+        plan_.first_output = plan_.first_input + static_cast<int>(graph_.inputs.size());
+        plan_.first_array = plan_.first_output + static_cast<int>(graph_.outputs.size());
+        base_.assign(graph_.values.size(), -1);
+        for (size_t i = 0; i < graph_.inputs.size(); ++i)
+            base_[static_cast<size_t>(graph_.inputs[i])] = plan_.first_input + static_cast<int>(i);
+        for (size_t v = 0; v < graph_.values.size(); ++v) {
+            const Value& value = graph_.values[v];
+            if (value.source != Source::state && value.source != Source::constant) continue;
+            base_[v] = plan_.first_array + static_cast<int>(plan_.arrays.size());
+            plan_.arrays.push_back(value.data);
+        }
+    }
+
+    void arena() {
+        std::vector<Interval> intervals;
+        std::vector<int> of_value(graph_.values.size(), -1), of_step(plan_.steps.size(), -1);
+        for (size_t v = 0; v < graph_.values.size(); ++v) {
+            const Storage& s = storage_[v];
+            if (graph_.values[v].source != Source::node || s.first < 0) continue;
+            if (s.root != static_cast<ValueId>(v)) continue;
+            const auto bytes = static_cast<size_t>(bytes_of(graph_.values[v].type));
+            if (s.output >= 0) continue;
+            of_value[v] = static_cast<int>(intervals.size());
+            intervals.push_back({bytes, s.first, s.last, 0});
+        }
+        for (const Node& node : graph_.nodes)
+            for (ValueId id : node.outputs)
+                if (id != kNone && !node.kind->view())
+                    plan_.tensor_bytes += static_cast<size_t>(bytes_of(graph_.type(id)));
+        for (size_t s = 0; s < plan_.steps.size(); ++s) {
+            const size_t bytes = plan_.steps[s].step->workspace_bytes(plan_.team);
+            plan_.workspace_bytes = std::max(plan_.workspace_bytes, bytes);
+            if (!bytes) continue;
+            of_step[s] = static_cast<int>(intervals.size());
+            intervals.push_back({bytes, plan_.steps[s].node, plan_.steps[s].node, 0});
+        }
+        plan_.arena_bytes = place(intervals);
+
+        const auto ref = [&](ValueId id) -> Ref {
+            if (id == kNone) return {};
+            const ValueId base = storage(id).root;
+            if (!in_arena(base)) return {base_[static_cast<size_t>(base)], 0};
+            if (storage(base).output >= 0) return {plan_.first_output + storage(base).output, 0};
+            const int at = of_value[static_cast<size_t>(base)];
+            return {0, static_cast<int64_t>(intervals[static_cast<size_t>(at)].offset)};
+        };
+        for (size_t s = 0; s < plan_.steps.size(); ++s) {
+            PlannedStep& step = plan_.steps[s];
+            const Node& node = graph_.nodes[static_cast<size_t>(step.node)];
+            for (ValueId id : node.inputs) step.in.push_back(ref(id));
+            for (ValueId id : node.outputs) step.out.push_back(ref(id));
+            if (of_step[s] >= 0)
+                step.workspace = {0, static_cast<int64_t>(intervals[static_cast<size_t>(of_step[s])].offset)};
+        }
+        for (size_t o = 0; o < graph_.outputs.size(); ++o) {
+            const ValueId id = graph_.outputs[o];
+            const Ref from = ref(id);
+            if (from.base == plan_.first_output + static_cast<int>(o)) continue;
+            plan_.copies.push_back(
+                {from, static_cast<int>(o), static_cast<size_t>(bytes_of(graph_.type(id)))});
+        }
+    }
+
+    const Graph& graph_;
+    std::vector<Storage> storage_;
+    std::vector<int> base_;
+    Plan plan_;
+};
+
+}  // namespace
+
+Plan make_plan(const Graph& graph, int team) { return Planner(graph, team).run(); }
+
+}  // namespace fastconv::program

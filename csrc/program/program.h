@@ -1,0 +1,54 @@
+// A planned graph that runs in one call.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/memory.h"
+#include "program/plan.h"
+
+namespace fastconv::program {
+
+// Operands of a step that need no memory of their own while it runs.
+inline constexpr size_t kMostOperands = 16;
+
+// What one step took, of all profiled runs.
+struct StepTime {
+    std::string name, algorithm, what;  // node kind, chosen algorithm, types of the results
+    double seconds = 0;                 // the least of all runs
+    double operations = 0, bytes = 0;   // floating-point operations, and bytes of operands and results
+};
+
+class Program {
+  public:
+    // The graph's states and constants are the caller's memory, which must outlive the program.
+    explicit Program(Graph graph);
+    Program(const Program&) = delete;
+    Program& operator=(const Program&) = delete;
+
+    const Graph& graph() const { return graph_; }
+    const Plan& plan() const { return plan_; }
+    // Whether a run changes states: such runs are made one after another, others at the same time.
+    bool writes() const { return writes_; }
+
+    // Runs all steps: no allocation but the arena of a run that meets another one, no locks in between.
+    // False where a step ended it early.
+    bool run(const void* const* inputs, void* const* outputs);
+    // The same, several times, each step by the clock.
+    std::vector<StepTime> profile(const void* const* inputs, void* const* outputs, int runs);
+
+  private:
+    bool run_in(void* arena, const void* const* inputs, void* const* outputs, std::vector<double>* seconds);
+    Workspace take_arena();
+
+    Graph graph_;
+    Plan plan_;
+    bool writes_ = false;
+    std::mutex running_;  // held by runs that write
+    std::mutex arenas_mutex_;
+    std::vector<Workspace> arenas_;  // of runs that have ended
+};
+
+}  // namespace fastconv::program

@@ -1,0 +1,382 @@
+"""`compile`: a network, or a whole training step, as one native plan.
+
+The network runs once on arrays that have shapes and no contents (`_symbolic`); what it does becomes a graph.
+Passes rewrite the graph, a planner gives every value its place in one arena, and from then on a run is one
+native call: no Python, no allocation and no dispatch between the first kernel and the last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import _core, random
+from ._arrays import NDArray
+from ._symbolic import Capture, SymbolicArray, is_symbolic
+from .errors import CaptureError, DTypeError, ShapeError
+from .tensor import Tensor, as_array, no_grad
+
+__all__ = ["Program", "TrainingStep", "compile"]
+
+# Plans that a program keeps, by the shapes of its inputs: a last smaller batch and a few more.
+PLANS = 8
+_DTYPES = ("float32", "float64", "bfloat16")
+# One capture at a time: the network's parameters have no contents meanwhile.
+_capturing = threading.Lock()
+
+
+def compile(net: Any, *example: Any, dtype: str | None = None) -> Program:
+    """A `Program` that computes what `net` does in evaluation mode.
+
+    The weights are copied: a program does not see later changes of the network; `refresh` copies them again.
+
+    Args:
+        net: a `nn.Module` in evaluation mode. What it runs may depend on the shapes of its inputs, not on
+            their contents. It may return an array, or tuples, lists and dictionaries of arrays.
+        example: arrays of the shapes and element types of the inputs; only these are looked at. Other batch
+            sizes are planned when they come.
+        dtype: "bfloat16" keeps weights and activations as bfloat16 and computes in float32; inputs and
+            outputs stay float32. By default everything stays as the network has it.
+
+    Raises:
+        CaptureError: the network reads the contents of an array, or is in training mode.
+        ShapeError, DTypeError: the example does not fit the network.
+
+    ```python
+    prog = fc.compile(net.eval(), np.zeros((1, 3, 224, 224), np.float32))
+    y = prog(x)
+    ```
+    """
+    return Program(net, *example, dtype=dtype)
+
+
+class Program:
+    """A compiled network; see `compile`. May be called from several threads at once.
+
+    Attributes:
+        net: the network that it was made from.
+        dtype: what the weights and activations are kept as.
+    """
+
+    def __init__(self, net: Any, *example: Any, dtype: str | None = None) -> None:
+        if not callable(getattr(net, "named_parameters", None)):
+            raise DTypeError(f"compile: expects a Module, got {type(net).__name__}")
+        if dtype is not None and dtype not in _DTYPES:
+            raise DTypeError(f"compile: dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        if not example:
+            raise ShapeError("compile: needs an example of each input")
+        own = {str(p.dtype) for _, p in net.named_parameters()}
+        if dtype == "float64" and own != {"float64"}:
+            raise DTypeError("compile: for dtype 'float64' the network must be float64; use net.to")
+        if dtype == "bfloat16" and own - {"float32"}:
+            raise DTypeError(
+                f"compile: bfloat16 storage is for float32 networks, got {sorted(own)}"
+            )
+        self.net, self.dtype = net, dtype or (own.pop() if len(own) == 1 else "float32")
+        self._narrow = dtype == "bfloat16"
+        self._lock = threading.Lock()
+        self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
+        self._weights: dict[int, tuple[Tensor, NDArray]] = {}
+        self.refresh()
+        self._plan(tuple(_checked(i, a) for i, a in enumerate(example)))
+
+    def refresh(self) -> None:
+        """Copy the network's weights anew."""
+        with self._lock:
+            self._weights = {id(t): (t, t.numpy().copy()) for _, t in _arrays_of(self.net)}
+            self._plans.clear()
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The network's outputs as NumPy arrays, in the structure in which it returns them.
+
+        Raises:
+            ShapeError, DTypeError: inputs that the network does not take.
+        """
+        arrays = tuple(_checked(i, a) for i, a in enumerate(inputs))
+        return self._plan(arrays).run(arrays)
+
+    def _plan(self, arrays: tuple[NDArray, ...]) -> _Plan:
+        shapes = tuple((a.shape, a.dtype.str) for a in arrays)
+        key = (_core.get_num_threads(), _core.get_precision(), shapes)
+        with self._lock:
+            plan = self._plans.get(key)
+            if plan is None:
+                plan = self._plans[key] = self._make(arrays)
+                while len(self._plans) > PLANS:
+                    self._plans.popitem(last=False)
+            else:
+                self._plans.move_to_end(key)
+            return plan
+
+    def _make(self, arrays: tuple[NDArray, ...]) -> _Plan:
+        if self.net.training:
+            raise CaptureError("compile: the network is in training mode; call net.eval() first")
+        with Capture() as capture, _capturing, no_grad():
+            inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
+            stand_ins = {
+                tensor: capture.constant(weight, name) for name, tensor, weight in self._snapshot()
+            }
+            with _replaced(stand_ins):
+                result = self.net(*[Tensor(capture.picture(a)) for a in inputs])
+        return _Plan(capture, result, self._narrow)
+
+    def _snapshot(self) -> Iterator[tuple[str, Tensor, NDArray]]:
+        for name, tensor in _arrays_of(self.net):
+            held = self._weights.get(id(tensor))
+            yield name, tensor, tensor.numpy() if held is None else held[1]
+
+    def _latest(self) -> _Plan:
+        with self._lock:
+            if not self._plans:
+                raise CaptureError(
+                    "program: nothing has been planned since refresh(); call it first"
+                )
+            return next(reversed(self._plans.values()))
+
+    def dump(self, after: str | None = None) -> str:
+        """The graph of the last plan as text, a line a node: after all passes, or after the pass called
+        `after` ("" for the graph as it was recorded)."""
+        return self._latest().dump(after)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes of the last plan: `arena` (all values and scratch), `tensors` (what the values would take
+        if each had memory of its own), `workspace` (of the step that needs most), and `steps`."""
+        return self._latest().native.memory()
+
+    def profile(self, *inputs: Any, runs: int = 10) -> Any:
+        """Time each step: a `fastconv.profile.Profile`, which prints as a table."""
+        from .profile import Profile
+
+        arrays = tuple(_checked(i, a) for i, a in enumerate(inputs))
+        return Profile(self._plan(arrays).native.profile(arrays, runs))
+
+
+class _Plan:
+    """One graph, planned, and the structure of its results."""
+
+    def __init__(self, capture: Capture, result: Any, narrow: bool = False) -> None:
+        leaves: list[SymbolicArray] = []
+        self.structure = _flatten(result, leaves)
+        graph = capture.graph
+        graph.set_outputs([leaf.contiguous().value for leaf in leaves])
+        self.dumps = {"": graph.dump()}
+        for name in _core.graph_passes():
+            graph.run_pass(name)
+            self.dumps[name] = graph.dump()
+        if narrow:
+            graph.run_pass("store_bfloat16")
+            self.dumps["store_bfloat16"] = graph.dump()
+        self.native = _core.Program(graph)
+
+    def run(self, inputs: Sequence[Any]) -> Any:
+        results = self.native.run(inputs)
+        assert results is not None
+        return _unflatten(self.structure, iter(results))
+
+    def dump(self, after: str | None) -> str:
+        if after is None:
+            return next(reversed(self.dumps.values()))
+        if after not in self.dumps:
+            known = ", ".join(repr(name) for name in self.dumps)
+            raise ShapeError(f"program: after must be one of {known}, got {after!r}")
+        return self.dumps[after]
+
+
+def _checked(position: int, value: Any) -> NDArray:
+    array = as_array("program", f"input {position}", value)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _arrays_of(net: Any) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and buffers of a network, each once."""
+    seen: set[int] = set()
+    for found in (net.named_parameters(), net.named_buffers()):
+        for name, tensor in found:
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield name, tensor
+
+
+@contextmanager
+def _replaced(stand_ins: dict[Tensor, SymbolicArray]) -> Iterator[None]:
+    """Tensors hold symbolic arrays inside the block."""
+    before = [(t, t._array, t.grad) for t in stand_ins]
+    try:
+        for tensor, symbol in stand_ins.items():
+            tensor._array = symbol  # type: ignore[assignment]
+            tensor.grad = None
+        yield
+    finally:
+        for tensor, array, grad in before:
+            tensor._array, tensor.grad = array, grad
+
+
+def _flatten(value: Any, leaves: list[SymbolicArray]) -> Any:
+    """The structure of a result: its arrays go to `leaves`, None stands for them."""
+    symbol: Any = value._array if isinstance(value, Tensor) else None
+    if is_symbolic(symbol):
+        leaves.append(symbol)
+        return None
+    if isinstance(value, dict):
+        return {k: _flatten(v, leaves) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [_flatten(v, leaves) for v in value]
+        if hasattr(value, "_fields"):
+            return type(value)(*parts)
+        return type(value)(parts)
+    raise CaptureError(
+        f"compile: the network returned {type(value).__name__}, expected arrays that depend on its "
+        "inputs, or tuples, lists and dictionaries of them"
+    )
+
+
+def _unflatten(structure: Any, results: Iterator[NDArray]) -> Any:
+    if structure is None:
+        return next(results)
+    if isinstance(structure, dict):
+        return {k: _unflatten(v, results) for k, v in structure.items()}
+    parts = [_unflatten(v, results) for v in structure]
+    if hasattr(structure, "_fields"):
+        return type(structure)(*parts)
+    return type(structure)(parts)
+
+
+class TrainingStep:
+    """Forward, loss, backward and the optimiser's update as one native call.
+
+    The network's parameters and buffers and the optimiser's state stay where they are and are updated in
+    place. Gradients are not kept. One plan is made for each shape of a batch.
+
+    Args:
+        net, loss, optimizer: as for `train.Trainer`. The optimiser is `SGD`, `Adam`, `AdamW` or `RMSprop`.
+    """
+
+    def __init__(self, net: Any, loss: Callable[[Any, Any], Any], optimizer: Any) -> None:
+        self.net, self.loss, self.optimizer = net, loss, optimizer
+        self._plans: OrderedDict[tuple[Any, ...], _StepPlan] = OrderedDict()
+
+    def __call__(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
+        """One step on a batch.
+
+        Returns:
+            The loss and the network's output. Where the loss is not finite, nothing but batch-norm's running
+            statistics has changed.
+
+        Raises:
+            CaptureError: the network, the loss or the optimiser cannot be recorded; nothing has changed.
+        """
+        plan = self.plan(x, labels)
+        return plan.run(x, labels)
+
+    def plan(self, x: NDArray, labels: NDArray) -> _StepPlan:
+        """The plan for batches like this one."""
+        labels = _as_labels(labels)
+        key = (
+            x.shape,
+            x.dtype.str,
+            labels.shape,
+            labels.dtype.str,
+            _core.get_num_threads(),
+            _core.get_precision(),
+            _options_of(self.optimizer),
+        )
+        plan = self._plans.get(key)
+        if plan is not None and plan.valid():
+            self._plans.move_to_end(key)
+            return plan
+        if plan is not None:
+            self._plans.clear()  # parameters were replaced: no older plan is good
+        plan = self._plans[key] = _StepPlan(self.net, self.loss, self.optimizer, x, labels)
+        while len(self._plans) > PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+
+def _as_labels(labels: Any) -> NDArray:
+    array = as_array("TrainingStep", "labels", labels)
+    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
+
+
+def _options_of(optimizer: Any) -> tuple[Any, ...]:
+    """What a plan has of an optimiser's options: everything but the learning rate."""
+    return tuple(
+        (
+            len(group["params"]),
+            *sorted((k, v) for k, v in group.items() if k not in ("params", "lr")),
+        )
+        for group in optimizer.param_groups
+    )
+
+
+class _StepPlan:
+    def __init__(self, net: Any, loss: Any, optimizer: Any, x: NDArray, labels: NDArray) -> None:
+        from .optim.recording import GroupRecorder
+
+        self._numbers: list[Any] = []
+        self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
+        self.recorders: list[GroupRecorder] = []
+        inside = {id(t) for t, _ in self._bound}
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if id(p) not in inside:
+                    raise CaptureError(
+                        "compile: the optimiser has a parameter that is not the network's"
+                    )
+        with Capture() as capture, _capturing:
+            data = capture.input("x", x.shape, x.dtype)
+            target = capture.input("labels", labels.shape, labels.dtype)
+            stand_ins = {
+                t: capture.state(a, name)
+                for (name, t), (_, a) in zip(_arrays_of(net), self._bound, strict=True)
+            }
+            with _replaced(stand_ins):
+                output = net(Tensor(capture.picture(data)))
+                value = loss(output, Tensor(target))
+                if not isinstance(value, Tensor) or not is_symbolic(value._array):
+                    raise CaptureError(
+                        "compile: the loss must be a tensor that depends on the network's output"
+                    )
+                if value.size != 1:
+                    raise ShapeError(
+                        f"compile: the loss must have one element, got shape {value.shape}"
+                    )
+                capture.node("stop_unless_finite", [value._array])
+                value.backward()
+                gradients = {t: None if t.grad is None else t.grad._array for t in stand_ins}
+            for number, group in enumerate(optimizer.param_groups):
+                recorder = GroupRecorder(capture, optimizer, group, number)
+                for p in group["params"]:
+                    if gradients[p] is not None:
+                        recorder.record(p, stand_ins[p], gradients[p])
+                self.recorders.append(recorder)
+        self._keys = len(capture.keys)
+        self._plan = _Plan(capture, (value, output))
+        self.native = self._plan.native
+
+    def valid(self) -> bool:
+        """Whether the parameters are still the arrays that were recorded."""
+        return all(t._array is a for t, a in self._bound) and all(r.valid() for r in self.recorders)
+
+    def inputs(self, x: NDArray, labels: NDArray) -> list[Any]:
+        keys = [np.array(random.next_key(), np.uint64).view(np.int64) for _ in range(self._keys)]
+        values: list[Any] = [x, _as_labels(labels), *keys]
+        for recorder in self.recorders:
+            values += recorder.inputs()
+        return values
+
+    def run(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
+        results = self.native.run(self.inputs(x, labels))
+        if results is None:
+            return float("nan"), None
+        value, output = _unflatten(self._plan.structure, iter(results))
+        for recorder in self.recorders:
+            recorder.stepped()
+        return float(value.item()), output
+
+    def dump(self, after: str | None = None) -> str:
+        return self._plan.dump(after)
