@@ -135,18 +135,17 @@ class BoundProgram {
   public:
     explicit BoundProgram(const GraphAndArrays& g) : arrays_(py::list(g.arrays)), program_(g.graph) {}
 
-    // The results, or None where a step ended the run early.
-    py::object run(const py::sequence& inputs) {
+    // The results, and whether all steps ran: where one ended the run early, later results are undefined.
+    py::tuple run(const py::sequence& inputs) {
         Arrays arrays(program_.graph(), inputs);
         bool whole = false;
         {
             const Computing computing;
             whole = program_.run(arrays.in.data(), arrays.out.data());
         }
-        if (!whole) return py::none();
         py::tuple result(arrays.results.size());
         for (size_t i = 0; i < arrays.results.size(); ++i) result[i] = arrays.results[i].release();
-        return result;
+        return py::make_tuple(result, whole);
     }
 
     py::list profile(const py::sequence& inputs, int runs) {

@@ -69,6 +69,7 @@ bool Program::run_in(void* arena, const void* const* inputs, void* const* output
 
     void* in[kMostOperands];
     void* out[kMostOperands];
+    bool whole = true;
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
         const PlannedStep& step = plan_.steps[s];
         std::vector<void*> long_in;
@@ -86,12 +87,13 @@ bool Program::run_in(void* arena, const void* const* inputs, void* const* output
         for (size_t i = 0; i < step.in.size(); ++i) operands[i] = resolve(step.in[i]);
         for (size_t i = 0; i < step.out.size(); ++i) results[i] = resolve(step.out[i]);
         const double start = seconds ? now() : 0;
-        if (!step.step->run({operands, results, resolve(step.workspace), plan_.team})) return false;
+        whole = step.step->run({operands, results, resolve(step.workspace), plan_.team});
+        if (!whole) break;
         if (seconds) (*seconds)[s] = std::min((*seconds)[s], now() - start);
     }
     for (const Plan::Copy& copy : plan_.copies)
         if (copy.bytes) std::memcpy(outputs[copy.output], resolve(copy.from), copy.bytes);
-    return true;
+    return whole;
 }
 
 std::vector<StepTime> Program::profile(const void* const* inputs, void* const* outputs, int runs) {

@@ -34,7 +34,7 @@ class Program {
     bool writes() const { return writes_; }
 
     // Runs all steps: no allocation but the arena of a run that meets another one, no locks in between.
-    // False where a step ended it early.
+    // False where a step ended it early: outputs that were to be made later are then undefined.
     bool run(const void* const* inputs, void* const* outputs);
     // The same, several times, each step by the clock.
     std::vector<StepTime> profile(const void* const* inputs, void* const* outputs, int runs);

@@ -38,7 +38,6 @@ class SymbolicArray:
 
     __slots__ = ("axes", "capture", "dtype", "physical", "shape", "value")
     base = None
-    __array_ufunc__ = None
 
     def __init__(
         self,
@@ -134,8 +133,16 @@ class SymbolicArray:
         self.capture.node("increment", [self])
         return self
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # what libraries ask for to find out what this is
+        raise self._refusal(f".{name}")
+
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise self._refusal("NumPy")
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise self._refusal("NumPy")
@@ -168,11 +175,31 @@ class SymbolicArray:
         )
 
 
+def _refuse(name: str) -> Any:
+    def refuse(self: SymbolicArray, *others: Any) -> Any:
+        raise self._refusal(name)
+
+    return refuse
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or"):
+    setattr(SymbolicArray, f"__{_name}__", _refuse("arithmetic"))
+    setattr(SymbolicArray, f"__r{_name}__", _refuse("arithmetic"))
+for _name in ("neg", "abs", "invert"):
+    setattr(SymbolicArray, f"__{_name}__", _refuse("arithmetic"))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(SymbolicArray, f"__{_name}__", _refuse("comparison"))
+SymbolicArray.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
 class Capture:
     """A graph under construction. Inside its `with` block ops on its arrays are recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, live: bool = False) -> None:
+        """`live`: arrays that ops meet (a loss's class weights, say) are read where they are at every run,
+        where they are plain enough, instead of being copied now."""
         self.graph = _core.Graph()
+        self._live = live
         self.keys: list[int] = []  # inputs that are drawn from the random generator for every run
         self._constants: dict[int, tuple[Any, SymbolicArray]] = {}
 
@@ -206,7 +233,11 @@ class Capture:
         found = self._constants.get(id(array))
         if found is None:
             # The array is held so that no other one gets its id.
-            found = (array, self._array(self.graph.constant(array, name)))
+            live = self._live and array.flags.carray and array.dtype.kind == "f"
+            made = self.state(array, name) if live else None
+            if made is None:
+                made = self._array(self.graph.constant(array, name))
+            found = (array, made)
             self._constants[id(array)] = found
         return found[1]
 

@@ -174,9 +174,7 @@ class _Plan:
         self.native = _core.Program(graph)
 
     def run(self, inputs: Sequence[Any]) -> Any:
-        results = self.native.run(inputs)
-        assert results is not None
-        return _unflatten(self.structure, iter(results))
+        return _unflatten(self.structure, iter(self.native.run(inputs)[0]))
 
     def dump(self, after: str | None) -> str:
         if after is None:
@@ -194,6 +192,8 @@ def _checked(position: int, value: Any) -> NDArray:
 
 def _arrays_of(net: Any) -> Iterator[tuple[str, Tensor]]:
     """The parameters and buffers of a network, each once."""
+    if not callable(getattr(net, "named_buffers", None)):
+        raise CaptureError(f"compile: expects a Module, got {type(net).__name__}")
     seen: set[int] = set()
     for found in (net.named_parameters(), net.named_buffers()):
         for name, tensor in found:
@@ -313,6 +313,16 @@ def _options_of(optimizer: Any) -> tuple[Any, ...]:
     )
 
 
+def _refuse_python_between_kernels(net: Any, optimizer: Any) -> None:
+    for name, module in net.named_modules():
+        if module._hooks:
+            raise CaptureError(
+                f"compile: {name or 'the network'} has a forward hook, to be called in every step"
+            )
+    if "step" in vars(optimizer):
+        raise CaptureError("compile: the optimiser's step has been replaced")
+
+
 class _StepPlan:
     def __init__(self, net: Any, loss: Any, optimizer: Any, x: NDArray, labels: NDArray) -> None:
         from .optim.recording import GroupRecorder
@@ -320,6 +330,7 @@ class _StepPlan:
         self._numbers: list[Any] = []
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
         self.recorders: list[GroupRecorder] = []
+        _refuse_python_between_kernels(net, optimizer)
         inside = {id(t) for t, _ in self._bound}
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -327,7 +338,7 @@ class _StepPlan:
                     raise CaptureError(
                         "compile: the optimiser has a parameter that is not the network's"
                     )
-        with Capture() as capture, _capturing:
+        with Capture(live=True) as capture, _capturing:
             data = capture.input("x", x.shape, x.dtype)
             target = capture.input("labels", labels.shape, labels.dtype)
             stand_ins = {
@@ -370,12 +381,11 @@ class _StepPlan:
         return values
 
     def run(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
-        results = self.native.run(self.inputs(x, labels))
-        if results is None:
-            return float("nan"), None
+        results, whole = self.native.run(self.inputs(x, labels))
         value, output = _unflatten(self._plan.structure, iter(results))
-        for recorder in self.recorders:
-            recorder.stepped()
+        if whole:
+            for recorder in self.recorders:
+                recorder.stepped()
         return float(value.item()), output
 
     def dump(self, after: str | None = None) -> str:

@@ -170,6 +170,8 @@ class Tensor:
         return Tensor(self._array)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray:
+        if is_symbolic(self._array):
+            return self._array.__array__()
         same = dtype is None or np.dtype(dtype) == self.dtype
         if same and not copy:
             return self._array

@@ -122,8 +122,8 @@ def test_interrupt_from_elsewhere_between_steps(tmp_path: Path) -> None:
 
 def test_interrupt_within_a_step_writes_nothing(tmp_path: Path) -> None:
     """The optimiser may have updated half of the weights: the last checkpoint stays."""
-    run(tmp_path / "whole")
-    trainer = small_trainer(tmp_path / "parts")
+    run(tmp_path / "whole", compile=False)
+    trainer = small_trainer(tmp_path / "parts", compile=False)
     step = trainer.optimizer.step
 
     def interrupted() -> None:
@@ -136,7 +136,7 @@ def test_interrupt_within_a_step_writes_nothing(tmp_path: Path) -> None:
         trainer.fit(small_loader(), small_data(7), epochs=EPOCHS, progress=False)
     last = tmp_path / "parts" / "last.safetensors"
     assert load_checkpoint(last).global_step == 6
-    run(tmp_path / "parts", resume=last)
+    run(tmp_path / "parts", resume=last, compile=False)
     assert_same_checkpoint(tmp_path / "whole" / "last.safetensors", last)
 
 
@@ -164,8 +164,8 @@ def test_ctrl_c_waits_for_the_step(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_during_the_forward_pass(tmp_path: Path) -> None:
-    run(tmp_path / "whole")
-    trainer = small_trainer(tmp_path / "parts")
+    run(tmp_path / "whole", compile=False)
+    trainer = small_trainer(tmp_path / "parts", compile=False)
     loss = trainer.loss
 
     def interrupted(output: Any, labels: Any) -> Any:
@@ -178,7 +178,7 @@ def test_ctrl_c_during_the_forward_pass(tmp_path: Path) -> None:
         trainer.fit(small_loader(), small_data(7), epochs=EPOCHS, progress=False)
     last = tmp_path / "parts" / "last.safetensors"
     assert load_checkpoint(last).global_step == 9
-    run(tmp_path / "parts", resume=last)
+    run(tmp_path / "parts", resume=last, compile=False)
     assert_same_checkpoint(tmp_path / "whole" / "last.safetensors", last)
 
 

@@ -30,7 +30,7 @@ from tests.train.helpers import (
 
 
 def test_step_is_forward_backward_and_update() -> None:
-    trainer = small_trainer()
+    trainer = small_trainer(compile=False)
     twin = small_trainer()
     x, labels = next(iter(small_loader(prefetch=0)))
     fc.manual_seed(9)

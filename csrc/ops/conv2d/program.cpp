@@ -191,7 +191,7 @@ class ConvStep final : public Step {
         char* workspace = static_cast<char*>(f.workspace);
         if (is_packed_) {
             args.packed = packed_.as<void>();
-        } else if (const size_t bytes = packing_bytes(f.team)) {
+        } else if (const size_t bytes = r_.problem.n ? packing_bytes(f.team) : 0) {
             plan_.pack(args.weight, workspace);
             args.packed = workspace;
             workspace += bytes;

@@ -6,6 +6,7 @@ import copy
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,8 +17,10 @@ import numpy as np
 from .. import random
 from .._arrays import NDArray
 from ..data import Loader
-from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..errors import CaptureError, DTypeError, FastconvError, FormatError, ShapeError
+from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
+from ..tensor import Tensor
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
 from .callbacks import Callback
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -44,6 +47,9 @@ class Trainer:
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it.
+        compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
+            recorded, because it depends on the contents of arrays, runs function by function after one
+            warning. The numbers agree but for rounding.
         batch_size, seed: of the loader that `fit` makes when it is given a data set.
         out_dir: where `fit` keeps `last.safetensors` (after each epoch and on Ctrl-C),
             `best.safetensors` (highest validation accuracy, or lowest loss where there is none),
@@ -72,6 +78,7 @@ class Trainer:
         schedule: Any = None,
         metrics: Mapping[str, Metric] | None = None,
         dtype: str = "float32",
+        compile: bool = True,
         batch_size: int = 64,
         seed: int = 0,
         out_dir: PathLike | None = None,
@@ -99,6 +106,7 @@ class Trainer:
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.metrics = dict(metrics or {})
         self.dtype = np.dtype(dtype)
+        self._program = TrainingStep(net, loss, optimizer) if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.callbacks: list[Callback] = list(callbacks)
@@ -135,21 +143,54 @@ class Trainer:
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
         self.net.train()
         self.optimizer.zero_grad()
-        output = self.net(network_input(x, self.dtype))
-        loss = self.loss(output, labels)
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise FastconvError(
-                f"Trainer: the loss is {value} at step {self.global_step} (epoch {self.epoch + 1}, "
-                f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
-                "values that are not finite"
-            )
-        loss.backward()
-        self.optimizer.step()
+        done = self._compiled_step(x, labels)
+        value, output = self._eager_step(x, labels) if done is None else done
         if self.schedule is not None:
             self.schedule.step()
         self.global_step += 1
         return value, correct_of(output, labels)
+
+    def _compiled_step(self, x: Any, labels: Any) -> tuple[float, Any] | None:
+        """Loss and output of a step in one native call; None where it must run function by function."""
+        program = self._program
+        if program is None:
+            return None
+        if (
+            program.net is not self.net
+            or program.loss is not self.loss
+            or program.optimizer is not self.optimizer
+        ):
+            program = self._program = TrainingStep(self.net, self.loss, self.optimizer)
+        data = network_input(x, self.dtype).numpy()
+        try:
+            plan = program.plan(data, labels)
+        except CaptureError as error:
+            self._program = None
+            warnings.warn(
+                f"Trainer: the step runs function by function, since it cannot be recorded: {error}",
+                stacklevel=4,
+            )
+            return None
+        value, output = plan.run(data, labels)
+        self._require_finite(value)
+        return value, Tensor(output) if isinstance(output, np.ndarray) else output
+
+    def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
+        output = self.net(network_input(x, self.dtype))
+        loss = self.loss(output, labels)
+        value = float(loss.item())
+        self._require_finite(value)
+        loss.backward()
+        self.optimizer.step()
+        return value, output
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FastconvError(
+                f"Trainer: the loss is {loss} at step {self.global_step} (epoch {self.epoch + 1}, "
+                f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
+                "values that are not finite"
+            )
 
     # Whole runs.
 

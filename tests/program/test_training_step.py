@@ -1,0 +1,314 @@
+"""Whole training steps as programs against the tape."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import nn
+from fastconv.program import TrainingStep
+from fastconv.train import Trainer
+
+from .nets import NETS, SIZE
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": lambda p: fc.optim.SGD(p, lr=0.05),
+    "momentum": lambda p: fc.optim.SGD(p, lr=0.02, momentum=0.9, weight_decay=1e-3),
+    "dampened": lambda p: fc.optim.SGD(p, lr=0.05, momentum=0.9, dampening=0.5),
+    "nesterov": lambda p: fc.optim.SGD(p, lr=0.02, momentum=0.9, nesterov=True),
+    "maximize": lambda p: fc.optim.SGD(p, lr=1e-3, maximize=True),
+    "adam": lambda p: fc.optim.Adam(p, lr=1e-3, weight_decay=1e-2),
+    "adamw": lambda p: fc.optim.AdamW(p, lr=1e-3),
+    "rmsprop": lambda p: fc.optim.RMSprop(p, lr=1e-4),
+    "centered": lambda p: fc.optim.RMSprop(p, lr=1e-4, centered=True, momentum=0.5),
+}
+
+
+def loss_of(output: Any, labels: Any) -> Any:
+    if isinstance(output, tuple):
+        return F.cross_entropy(output[0], labels) + F.cross_entropy(output[1], labels) * 0.3
+    return F.cross_entropy(output, labels)
+
+
+def batch(n: int = 6, seed: int = 0, dtype: str = "float32") -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3, SIZE, SIZE)).astype(dtype), rng.integers(0, 10, n)
+
+
+def eager_step(net: Any, loss: Any, optimizer: Any, x: Any, labels: Any) -> float:
+    optimizer.zero_grad()
+    value = loss(net(fc.tensor(x)), labels)
+    value.backward()
+    optimizer.step()
+    return float(value.item())
+
+
+def compare(
+    net: Any, make: Any, loss: Any = loss_of, steps: int = 6, dtype: str = "float32"
+) -> None:
+    """Losses and weights of a few steps on batches of two sizes, compiled and not."""
+    twin = copy.deepcopy(net)
+    optimizer, other = make(net.parameters()), make(twin.parameters())
+    step = TrainingStep(net, loss, optimizer)
+    exact = dtype == "float64"
+    for i in range(steps):
+        x, labels = batch(6 if i % 3 else 4, i, dtype)
+        fc.manual_seed(i)
+        got, output = step(x, labels)
+        fc.manual_seed(i)
+        expected = eager_step(twin, loss, other, x, labels)
+        assert got == pytest.approx(expected, rel=1e-11 if exact else 1e-3)
+        first = output[0] if isinstance(output, tuple) else output
+        assert first.shape == (len(x), 10)
+    for name, value in net.state_dict().items():
+        a, b = np.asarray(value), np.asarray(twin.state_dict()[name])
+        if a.dtype.kind == "i":
+            np.testing.assert_array_equal(a, b, name)
+            continue
+        scale = np.abs(b).max() + 1e-3
+        assert np.abs(a - b).max() <= (1e-9 if exact else 2e-3) * scale, name
+    mine, theirs = optimizer.state_dict()["state"], other.state_dict()["state"]
+    assert {k: set(v) for k, v in mine.items()} == {k: set(v) for k, v in theirs.items()}
+    if exact:
+        for key, values in mine.items():
+            for name, value in values.items():
+                np.testing.assert_allclose(value, theirs[key][name], rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_equals_the_tape(name: str) -> None:
+    fc.manual_seed(3)
+    compare(NETS[name](), OPTIMIZERS["momentum"])
+
+
+@pytest.mark.parametrize("name", ["basic", "bottleneck", "densenet", "mobile"])
+def test_equals_the_tape_in_float64(name: str) -> None:
+    fc.manual_seed(3)
+    compare(NETS[name]().to("float64"), OPTIMIZERS["momentum"], dtype="float64")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer(name: str) -> None:
+    fc.manual_seed(4)
+    compare(NETS["vgg"]().to("float64"), OPTIMIZERS[name], dtype="float64")
+
+
+def test_groups_frozen_and_shared_parameters() -> None:
+    fc.manual_seed(5)
+    net = NETS["vgg"]().to("float64")
+    next(net.parameters()).requires_grad = False
+
+    def make(parameters: Any) -> Any:
+        found = list(parameters)
+        return fc.optim.SGD(
+            [{"params": found[:3]}, {"params": found[3:], "lr": 0.001}], lr=0.01, momentum=0.9
+        )
+
+    compare(net, make, dtype="float64")
+
+
+class Tied(nn.Module):
+    """A parameter that is used twice, once through views of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.fc = nn.Linear(3, 10)
+
+    def forward(self, x: Any) -> Any:
+        y = F.tanh(self.conv(F.tanh(self.conv(x))))
+        turned = F.permute(self.conv.weight, (1, 0, 2, 3))
+        y = F.conv2d(y, turned) + y.mean() * F.sum(self.conv.weight)
+        return self.fc(F.mean(y, (2, 3)))
+
+
+def test_tied_weights() -> None:
+    fc.manual_seed(6)
+    compare(Tied().to("float64"), OPTIMIZERS["momentum"], dtype="float64")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        lambda o, t: F.cross_entropy(o, t, weight=np.arange(1.0, 11.0)),
+        lambda o, t: F.cross_entropy(o, t, reduction="sum"),
+        lambda o, t: F.cross_entropy(o, t, reduction="none").mean(),
+    ],
+)
+def test_losses(loss: Any) -> None:
+    fc.manual_seed(7)
+    compare(NETS["vgg"]().to("float64"), OPTIMIZERS["sgd"], loss, dtype="float64")
+
+
+def test_regression() -> None:
+    fc.manual_seed(8)
+    net, x = NETS["alexnet"]().to("float64"), batch(5, dtype="float64")[0]
+    twin = copy.deepcopy(net)
+    target = np.random.default_rng(1).standard_normal((5, 10))
+    for loss in (F.mse_loss, F.l1_loss, F.huber_loss):
+        step = TrainingStep(net, loss, fc.optim.SGD(net.parameters(), lr=0.01))
+        other = fc.optim.SGD(twin.parameters(), lr=0.01)
+        for _ in range(3):
+            expected = eager_step(twin, loss, other, x, target)
+            assert step(x, target)[0] == pytest.approx(expected, rel=1e-10)
+
+
+def test_class_weights_are_read_where_they_are() -> None:
+    fc.manual_seed(9)
+    net = NETS["vgg"]().eval()
+    weight = np.ones(10, np.float32)
+    step = TrainingStep(
+        net,
+        lambda o, t: F.cross_entropy(o, t, weight=weight, reduction="sum"),
+        fc.optim.SGD(net.parameters(), lr=0.0),
+    )
+    x, labels = batch()
+    first = step(x, labels)[0]
+    weight *= 2
+    assert step(x, labels)[0] == pytest.approx(2 * first, rel=1e-6)
+
+
+def test_learning_rate_is_an_input() -> None:
+    fc.manual_seed(10)
+    net = NETS["vgg"]()
+    optimizer = fc.optim.SGD(net.parameters(), lr=0.0)
+    step = TrainingStep(net, loss_of, optimizer)
+    x, labels = batch()
+    step(x, labels)
+    plan = step.plan(x, labels)
+    before = next(net.parameters()).numpy().copy()
+    np.testing.assert_array_equal(next(net.parameters()).numpy(), before)
+    optimizer.param_groups[0]["lr"] = 0.1
+    step(x, labels)
+    assert step.plan(x, labels) is plan
+    assert np.abs(next(net.parameters()).numpy() - before).max() > 0
+    optimizer.param_groups[0]["weight_decay"] = 0.1
+    assert step.plan(x, labels) is not plan
+
+
+def test_replaced_parameters_are_noticed() -> None:
+    fc.manual_seed(11)
+    net = NETS["vgg"]()
+    optimizer = fc.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    step = TrainingStep(net, loss_of, optimizer)
+    x, labels = batch()
+    step(x, labels)
+    saved = copy.deepcopy(optimizer.state_dict())
+    optimizer.load_state_dict(saved)  # new arrays
+    step(x, labels)
+    param = next(net.parameters())
+    param._array = param.numpy().copy()
+    before = param.numpy().copy()
+    step(x, labels)
+    assert np.abs(param.numpy() - before).max() > 0
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_a_loss_that_is_no_number_changes_no_weight(optimizer: str) -> None:
+    fc.manual_seed(12)
+    net = NETS["vgg"]()
+    made = OPTIMIZERS[optimizer](net.parameters())
+    step = TrainingStep(net, loss_of, made)
+    x, labels = batch()
+    step(x, labels)
+    before = copy.deepcopy((net.state_dict(), made.state_dict()["state"]))
+    x[0, 0, 0, 0] = np.nan
+    assert np.isnan(step(x, labels)[0])
+    after = (net.state_dict(), made.state_dict()["state"])
+    np.testing.assert_equal(
+        [np.asarray(v) for v in after[0].values()], [np.asarray(v) for v in before[0].values()]
+    )
+    np.testing.assert_equal(after[1], before[1])
+    x[0, 0, 0, 0] = 0
+    assert np.isfinite(step(x, labels)[0])
+
+
+def test_bad_labels() -> None:
+    net = NETS["vgg"]()
+    step = TrainingStep(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.1))
+    x, labels = batch()
+    with pytest.raises(fc.ShapeError, match="label"):
+        step(x, labels + 100)
+    with pytest.raises(fc.ShapeError, match="target"):
+        step(x, labels[:3])
+    assert np.isfinite(step(x, labels)[0])
+
+
+# The trainer.
+
+
+class Branches(nn.Module):
+    """What runs depends on the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3 * SIZE * SIZE, 10)
+
+    def forward(self, x: Any) -> Any:
+        y = self.fc(F.flatten(x, 1))
+        return y * 2.0 if y.numpy().max() > 0 else y
+
+
+def test_trainer_falls_back_with_one_warning() -> None:
+    net = Branches()
+    trainer = Trainer(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.01))
+    with pytest.warns(UserWarning, match="runs function by function"):
+        first = trainer.step(*batch())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert trainer.step(*batch()) < first
+    assert trainer.global_step == 2
+
+
+@pytest.mark.parametrize("how", ["hook", "step", "class"])
+def test_python_that_would_not_run_is_noticed(how: str) -> None:
+    net = NETS["vgg"]()
+    optimizer: Any = fc.optim.SGD(net.parameters(), lr=0.01)
+    calls = []
+    if how == "hook":
+        net.register_forward_hook(lambda *a: calls.append(1))
+    elif how == "step":
+        original = optimizer.step
+        optimizer.step = lambda: (calls.append(1), original())
+    else:
+
+        class Mine(fc.optim.SGD):
+            def step(self, closure: Any = None) -> Any:
+                calls.append(1)
+                return super().step(closure)
+
+        optimizer = Mine(net.parameters(), lr=0.01)
+    trainer = Trainer(net, loss_of, optimizer)
+    with pytest.warns(UserWarning, match="cannot be recorded"):
+        trainer.step(*batch())
+    trainer.step(*batch())
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["basic", "googlenet"])
+def test_trainer_agrees_with_the_tape(name: str) -> None:
+    losses = []
+    for compiled in (True, False):
+        fc.manual_seed(13)
+        net = NETS[name]()
+        trainer = Trainer(
+            net, loss_of, fc.optim.SGD(net.parameters(), lr=0.02, momentum=0.9), compile=compiled
+        )
+        losses.append([trainer.step(*batch(seed=i)) for i in range(20)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3, atol=1e-3)
+
+
+def test_the_loss_may_be_replaced() -> None:
+    net = NETS["vgg"]().eval()
+    trainer = Trainer(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.0))
+    x, labels = batch()
+    trainer.step(x, labels)
+    trainer.loss = lambda o, t: loss_of(o, t) * 0.0
+    assert trainer.step(x, labels) == 0
