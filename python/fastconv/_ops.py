@@ -62,6 +62,7 @@ def _conv2d(
     layout: str,
 ) -> Any:
     geometry = _geometry(stride, padding, dilation, groups, layout)
+    c.widest = max(c.widest, weight.shape[0])
     return c.node("conv2d", [input, weight, bias], **geometry)[0]
 
 

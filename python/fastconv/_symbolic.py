@@ -192,14 +192,21 @@ for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
 SymbolicArray.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
+# Networks of no more channels than this are faster with each channel's picture in one piece: lanes run
+# along columns there. (LeNet: 6 and 16.)
+FEW_CHANNELS = 16
+
+
 class Capture:
     """A graph under construction. Inside its `with` block ops on its arrays are recorded."""
 
-    def __init__(self, live: bool = False) -> None:
-        """`live`: arrays that ops meet (a loss's class weights, say) are read where they are at every run,
-        where they are plain enough, instead of being copied now."""
+    def __init__(self, live: bool = False, channels_last: bool = True) -> None:
+        """`channels_last`: the memory order of pictures. `live`: arrays that ops meet (a loss's class
+        weights, say) are read where they are at every run, where they are plain enough, instead of being
+        copied now."""
         self.graph = _core.Graph()
-        self._live = live
+        self._live, self._channels_last = live, channels_last
+        self.widest = 0  # output channels of the convolutions so far
         self.keys: list[int] = []  # inputs that are drawn from the random generator for every run
         self._constants: dict[int, tuple[Any, SymbolicArray]] = {}
 
@@ -212,12 +219,16 @@ class Capture:
         global active
         active -= 1
 
+    def fits(self) -> bool:
+        """Whether the memory order suits what was recorded; if not, the other one does."""
+        return not self._channels_last or self.widest == 0 or self.widest > FEW_CHANNELS
+
     def input(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> SymbolicArray:
         return self._array(self.graph.input(str(dtype), tuple(shape), name))
 
     def picture(self, array: SymbolicArray) -> SymbolicArray:
         """A 4-dimensional array reordered once, so that it and what is made of it is channels-last."""
-        if array.ndim != 4:
+        if array.ndim != 4 or not self._channels_last:
             return array
         made = self.node("transpose", [array], dims=(0, 2, 3, 1))[0]
         return made.transpose(0, 3, 1, 2)

@@ -19,6 +19,7 @@ from . import _core, random
 from ._arrays import NDArray
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, DTypeError, ShapeError
+from .optim.recording import GroupRecorder
 from .tensor import Tensor, as_array, no_grad
 
 __all__ = ["Program", "TrainingStep", "compile"]
@@ -116,14 +117,20 @@ class Program:
     def _make(self, arrays: tuple[NDArray, ...]) -> _Plan:
         if self.net.training:
             raise CaptureError("compile: the network is in training mode; call net.eval() first")
-        with Capture() as capture, _capturing, no_grad():
+        capture, result = self._record(arrays, True)
+        if not capture.fits():
+            capture, result = self._record(arrays, False)
+        return _Plan(capture, result, self._narrow)
+
+    def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
+        with Capture(channels_last=channels_last) as capture, _capturing, no_grad():
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
             stand_ins = {
                 tensor: capture.constant(weight, name) for name, tensor, weight in self._snapshot()
             }
             with _replaced(stand_ins):
                 result = self.net(*[Tensor(capture.picture(a)) for a in inputs])
-        return _Plan(capture, result, self._narrow)
+        return capture, result
 
     def _snapshot(self) -> Iterator[tuple[str, Tensor, NDArray]]:
         for name, tensor in _arrays_of(self.net):
@@ -325,11 +332,7 @@ def _refuse_python_between_kernels(net: Any, optimizer: Any) -> None:
 
 class _StepPlan:
     def __init__(self, net: Any, loss: Any, optimizer: Any, x: NDArray, labels: NDArray) -> None:
-        from .optim.recording import GroupRecorder
-
-        self._numbers: list[Any] = []
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
-        self.recorders: list[GroupRecorder] = []
         _refuse_python_between_kernels(net, optimizer)
         inside = {id(t) for t, _ in self._bound}
         for group in optimizer.param_groups:
@@ -338,13 +341,31 @@ class _StepPlan:
                     raise CaptureError(
                         "compile: the optimiser has a parameter that is not the network's"
                     )
-        with Capture(live=True) as capture, _capturing:
+        capture, result, stand_ins, gradients = self._record(net, loss, x, labels, True)
+        if not capture.fits():
+            capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
+        self.recorders: list[GroupRecorder] = []
+        with capture:
+            for number, group in enumerate(optimizer.param_groups):
+                recorder = GroupRecorder(capture, optimizer, group, number)
+                for p in group["params"]:
+                    if gradients[p] is not None:
+                        recorder.record(p, stand_ins[p], gradients[p])
+                self.recorders.append(recorder)
+        self._keys = len(capture.keys)
+        self._plan = _Plan(capture, result)
+        self.native = self._plan.native
+
+    def _record(
+        self, net: Any, loss: Any, x: NDArray, labels: NDArray, channels_last: bool
+    ) -> tuple[Capture, tuple[Any, Any], dict[Tensor, Any], dict[Tensor, Any]]:
+        """Forward, loss and backward: the graph, loss and output, and the parameters' values and
+        gradients in it."""
+        with Capture(live=True, channels_last=channels_last) as capture, _capturing:
             data = capture.input("x", x.shape, x.dtype)
             target = capture.input("labels", labels.shape, labels.dtype)
-            stand_ins = {
-                t: capture.state(a, name)
-                for (name, t), (_, a) in zip(_arrays_of(net), self._bound, strict=True)
-            }
+            named = zip(_arrays_of(net), self._bound, strict=True)
+            stand_ins = {t: capture.state(a, name) for (name, t), (_, a) in named}
             with _replaced(stand_ins):
                 output = net(Tensor(capture.picture(data)))
                 value = loss(output, Tensor(target))
@@ -359,15 +380,7 @@ class _StepPlan:
                 capture.node("stop_unless_finite", [value._array])
                 value.backward()
                 gradients = {t: None if t.grad is None else t.grad._array for t in stand_ins}
-            for number, group in enumerate(optimizer.param_groups):
-                recorder = GroupRecorder(capture, optimizer, group, number)
-                for p in group["params"]:
-                    if gradients[p] is not None:
-                        recorder.record(p, stand_ins[p], gradients[p])
-                self.recorders.append(recorder)
-        self._keys = len(capture.keys)
-        self._plan = _Plan(capture, (value, output))
-        self.native = self._plan.native
+        return capture, (value, output), stand_ins, gradients
 
     def valid(self) -> bool:
         """Whether the parameters are still the arrays that were recorded."""

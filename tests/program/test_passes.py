@@ -101,9 +101,16 @@ def test_layout() -> None:
 
 
 def test_reorders_only_at_the_edges() -> None:
-    prog = fc.compile(nn.Sequential(Basic(3, 8, 2), Bottleneck(8, 4)).eval(), randn(2, 3, 8, 8))
+    prog = fc.compile(nn.Sequential(Basic(3, 24, 2), Bottleneck(24, 6)).eval(), randn(2, 3, 8, 8))
     found = ops(prog.dump())
     assert found[0] == found[-1] == "transpose" and found.count("transpose") == 2
+
+
+def test_few_channels_stay_in_pieces() -> None:
+    prog = fc.compile(
+        nn.Sequential(nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)).eval(), randn(2, 1, 12, 12)
+    )
+    assert ops(prog.dump()) == ["conv2d", "conv2d"] and "layout=NCHW" in prog.dump()
 
 
 def test_fold_batch_norm() -> None:

@@ -23,20 +23,22 @@ inline vf exp(vf x) {
     return select(unordered(x, x), x, p);
 }
 
-// tanh to about 2 ulp: an odd polynomial near 0, where 1 - 2/(e^2x + 1) would cancel.
+// tanh to 5 ulp: x P(x^2) / Q(x^2), fitted to a relative 2e-8 up to |x| = 9, where tanh rounds to 1. One
+// division and a dozen multiply-adds: a third of the time that e^2x takes.
 inline vf tanh(vf x) {
-    const vf a = abs(x);
-    const vf e = exp(a + a);
-    const vf far = set1(1.0f) - set1(2.0f) / (e + set1(1.0f));
-    const vf z = x * x;
-    vf p = set1(-5.70498872745e-3f);
-    p = fma(p, z, set1(2.06390887954e-2f));
-    p = fma(p, z, set1(-5.37397155531e-2f));
-    p = fma(p, z, set1(1.33314422036e-1f));
-    p = fma(p, z, set1(-3.33332819422e-1f));
-    const vf near = fma(p * z, x, x);
-    const vf signed_far = select(less(x, zero()), zero() - far, far);
-    return select(less(a, set1(0.625f)), near, select(unordered(x, x), x, signed_far));
+    const vf a = min(max(x, set1(-9.0f)), set1(9.0f));
+    const vf z = a * a;
+    vf p = set1(1.3353797369e-08f), q = set1(7.7762354335e-07f);
+    p = fma(p, z, set1(2.0608568732e-05f));
+    q = fma(q, z, set1(3.2855889059e-04f));
+    p = fma(p, z, set1(3.4955625745e-03f));
+    q = fma(q, z, set1(2.5876891273e-02f));
+    p = fma(p, z, set1(1.3381006154e-01f));
+    q = fma(q, z, set1(4.6714321801e-01f));
+    p = fma(p, z, set1(9.9999997953e-01f));
+    q = fma(q, z, set1(1.0f));
+    const vf y = min(max(a * p / q, set1(-1.0f)), set1(1.0f));
+    return select(unordered(x, x), x, y);
 }
 
 // 1 / (1 + e^-x).
