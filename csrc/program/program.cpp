@@ -9,6 +9,9 @@
 namespace fastconv::program {
 namespace {
 
+// Arenas that a program keeps for runs that meet.
+constexpr size_t kMostMemories = 16;
+
 double now() {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -19,71 +22,64 @@ Program::Program(Graph graph) : graph_(std::move(graph)), plan_(make_plan(graph_
     for (const Node& node : graph_.nodes)
         for (size_t i = 0; i < node.inputs.size() && i < 32; ++i)
             writes_ |= (node.kind->writes >> i & 1) && node.inputs[i] != kNone;
-    arenas_.push_back(Workspace(plan_.arena_bytes));
+    memories_.reserve(kMostMemories);
+    memories_.push_back(new_memory());
 }
 
-Workspace Program::take_arena() {
+Program::Memory Program::new_memory() const {
+    Memory memory{Workspace(plan_.arena_bytes), {}};
+    memory.bases.resize(static_cast<size_t>(plan_.first_array) + plan_.arrays.size());
+    memory.bases[0] = memory.arena.as<char>();
+    for (size_t i = 0; i < plan_.arrays.size(); ++i)
+        memory.bases[static_cast<size_t>(plan_.first_array) + i] = static_cast<char*>(plan_.arrays[i]);
+    return memory;
+}
+
+Program::Memory Program::take_memory(const void* const* inputs, void* const* outputs) {
+    Memory memory;
     {
-        const std::lock_guard<std::mutex> lock(arenas_mutex_);
-        if (!arenas_.empty()) {
-            Workspace arena = std::move(arenas_.back());
-            arenas_.pop_back();
-            return arena;
+        const std::lock_guard<std::mutex> lock(memories_mutex_);
+        if (!memories_.empty()) {
+            memory = std::move(memories_.back());
+            memories_.pop_back();
         }
     }
-    return Workspace(plan_.arena_bytes);
+    if (memory.bases.empty()) memory = new_memory();
+    for (size_t i = 0; i < graph_.inputs.size(); ++i)
+        memory.bases[static_cast<size_t>(plan_.first_input) + i] =
+            const_cast<char*>(static_cast<const char*>(inputs[i]));
+    for (size_t i = 0; i < graph_.outputs.size(); ++i)
+        memory.bases[static_cast<size_t>(plan_.first_output) + i] = static_cast<char*>(outputs[i]);
+    return memory;
+}
+
+void Program::give_back(Memory memory) {
+    const std::lock_guard<std::mutex> lock(memories_mutex_);
+    if (memories_.size() < kMostMemories) memories_.push_back(std::move(memory));
 }
 
 bool Program::run(const void* const* inputs, void* const* outputs) {
     std::unique_lock<std::mutex> alone(running_, std::defer_lock);
     if (writes_) alone.lock();
-    Workspace arena = take_arena();
-    const bool whole = run_in(arena.as<void>(), inputs, outputs, nullptr);
-    const std::lock_guard<std::mutex> lock(arenas_mutex_);
-    if (arenas_.size() < 64) arenas_.push_back(std::move(arena));
+    Memory memory = take_memory(inputs, outputs);
+    const bool whole = run_in(memory, nullptr);
+    give_back(std::move(memory));
     return whole;
 }
 
-bool Program::run_in(void* arena, const void* const* inputs, void* const* outputs,
-                     std::vector<double>* seconds) {
-    // Bases, as plan.h numbers them.
-    char* fixed[64];
-    const size_t count = static_cast<size_t>(plan_.first_array) + plan_.arrays.size();
-    std::vector<char*> many;
-    char** bases = fixed;
-    if (count > 64) {
-        many.resize(count);
-        bases = many.data();
-    }
-    bases[0] = static_cast<char*>(arena);
-    for (size_t i = 0; i < graph_.inputs.size(); ++i)
-        bases[static_cast<size_t>(plan_.first_input) + i] =
-            const_cast<char*>(static_cast<const char*>(inputs[i]));
-    for (size_t i = 0; i < graph_.outputs.size(); ++i)
-        bases[static_cast<size_t>(plan_.first_output) + i] = static_cast<char*>(outputs[i]);
-    for (size_t i = 0; i < plan_.arrays.size(); ++i)
-        bases[static_cast<size_t>(plan_.first_array) + i] = static_cast<char*>(plan_.arrays[i]);
+bool Program::run_in(const Memory& memory, std::vector<double>* seconds) const {
     const auto resolve = [&](const Ref& r) -> void* {
-        return r.base < 0 ? nullptr : bases[static_cast<size_t>(r.base)] + r.offset;
+        return r.base < 0 ? nullptr : memory.bases[static_cast<size_t>(r.base)] + r.offset;
     };
-
     void* in[kMostOperands];
     void* out[kMostOperands];
     bool whole = true;
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
         const PlannedStep& step = plan_.steps[s];
-        std::vector<void*> long_in;
-        void** operands = in;
-        if (step.in.size() > kMostOperands) {
-            long_in.resize(step.in.size());
-            operands = long_in.data();
-        }
-        std::vector<void*> long_out;
-        void** results = out;
-        if (step.out.size() > kMostOperands) {
-            long_out.resize(step.out.size());
-            results = long_out.data();
-        }
+        std::vector<void*> long_in(step.in.size() > kMostOperands ? step.in.size() : 0);
+        std::vector<void*> long_out(step.out.size() > kMostOperands ? step.out.size() : 0);
+        void** operands = long_in.empty() ? in : long_in.data();
+        void** results = long_out.empty() ? out : long_out.data();
         for (size_t i = 0; i < step.in.size(); ++i) operands[i] = resolve(step.in[i]);
         for (size_t i = 0; i < step.out.size(); ++i) results[i] = resolve(step.out[i]);
         const double start = seconds ? now() : 0;
@@ -92,16 +88,18 @@ bool Program::run_in(void* arena, const void* const* inputs, void* const* output
         if (seconds) (*seconds)[s] = std::min((*seconds)[s], now() - start);
     }
     for (const Plan::Copy& copy : plan_.copies)
-        if (copy.bytes) std::memcpy(outputs[copy.output], resolve(copy.from), copy.bytes);
+        if (copy.bytes)
+            std::memcpy(resolve({plan_.first_output + copy.output, 0}), resolve(copy.from), copy.bytes);
     return whole;
 }
 
 std::vector<StepTime> Program::profile(const void* const* inputs, void* const* outputs, int runs) {
     std::unique_lock<std::mutex> alone(running_, std::defer_lock);
     if (writes_) alone.lock();
-    const Workspace arena(plan_.arena_bytes);
     std::vector<double> seconds(plan_.steps.size(), 1e30);
-    for (int r = 0; r < runs; ++r) run_in(arena.as<void>(), inputs, outputs, &seconds);
+    Memory memory = take_memory(inputs, outputs);
+    for (int r = 0; r < runs; ++r) run_in(memory, &seconds);
+    give_back(std::move(memory));
     std::vector<StepTime> result;
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
         const Node& node = graph_.nodes[static_cast<size_t>(plan_.steps[s].node)];

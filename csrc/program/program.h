@@ -12,7 +12,7 @@
 namespace fastconv::program {
 
 // Operands of a step that need no memory of their own while it runs.
-inline constexpr size_t kMostOperands = 16;
+inline constexpr size_t kMostOperands = 64;
 
 // What one step took, of all profiled runs.
 struct StepTime {
@@ -40,15 +40,22 @@ class Program {
     std::vector<StepTime> profile(const void* const* inputs, void* const* outputs, int runs);
 
   private:
-    bool run_in(void* arena, const void* const* inputs, void* const* outputs, std::vector<double>* seconds);
-    Workspace take_arena();
+    // The memory of one run: the arena, and the bases that plan.h numbers.
+    struct Memory {
+        Workspace arena;
+        std::vector<char*> bases;
+    };
+    bool run_in(const Memory& memory, std::vector<double>* seconds) const;
+    Memory new_memory() const;
+    Memory take_memory(const void* const* inputs, void* const* outputs);
+    void give_back(Memory memory);
 
     Graph graph_;
     Plan plan_;
     bool writes_ = false;
     std::mutex running_;  // held by runs that write
-    std::mutex arenas_mutex_;
-    std::vector<Workspace> arenas_;  // of runs that have ended
+    std::mutex memories_mutex_;
+    std::vector<Memory> memories_;  // of runs that have ended
 };
 
 }  // namespace fastconv::program

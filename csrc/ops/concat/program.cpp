@@ -24,6 +24,17 @@ int64_t row_bytes(const Type& type, int axis) {
     return bytes;
 }
 
+// fn(pieces, count), the pieces having this run's memory.
+template <class Fn>
+void with_data(const std::vector<ConcatPiece>& sizes, void* const* data, const Fn& fn) {
+    constexpr size_t kFew = 64;  // without an allocation
+    ConcatPiece few[kFew];
+    std::vector<ConcatPiece> many(sizes.size() > kFew ? sizes.size() : 0);
+    ConcatPiece* pieces = many.empty() ? few : many.data();
+    for (size_t i = 0; i < sizes.size(); ++i) pieces[i] = {data[i], sizes[i].bytes};
+    fn(pieces, static_cast<int64_t>(sizes.size()));
+}
+
 std::vector<Type> infer(const Call& c) {
     c.operands(1, c.in.size());
     const int axis = axis_of(c);
@@ -45,9 +56,8 @@ std::unique_ptr<Step> prepare(const Call& c) {
     std::vector<ConcatPiece> sizes;
     for (const Type& t : c.in) sizes.push_back({nullptr, row_bytes(t, axis)});
     return make_step([sizes, outer = rows_before(c.out[0].shape, axis)](const Frame& f) {
-        std::vector<ConcatPiece> pieces = sizes;
-        for (size_t i = 0; i < pieces.size(); ++i) pieces[i].data = f.in[i];
-        concat(pieces.data(), static_cast<int64_t>(pieces.size()), outer, f.out[0]);
+        with_data(sizes, f.in,
+                  [&](const ConcatPiece* pieces, int64_t count) { concat(pieces, count, outer, f.out[0]); });
     });
 }
 
@@ -74,9 +84,8 @@ std::unique_ptr<Step> backward_prepare(const Call& c) {
         sizes.push_back({nullptr, row_bytes(piece, axis)});
     }
     return make_step([sizes, outer = rows_before(c.in[0].shape, axis)](const Frame& f) {
-        std::vector<ConcatPiece> pieces = sizes;
-        for (size_t i = 0; i < pieces.size(); ++i) pieces[i].data = f.out[i];
-        split(f.in[0], outer, pieces.data(), static_cast<int64_t>(pieces.size()));
+        with_data(sizes, f.out,
+                  [&](const ConcatPiece* pieces, int64_t count) { split(f.in[0], outer, pieces, count); });
     });
 }
 
