@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .networks import NETWORKS, Network
+
 Array = np.ndarray[Any, Any]
 
 SUITES = ("ops", "kernels", "nets", "train")
@@ -25,7 +27,8 @@ class Case:
 
     Attributes:
         name: "network.layer.direction", unique in its suite.
-        op: conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, batch_norm, lenet5.
+        op: conv2d, max_pool2d, avg_pool2d, global_avg_pool2d, batch_norm, network
+            (params: its name, one of `networks.NETWORKS`).
         direction: fprop, dgrad, wgrad; forward, backward; inference, step.
         shape: of the input, always as (N, C, H, W), whatever the layout.
         layout: memory order of the arrays that go in and out, "NCHW" or "NHWC".
@@ -74,17 +77,17 @@ class Case:
         return p["out"], self.shape[1] // p["groups"], p["kernel"], p["kernel"]
 
     @property
+    def network(self) -> Network:
+        return NETWORKS[self.params["network"]]
+
+    @property
     def flops(self) -> float:
         """Nominal operations, two a multiply-add, padding included; 0 where memory is the limit."""
         if self.op == "conv2d":
             return 2.0 * _size(self.output_shape) * _size(self.weight_shape[1:])
-        if (
-            self.op == "lenet5"
-        ):  # 2 per weight use: convolutions at 28x28 and 10x10, then the linear layers
-            forward = 2.0 * self.shape[0] * (784 * 150 + 100 * 2400 + 48000 + 10080 + 840)
-            # Backward: two gradients a layer, except for the first one's input.
-            first = 2.0 * self.shape[0] * 784 * 150
-            return forward if self.direction == "inference" else 3 * forward - first
+        if self.op == "network":
+            forward = 2.0 * self.shape[0] * self.network.macs
+            return forward if self.direction == "inference" else 3 * forward
         return 0.0
 
     @property
@@ -92,8 +95,8 @@ class Case:
         """The least memory traffic: each array once, twice where a first pass must end before."""
         size = ELEMENT[self.dtype]
         x = size * _size(self.shape)
-        if self.op == "lenet5":
-            return x + size * 61706
+        if self.op == "network":
+            return x + size * self.network.parameters
         y = size * _size(self.output_shape)
         if self.op == "conv2d":
             return x + y + size * _size(self.weight_shape)
@@ -260,16 +263,33 @@ def suite(name: str, layout: str = "NCHW") -> list[Case]:
     if name == "ops":
         return [replace(c, layout=layout) for c in _ops()]
     # Networks take NCHW images, whatever they do inside.
-    direction, batches = ("inference", (1, 32, 128)) if name == "nets" else ("step", (32, 128))
-    return [
-        Case(f"lenet5.batch{n}.{direction}", "lenet5", direction, (n, 1, 28, 28)) for n in batches
-    ]
+    direction = "inference" if name == "nets" else "step"
+    return [_network(net, n, direction, dtype) for net, n, dtype in _NETWORKS[name]]
 
 
-# Parameters of LeNet-5 in the order of its layers.
-LENET5_SHAPES = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,)] + [
-    s for o, i in ((120, 400), (84, 120), (10, 84)) for s in ((o, i), (o,))
-]
+_NETWORKS = {
+    "nets": [
+        *(("lenet5", n, "float32") for n in (1, 32, 128)),
+        *(("resnet50", n, "float32") for n in (1, 16)),
+        ("resnet50", 16, "bfloat16"),
+        *(("vgg16", n, "float32") for n in (1, 4)),
+        *((net, n, "float32") for net in ("alexnet", "googlenet", "densenet121") for n in (1, 8)),
+    ],
+    "train": [
+        *(("lenet5", n, "float32") for n in (32, 128)),
+        ("resnet18_cifar", 128, "float32"),
+        ("resnet50", 16, "float32"),
+        ("alexnet", 32, "float32"),
+        ("googlenet", 16, "float32"),
+        ("densenet121", 8, "float32"),
+    ],
+}
+
+
+def _network(name: str, n: int, direction: str, dtype: str) -> Case:
+    label = f"{name}.batch{n}.{direction}" + (".bf16" if dtype == "bfloat16" else "")
+    shape = (n, *NETWORKS[name].image)
+    return Case(label, "network", direction, shape, params={"network": name}, dtype=dtype)
 
 
 def to_layout(layout: str, a: Array) -> Array:
@@ -285,11 +305,8 @@ def make_inputs(case: Case) -> dict[str, Any]:
         return rng.standard_normal(shape, np.float32) * np.float32(scale)
 
     arrays: dict[str, Any] = {"x": normal(*case.shape)}
-    if case.op == "lenet5":
-        arrays["labels"] = rng.integers(0, 10, case.shape[0])
-        arrays["parameters"] = [
-            normal(*s, scale=_size(s[1:]) ** -0.5 if len(s) > 1 else 0.1) for s in LENET5_SHAPES
-        ]
+    if case.op == "network":
+        arrays["labels"] = rng.integers(0, case.network.classes, case.shape[0])
         return arrays
     if case.op == "conv2d":
         shape = case.weight_shape

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..cases import Array, Case, to_layout
+from ..networks import build, weights
 from .base import Job, Peer, Unsupported
 
 STEPS_COMPARED = 3
+LEARNING_RATE = 0.001
 
 
 class FastconvPeer(Peer):
@@ -56,8 +58,8 @@ class FastconvPeer(Peer):
             "global_avg_pool2d": self._pool,
             "batch_norm": self._batch_norm,
         }
-        if case.op == "lenet5":
-            return [self._lenet5(case, inputs)]
+        if case.op == "network":
+            return self._network(case, inputs)
         if case.op not in makers:
             raise Unsupported(f"no operation {case.op}")
         inputs = {k: self._typed(case, k, v) for k, v in inputs.items()}
@@ -166,34 +168,44 @@ class FastconvPeer(Peer):
         node = y._node
         return lambda: node.run(gy, True)
 
-    def _lenet5(self, case: Case, a: dict[str, Any]) -> Job:
+    def _network(self, case: Case, a: dict[str, Any]) -> list[Job]:
+        """A program, and the same function by function."""
         fc = self.fc
-        net = fc.models.lenet5()
-        for parameter, value in zip(net.parameters(), a["parameters"], strict=True):
-            parameter.numpy()[...] = value
-        x = a["x"]
+        name, x, labels = case.params["network"], a["x"], a["labels"]
+
+        def made() -> Any:
+            net = build(name, fc.nn, fc.functional)
+            named = list(net.named_parameters())
+            for (_, p), value in zip(named, weights(name, named), strict=True):
+                p.numpy()[...] = value
+            return net
+
         if case.direction == "inference":
-            net.eval()
+            net = made().eval()
+            narrow = "bfloat16" if case.dtype == "bfloat16" else None
+            program = fc.compile(net, x, dtype=narrow)
+            jobs = [Job("program", lambda: program(x), lambda: {"output": program(x)})]
+            if narrow is None:
 
-            def infer() -> Any:
-                with fc.no_grad():
-                    return net(x)
+                def infer() -> Any:
+                    with fc.no_grad():
+                        return net(x)
 
-            return Job("eager", infer, lambda: {"output": infer()})
-        optimizer = fc.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-        labels = a["labels"]
-        net.train()
+                jobs.append(Job("eager", infer, lambda: {"output": np.asarray(infer())}))
+            return jobs
 
-        def step() -> float:
-            optimizer.zero_grad()
-            loss = fc.functional.cross_entropy(net(x), labels)
-            loss.backward()
-            optimizer.step()
-            return float(loss.item())
+        def trainer(compiled: bool) -> Any:
+            net = made()
+            optimizer = fc.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=0.9)
+            cross_entropy = fc.functional.cross_entropy
+            return fc.train.Trainer(net, cross_entropy, optimizer, compile=compiled)
 
-        return Job(
-            "eager", step, lambda: {"losses": np.array([step() for _ in range(STEPS_COMPARED)])}
-        )
+        def job(variant: str, trainer: Any) -> Job:
+            step = lambda: trainer.step(x, labels)  # noqa: E731
+            losses = lambda: {"losses": np.array([step() for _ in range(STEPS_COMPARED)])}  # noqa: E731
+            return Job(variant, step, losses)
+
+        return [job("program", trainer(True)), job("eager", trainer(False))]
 
 
 PEER = FastconvPeer

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..cases import Array, Case
+from ..networks import build, weights
 from .base import Job, Peer, Unsupported
-from .fastconv_peer import STEPS_COMPARED
+from .fastconv_peer import LEARNING_RATE, STEPS_COMPARED
 
 
 class TorchPeer(Peer):
@@ -44,12 +46,12 @@ class TorchPeer(Peer):
         if self._mode is not None:
             self._mode.__exit__(None, None, None)
         self._mode = None
-        if case.op == "lenet5" and case.direction == "step":
-            return [self._step(inputs, form) for form in ("default", "foreach", "fused")]
+        if case.op == "network" and case.direction == "step":
+            return self._train(case, inputs)
         self._mode = self.torch.inference_mode()
         self._mode.__enter__()
-        if case.op == "lenet5":
-            return self._infer(inputs)
+        if case.op == "network":
+            return self._infer(case, inputs)
         return [self._op(case, inputs, layout) for layout in ("NCHW", "NHWC")]
 
     def _op(self, case: Case, inputs: dict[str, Any], layout: str) -> Job:
@@ -147,48 +149,89 @@ class TorchPeer(Peer):
         saved = (mean, var, saved_mean, saved_inverse, True, 1e-5, [True, True, True])
         return lambda: backward(gy, x, w, *saved), "input", 0
 
-    def _lenet5(self, inputs: dict[str, Any]) -> Any:
-        torch, nn = self.torch, self.torch.nn
-        net = nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(),
-            nn.Linear(400, 120), nn.Tanh(), nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10),
-        )  # fmt: skip
+    def _network(self, case: Case) -> Any:
+        torch = self.torch
+        functions = SimpleNamespace(**vars(torch.nn.functional))
+        functions.cat, functions.flatten = torch.cat, torch.flatten
+        name = case.params["network"]
+        net = build(name, torch.nn, functions)
+        named = list(net.named_parameters())
         with torch.no_grad():
-            for parameter, value in zip(net.parameters(), inputs["parameters"], strict=True):
+            for (_, parameter), value in zip(named, weights(name, named), strict=True):
                 parameter.copy_(torch.from_numpy(value))
         return net
 
-    def _infer(self, inputs: dict[str, Any]) -> list[Job]:
+    def _compiled(self, make: Callable[[], Any]) -> Any:
+        """What torch.compile makes of it, after a first call; None where it cannot be had here."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return make()
+        except Exception as error:
+            self.skipped["compiled"] = f"torch.compile: {str(error).splitlines()[0]}"
+            return None
+
+    def _infer(self, case: Case, inputs: dict[str, Any]) -> list[Job]:
         torch = self.torch
-        x = torch.from_numpy(inputs["x"])
+        dtype = torch.bfloat16 if case.dtype == "bfloat16" else torch.float32
+        x = torch.from_numpy(inputs["x"]).to(dtype)
         last = x.contiguous(memory_format=torch.channels_last)
-        nets = {"eager": (self._lenet5(inputs).eval(), x, True)}
-        channels_last = self._lenet5(inputs).eval().to(memory_format=torch.channels_last)
-        nets["channels_last"] = (channels_last, last, False)
+        net = self._network(case).eval().to(dtype)
+        channels_last = self._network(case).eval().to(dtype).to(memory_format=torch.channels_last)
+        nets = {"eager": (net, x, True), "channels_last": (channels_last, last, False)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # TorchScript is deprecated, and still the faster form
             with torch.inference_mode(False), torch.no_grad():
-                traced = torch.jit.trace(self._lenet5(inputs).eval(), x.clone())
+                traced = torch.jit.trace(self._network(case).eval().to(dtype), x.clone())
                 frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
         nets["frozen"] = (frozen, x, False)
 
+        def compile() -> Any:
+            made = torch.compile(channels_last)
+            made(last)
+            return made
+
+        compiled = self._compiled(compile)
+        if compiled is not None:
+            nets["compiled"] = (compiled, last, False)
+
         def job(variant: str, net: Any, x: Any, like: bool) -> Job:
-            return Job(variant, lambda: net(x), lambda: {"output": net(x).numpy()}, like)
+            return Job(variant, lambda: net(x), lambda: {"output": net(x).float().numpy()}, like)
 
         return [job(variant, *rest) for variant, rest in nets.items()]
 
-    def _step(self, inputs: dict[str, Any], form: str) -> Job:
+    def _train(self, case: Case, inputs: dict[str, Any]) -> list[Job]:
+        jobs = [
+            self._step(case, inputs, form)
+            for form in ("default", "foreach", "fused", "channels_last")
+        ]
+        compiled = self._compiled(lambda: self._step(case, inputs, "compiled"))
+        return jobs if compiled is None else [*jobs, compiled]
+
+    def _step(self, case: Case, inputs: dict[str, Any], form: str) -> Job:
         torch = self.torch
-        net = self._lenet5(inputs).train()
-        extra = {} if form == "default" else {form: True}
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, **extra)
+        memory = (
+            torch.contiguous_format
+            if form in ("default", "foreach", "fused")
+            else torch.channels_last
+        )
+        net = self._network(case).train().to(memory_format=memory)
+        extra = {} if form == "default" else {"foreach" if form == "foreach" else "fused": True}
+        optimizer = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=0.9, **extra)
         loss_of = torch.nn.functional.cross_entropy
-        x, labels = torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["labels"])
+        x = torch.from_numpy(inputs["x"]).contiguous(memory_format=memory)
+        labels = torch.from_numpy(inputs["labels"])
+
+        def forward() -> Any:
+            return loss_of(net(x), labels)
+
+        if form == "compiled":
+            forward = torch.compile(forward)
+            forward().backward()  # compiles both passes
 
         def step() -> float:
             optimizer.zero_grad()
-            loss = loss_of(net(x), labels)
+            loss = forward()
             loss.backward()
             optimizer.step()
             return float(loss.item())

@@ -70,10 +70,14 @@ struct GraphAndArrays {
         arrays.append(array);
         return graph.add_value({DType::i64, shape}, Source::state, name, array.mutable_data());
     }
-    // A copy.
+    // An array that nobody changes any more. It is read where it is; one that cannot be is copied.
     int constant(py::object array, const std::string& name) {
         const ArrayIn a(kOp, name.c_str(), array);
         const Type type{a.dtype(), a.shape()};
+        if (a.data() == py::array(array).data()) {
+            arrays.append(array);
+            return graph.add_value(type, Source::constant, name, const_cast<void*>(a.data()));
+        }
         const ValueId id = graph.add_constant(type, name);
         std::memcpy(graph.value(id).data, a.data(), static_cast<size_t>(bytes_of(type)));
         return id;

@@ -240,14 +240,16 @@ class Capture:
         return self._array(self.graph.state(array, name))
 
     def constant(self, array: Any, name: str = "") -> SymbolicArray:
-        """A copy of the contents of an array."""
+        """An array that never changes; it is not copied."""
+        return self._array(self.graph.constant(array, name))
+
+    def met(self, array: Any) -> SymbolicArray:
+        """An array that an op meets beside those of the network: a copy, or live."""
         found = self._constants.get(id(array))
         if found is None:
             # The array is held so that no other one gets its id.
             live = self._live and array.flags.carray and array.dtype.kind == "f"
-            made = self.state(array, name) if live else None
-            if made is None:
-                made = self._array(self.graph.constant(array, name))
+            made = self.state(array, "") if live else self.constant(array.copy())
             found = (array, made)
             self._constants[id(array)] = found
         return found[1]
@@ -267,7 +269,7 @@ class Capture:
                 raise CaptureError("compile: an array of another program")
             return array.contiguous().value
         if isinstance(array, np.ndarray):
-            return self.constant(array).value
+            return self.met(array).value
         raise DTypeError(f"compile: expects arrays, got {type(array).__name__}")
 
     def _array(self, value: int) -> SymbolicArray:

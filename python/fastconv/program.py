@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, random
-from ._arrays import NDArray
+from ._arrays import NDArray, is_floating
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, DTypeError, ShapeError
 from .optim.recording import GroupRecorder
@@ -198,13 +198,13 @@ def _checked(position: int, value: Any) -> NDArray:
 
 
 def _arrays_of(net: Any) -> Iterator[tuple[str, Tensor]]:
-    """The parameters and buffers of a network, each once."""
+    """The parameters and buffers of a network, each once, but for those that no op takes."""
     if not callable(getattr(net, "named_buffers", None)):
         raise CaptureError(f"compile: expects a Module, got {type(net).__name__}")
     seen: set[int] = set()
     for found in (net.named_parameters(), net.named_buffers()):
         for name, tensor in found:
-            if id(tensor) not in seen:
+            if id(tensor) not in seen and (is_floating(tensor.dtype) or tensor.dtype == np.int64):
                 seen.add(id(tensor))
                 yield name, tensor
 

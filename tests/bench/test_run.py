@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import cases, machine, measure, peers, run, table
+import fastconv as fc
+from benchmarks import cases, machine, measure, networks, peers, run, table
 
 
 def _run(tmp_path: Path, *extra: str) -> dict[str, Any]:
@@ -145,7 +146,19 @@ def test_inputs_repeat() -> None:
     a, b = cases.make_inputs(case), cases.make_inputs(case)
     np.testing.assert_array_equal(a["x"], b["x"])
     np.testing.assert_array_equal(a["labels"], b["labels"])
-    assert sum(p.size for p in a["parameters"]) == 61_706
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18_cifar", "googlenet", "densenet121"])
+def test_networks_are_what_the_table_says(name: str) -> None:
+    about = networks.NETWORKS[name]
+    net = networks.build(name, fc.nn, fc.functional)
+    assert sum(p.size for p in net.parameters()) == about.parameters
+    x = np.zeros((1, *about.image), np.float32)
+    prog = fc.compile(net.eval(), x)
+    assert prog(x).shape == (1, about.classes)
+    assert sum(s["operations"] for s in prog.profile(x, runs=1).steps) == 2 * about.macs
+    a, b = (networks.weights(name, list(net.named_parameters())) for _ in range(2))
+    assert all(np.array_equal(v, w) for v, w in zip(a, b, strict=True))
 
 
 def _result() -> dict[str, Any]:

@@ -5,98 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import fastconv.functional as F
+from benchmarks.networks import define
 from fastconv import nn
 
-
-class Basic(nn.Module):
-    """ResNet's block of two 3x3 convolutions."""
-
-    def __init__(self, c: int, k: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(c, k, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(k)
-        self.conv2 = nn.Conv2d(k, k, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(k)
-        self.downsample = None
-        if stride != 1 or c != k:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(c, k, 1, stride, bias=False), nn.BatchNorm2d(k)
-            )
-
-    def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(y + shortcut)
-
-
-class Bottleneck(nn.Module):
-    """ResNet-50's block of 1x1, 3x3 and 1x1."""
-
-    def __init__(self, c: int, width: int, stride: int = 1, expansion: int = 4) -> None:
-        super().__init__()
-        k = width * expansion
-        self.conv1 = nn.Conv2d(c, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, k, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(k)
-        self.downsample = None
-        if stride != 1 or c != k:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(c, k, 1, stride, bias=False), nn.BatchNorm2d(k)
-            )
-
-    def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return F.relu(y + shortcut)
-
-
-class ResNet(nn.Module):
-    """(N, channels, S, S) -> (N, classes)."""
-
-    def __init__(
-        self,
-        block: Any,
-        depths: tuple[int, ...],
-        width: int = 64,
-        classes: int = 10,
-        channels: int = 3,
-        stem: str = "cifar",
-    ) -> None:
-        super().__init__()
-        big = stem != "cifar"
-        self.conv1 = nn.Conv2d(
-            channels, width, 7 if big else 3, 2 if big else 1, 3 if big else 1, bias=False
-        )
-        self.bn1 = nn.BatchNorm2d(width)
-        self.pool = nn.MaxPool2d(3, 2, 1) if big else nn.Identity()
-        layers: list[nn.Module] = []
-        c = width
-        for stage, depth in enumerate(depths):
-            for i in range(depth):
-                k = width << stage
-                layers.append(block(c, k, 2 if stage and i == 0 else 1))
-                c = k * (4 if block is Bottleneck else 1)
-        self.layers = nn.Sequential(*layers)
-        self.fc = nn.Linear(c, classes)
-
-    def forward(self, x: Any) -> Any:
-        x = self.pool(F.relu(self.bn1(self.conv1(x))))
-        x = F.adaptive_avg_pool2d(self.layers(x), 1)
-        return self.fc(F.flatten(x, 1))
-
-
-def resnet18(classes: int = 10) -> nn.Module:
-    return ResNet(Basic, (2, 2, 2, 2), 64, classes)
-
-
-def resnet50(classes: int = 1000) -> nn.Module:
-    return ResNet(Bottleneck, (3, 4, 6, 3), 64, classes, stem="imagenet")
+_blocks = define(nn, F)
+Basic, Bottleneck, ResNet = _blocks.Basic, _blocks.Bottleneck, _blocks.ResNet
 
 
 class Inception(nn.Module):
@@ -142,45 +55,6 @@ class GoogLeNet(nn.Module):
         if not self.training:
             return out
         return out, self.aux(F.flatten(F.adaptive_avg_pool2d(y, 1), 1))
-
-
-class DenseLayer(nn.Module):
-    def __init__(self, c: int, growth: int) -> None:
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(c)
-        self.conv1 = nn.Conv2d(c, 4 * growth, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(4 * growth)
-        self.conv2 = nn.Conv2d(4 * growth, growth, 3, padding=1, bias=False)
-
-    def forward(self, x: Any) -> Any:
-        y = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
-        return F.cat([x, y], 1)
-
-
-class DenseNet(nn.Module):
-    """A dense block, a transition and another."""
-
-    def __init__(self, growth: int = 8, layers: int = 3, classes: int = 10) -> None:
-        super().__init__()
-        c = 2 * growth
-        self.stem = nn.Conv2d(3, c, 3, padding=1, bias=False)
-        blocks: list[nn.Module] = []
-        for block in range(2):
-            for _ in range(layers):
-                blocks.append(DenseLayer(c, growth))
-                c += growth
-            if block == 0:
-                blocks += [nn.BatchNorm2d(c), nn.ReLU(), nn.Conv2d(c, c // 2, 1, bias=False)]
-                blocks += [nn.AvgPool2d(2)]
-                c //= 2
-        self.blocks = nn.Sequential(*blocks)
-        self.norm = nn.BatchNorm2d(c)
-        self.fc = nn.Linear(c, classes)
-
-    def forward(self, x: Any) -> Any:
-        x = F.relu(self.norm(self.blocks(self.stem(x))))
-        return self.fc(F.flatten(F.adaptive_avg_pool2d(x, 1), 1))
 
 
 def vgg(classes: int = 10) -> nn.Module:
@@ -239,7 +113,7 @@ NETS = {
     "basic": lambda: ResNet(Basic, (1, 1), 16),
     "bottleneck": lambda: ResNet(Bottleneck, (1, 2), 8, stem="imagenet"),
     "googlenet": GoogLeNet,
-    "densenet": DenseNet,
+    "densenet": lambda: _blocks.densenet((3, 3), 8, 16, 10, "cifar"),
     "vgg": vgg,
     "alexnet": alexnet,
     "mobile": mobile,

@@ -10,10 +10,11 @@ import pytest
 
 import fastconv as fc
 import fastconv.functional as F
+from benchmarks.networks import build
 from fastconv import nn
 from fastconv.program import PLANS
 
-from .nets import NETS, SIZE, resnet50
+from .nets import NETS, SIZE
 
 
 def randn(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
@@ -207,7 +208,7 @@ def test_the_network_is_as_it_was() -> None:
 
 
 def test_memory_is_used_again() -> None:
-    memory = fc.compile(resnet50(10).eval(), randn(1, 3, 64, 64)).memory()
+    memory = fc.compile(build("resnet50", nn, F).eval(), randn(1, 3, 64, 64)).memory()
     assert memory["arena"] < memory["tensors"] / 2 + memory["workspace"]
     assert memory["steps"] < 60
 
