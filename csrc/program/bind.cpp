@@ -197,6 +197,7 @@ void bind_program(py::module_& m) {
         .def("set_outputs", &GraphAndArrays::set_outputs, py::arg("values"))
         .def("type", &GraphAndArrays::type, py::arg("value"))
         .def("run_pass", [](GraphAndArrays& g, const std::string& name) { run_pass(g.graph, name); })
+        .def("copy", [](const GraphAndArrays& g) { return GraphAndArrays{g.graph, py::list(g.arrays)}; })
         .def("dump", [](const GraphAndArrays& g) { return g.graph.dump(); });
     m.def("graph_passes", [] {
         py::list names;

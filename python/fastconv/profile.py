@@ -6,7 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Profile"]
+from . import _core
+
+__all__ = ["Profile", "machine_limits"]
+
+
+def machine_limits(seconds: float = 0.05) -> dict[str, float]:
+    """The FMA peak (`fma`, GFLOP/s) and memory bandwidth (`stream`, GB/s) of the threads in use."""
+    threads = _core.get_num_threads()
+    return {
+        "fma": _core.fma_peak(seconds, threads),
+        "stream": _core.stream_bandwidth(1 << 27, seconds, threads),
+    }
 
 
 class Profile:
@@ -15,24 +26,21 @@ class Profile:
     Attributes:
         steps: dictionaries in the order of running: `op`, `algorithm`, `result` (element types and shapes),
             `seconds`, `operations` (floating-point), `bytes` (of operands and results).
+        limits: the machine's peak `fma` (GFLOP/s) and `stream` bandwidth (GB/s), or None.
     """
 
-    def __init__(self, steps: list[dict[str, Any]]) -> None:
-        self.steps = steps
+    def __init__(self, steps: list[dict[str, Any]], limits: dict[str, float] | None = None) -> None:
+        self.steps, self.limits = steps, limits
 
     @property
     def seconds(self) -> float:
         """The sum over all steps."""
         return float(sum(s["seconds"] for s in self.steps))
 
-    def table(self, most: int = 30, limits: dict[str, float] | None = None) -> str:
-        """The slowest steps as text.
-
-        Args:
-            most: how many lines.
-            limits: the machine's peak `fma` (GFLOP/s) and `stream` (GB/s): adds each step's share of
-                whichever of the two allows less.
-        """
+    def table(self, most: int = 30) -> str:
+        """The `most` slowest steps as text: time, part of the whole, rates, and the share of the machine's
+        limit, whichever of the two is nearer. Winograd saves operations and can pass 100 %."""
+        limits = self.limits
         total = self.seconds or 1.0
         lines = [f"{'op':24}{'algorithm':16}{'ms':>9}{'%':>6}{'GFLOP/s':>9}{'GB/s':>7}"]
         lines[0] += f"{'limit %':>9}" if limits else ""

@@ -20,6 +20,7 @@ from ._arrays import NDArray, is_floating
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, DTypeError, ShapeError
 from .optim.recording import GroupRecorder
+from .profile import Profile, machine_limits
 from .tensor import Tensor, as_array, no_grad
 
 __all__ = ["Program", "TrainingStep", "compile"]
@@ -120,7 +121,9 @@ class Program:
         capture, result = self._record(arrays, True)
         if not capture.fits():
             capture, result = self._record(arrays, False)
-        return _Plan(capture, result, self._narrow)
+        plan = _Plan(capture, result, self._narrow)
+        plan.inputs = [(a.shape, a.dtype) for a in arrays]
+        return plan
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
         with Capture(channels_last=channels_last) as capture, _capturing, no_grad():
@@ -155,41 +158,57 @@ class Program:
         if each had memory of its own), `workspace` (of the step that needs most), and `steps`."""
         return self._latest().native.memory()
 
-    def profile(self, *inputs: Any, runs: int = 10) -> Any:
-        """Time each step: a `fastconv.profile.Profile`, which prints as a table."""
-        from .profile import Profile
+    def profile(self, *inputs: Any, runs: int = 10, limits: bool = True) -> Profile:
+        """Time each step.
 
+        Args:
+            inputs: as for a call; without any, random numbers in the shapes of the last plan.
+            runs: how many; the least time of each step counts.
+            limits: measure the machine's FMA peak and memory bandwidth too, and give each step's share.
+
+        Returns:
+            A `fastconv.profile.Profile`, which prints as a table and writes a trace.
+        """
         arrays = tuple(_checked(i, a) for i, a in enumerate(inputs))
-        return Profile(self._plan(arrays).native.profile(arrays, runs))
+        if not arrays:
+            rng = np.random.default_rng(0)
+            arrays = tuple(rng.standard_normal(s).astype(d) for s, d in self._latest().inputs)
+        steps = self._plan(arrays).native.profile(arrays, runs)
+        return Profile(steps, machine_limits() if limits else None)
 
 
 class _Plan:
     """One graph, planned, and the structure of its results."""
 
+    inputs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = ()
+
     def __init__(self, capture: Capture, result: Any, narrow: bool = False) -> None:
         leaves: list[SymbolicArray] = []
         self.structure = _flatten(result, leaves)
-        graph = capture.graph
-        graph.set_outputs([leaf.contiguous().value for leaf in leaves])
-        self.dumps = {"": graph.dump()}
-        for name in _core.graph_passes():
+        capture.graph.set_outputs([leaf.contiguous().value for leaf in leaves])
+        self._recorded = capture.graph
+        self.passes = [*_core.graph_passes(), *(["store_bfloat16"] if narrow else [])]
+        self.native = _core.Program(self._after(self.passes[-1]))
+
+    def _after(self, last: str) -> _core.Graph:
+        """The recorded graph after the passes up to `last`; "" for none."""
+        graph = self._recorded.copy()
+        for name in self.passes if last else []:
             graph.run_pass(name)
-            self.dumps[name] = graph.dump()
-        if narrow:
-            graph.run_pass("store_bfloat16")
-            self.dumps["store_bfloat16"] = graph.dump()
-        self.native = _core.Program(graph)
+            if name == last:
+                break
+        return graph
 
     def run(self, inputs: Sequence[Any]) -> Any:
         return _unflatten(self.structure, iter(self.native.run(inputs)[0]))
 
     def dump(self, after: str | None) -> str:
         if after is None:
-            return next(reversed(self.dumps.values()))
-        if after not in self.dumps:
-            known = ", ".join(repr(name) for name in self.dumps)
+            after = self.passes[-1]
+        if after and after not in self.passes:
+            known = ", ".join(repr(name) for name in ["", *self.passes])
             raise ShapeError(f"program: after must be one of {known}, got {after!r}")
-        return self.dumps[after]
+        return self._after(after).dump()
 
 
 def _checked(position: int, value: Any) -> NDArray:
@@ -261,10 +280,18 @@ class TrainingStep:
 
     Args:
         net, loss, optimizer: as for `train.Trainer`. The optimiser is `SGD`, `Adam`, `AdamW` or `RMSprop`.
+        clip_grad_norm: gradients are scaled so that their joint norm is at most this; None: they are not.
     """
 
-    def __init__(self, net: Any, loss: Callable[[Any, Any], Any], optimizer: Any) -> None:
+    def __init__(
+        self,
+        net: Any,
+        loss: Callable[[Any, Any], Any],
+        optimizer: Any,
+        clip_grad_norm: float | None = None,
+    ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
+        self.clip_grad_norm = clip_grad_norm
         self._plans: OrderedDict[tuple[Any, ...], _StepPlan] = OrderedDict()
 
     def __call__(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
@@ -291,6 +318,8 @@ class TrainingStep:
             _core.get_num_threads(),
             _core.get_precision(),
             _options_of(self.optimizer),
+            self.clip_grad_norm,
+            self.net.training,
         )
         plan = self._plans.get(key)
         if plan is not None and plan.valid():
@@ -298,7 +327,7 @@ class TrainingStep:
             return plan
         if plan is not None:
             self._plans.clear()  # parameters were replaced: no older plan is good
-        plan = self._plans[key] = _StepPlan(self.net, self.loss, self.optimizer, x, labels)
+        plan = self._plans[key] = _StepPlan(self, x, labels)
         while len(self._plans) > PLANS:
             self._plans.popitem(last=False)
         return plan
@@ -330,8 +359,21 @@ def _refuse_python_between_kernels(net: Any, optimizer: Any) -> None:
         raise CaptureError("compile: the optimiser's step has been replaced")
 
 
+def _clip(capture: Capture, gradients: dict[Tensor, Any], max_norm: float) -> None:
+    """Each gradient times the factor that brings their joint norm to `max_norm`."""
+    there = [t for t, g in gradients.items() if g is not None]
+    if not there:
+        return
+    factor, _ = capture.node("clip_grad_norm", [gradients[t] for t in there], max_norm=max_norm)
+    for t in there:
+        g = gradients[t]
+        made = capture.node("elementwise", [g.raw(), factor], kind="mul")[0]
+        gradients[t] = SymbolicArray(capture, made.value, g.dtype, g.physical, g.axes)
+
+
 class _StepPlan:
-    def __init__(self, net: Any, loss: Any, optimizer: Any, x: NDArray, labels: NDArray) -> None:
+    def __init__(self, step: TrainingStep, x: NDArray, labels: NDArray) -> None:
+        net, loss, optimizer = step.net, step.loss, step.optimizer
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
         _refuse_python_between_kernels(net, optimizer)
         inside = {id(t) for t, _ in self._bound}
@@ -346,6 +388,8 @@ class _StepPlan:
             capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
         self.recorders: list[GroupRecorder] = []
         with capture:
+            if step.clip_grad_norm is not None:
+                _clip(capture, gradients, float(step.clip_grad_norm))
             for number, group in enumerate(optimizer.param_groups):
                 recorder = GroupRecorder(capture, optimizer, group, number)
                 for p in group["params"]:

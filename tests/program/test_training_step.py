@@ -305,6 +305,33 @@ def test_trainer_agrees_with_the_tape(name: str) -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("max_norm", [0.1, 1e9])
+def test_clipped_gradients(max_norm: float) -> None:
+    nets = []
+    for compiled in (True, False):
+        fc.manual_seed(14)
+        net = NETS["alexnet"]().to("float64")
+        trainer = Trainer(
+            net,
+            loss_of,
+            fc.optim.SGD(net.parameters(), lr=0.1, momentum=0.9),
+            dtype="float64",
+            clip_grad_norm=max_norm,
+            compile=compiled,
+        )
+        for i in range(3):
+            trainer.step(*batch(seed=i, dtype="float64"))
+        nets.append(net)
+    for a, b in zip(*(n.state_dict().values() for n in nets), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-8, atol=1e-12)
+
+
+def test_bad_clip() -> None:
+    net = NETS["vgg"]()
+    with pytest.raises(fc.ShapeError, match="clip_grad_norm must be at least 0"):
+        Trainer(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.1), clip_grad_norm=-1.0)
+
+
 def test_the_loss_may_be_replaced() -> None:
     net = NETS["vgg"]().eval()
     trainer = Trainer(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.0))

@@ -18,6 +18,7 @@ from .. import random
 from .._arrays import NDArray
 from ..data import Loader
 from ..errors import CaptureError, DTypeError, FastconvError, FormatError, ShapeError
+from ..optim import clip_grad_norm_
 from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from ..tensor import Tensor
@@ -47,6 +48,7 @@ class Trainer:
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it.
+        clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
         compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
             recorded, because it depends on the contents of arrays, runs function by function after one
             warning. The numbers agree but for rounding.
@@ -78,6 +80,7 @@ class Trainer:
         schedule: Any = None,
         metrics: Mapping[str, Metric] | None = None,
         dtype: str = "float32",
+        clip_grad_norm: float | None = None,
         compile: bool = True,
         batch_size: int = 64,
         seed: int = 0,
@@ -106,7 +109,10 @@ class Trainer:
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.metrics = dict(metrics or {})
         self.dtype = np.dtype(dtype)
-        self._program = TrainingStep(net, loss, optimizer) if compile else None
+        if clip_grad_norm is not None and not clip_grad_norm >= 0:
+            raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
+        self.clip_grad_norm = clip_grad_norm
+        self._program = TrainingStep(net, loss, optimizer, clip_grad_norm) if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.callbacks: list[Callback] = list(callbacks)
@@ -161,6 +167,7 @@ class Trainer:
             or program.optimizer is not self.optimizer
         ):
             program = self._program = TrainingStep(self.net, self.loss, self.optimizer)
+        program.clip_grad_norm = self.clip_grad_norm
         data = network_input(x, self.dtype).numpy()
         try:
             plan = program.plan(data, labels)
@@ -181,6 +188,8 @@ class Trainer:
         value = float(loss.item())
         self._require_finite(value)
         loss.backward()
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.net.parameters(), self.clip_grad_norm)
         self.optimizer.step()
         return value, output
 
