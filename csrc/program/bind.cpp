@@ -187,8 +187,14 @@ class BoundProgram {
 }  // namespace
 
 void bind_program(py::module_& m) {
+    py::class_<WeightCache, std::shared_ptr<WeightCache>>(m, "WeightCache").def(py::init<>());
     py::class_<GraphAndArrays>(m, "Graph")
-        .def(py::init<>())
+        .def(py::init([](std::shared_ptr<WeightCache> cache) {
+                 GraphAndArrays made;
+                 if (cache) made.graph.cache = std::move(cache);
+                 return made;
+             }),
+             py::arg("cache") = nullptr)
         .def("input", &GraphAndArrays::input, py::arg("dtype"), py::arg("shape"), py::arg("name"))
         .def("state", &GraphAndArrays::state, py::arg("array"), py::arg("name"))
         .def("counter", &GraphAndArrays::counter, py::arg("array"), py::arg("name"))

@@ -42,7 +42,11 @@ ValueId Graph::add_input(const Type& type, const std::string& name) {
 }
 
 ValueId Graph::add_constant(const Type& type, const std::string& name) {
-    owned_.push_back(std::make_shared<const Workspace>(static_cast<size_t>(bytes_of(type))));
+    return add_constant(type, name, std::make_shared<const Workspace>(static_cast<size_t>(bytes_of(type))));
+}
+
+ValueId Graph::add_constant(const Type& type, const std::string& name, WeightCache::Entry memory) {
+    owned_.push_back(std::move(memory));
     return add_value(type, Source::constant, name, owned_.back()->as<void>());
 }
 

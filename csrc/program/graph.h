@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "fastconv/types.h"
 #include "program/attributes.h"
+#include "program/weight_cache.h"
 
 namespace fastconv::program {
 
@@ -58,11 +59,15 @@ class Graph {
     std::vector<Node> nodes;
     std::vector<ValueId> inputs;   // in the order in which a run takes them
     std::vector<ValueId> outputs;  // in the order in which it gives them
+    // Shared by the graphs of a program.
+    std::shared_ptr<WeightCache> cache = std::make_shared<WeightCache>();
 
     ValueId add_value(const Type& type, Source source, const std::string& name = "", void* data = nullptr);
     ValueId add_input(const Type& type, const std::string& name);
     // A constant in memory that belongs to the graph and its copies, to be filled by the caller.
     ValueId add_constant(const Type& type, const std::string& name);
+    // One from the cache.
+    ValueId add_constant(const Type& type, const std::string& name, WeightCache::Entry memory);
     // Appends a node; its results' types come from its kind. ShapeError or DTypeError where it does not fit.
     Node& add(const std::string& kind, std::vector<ValueId> operands, Attributes attributes);
 

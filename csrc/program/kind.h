@@ -43,6 +43,7 @@ struct Call {
     std::vector<Type> out;  // empty in `infer`
     std::vector<bool> wanted;
     std::vector<const void*> constant;  // the contents of constant operands, else null
+    WeightCache* cache = nullptr;       // for what is made of them
 
     bool given(size_t i) const { return i < has.size() && has[i]; }
     bool wants(size_t i) const { return i < wanted.size() && wanted[i]; }

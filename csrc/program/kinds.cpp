@@ -48,6 +48,7 @@ void Call::operands(size_t least, size_t most) const {
 Call describe(const Graph& graph, const Node& node) {
     Call call{
         node.kind->name, node.attributes, graph.types(node.inputs), {}, graph.types(node.outputs), {}, {}};
+    call.cache = graph.cache.get();
     for (ValueId id : node.inputs) {
         call.has.push_back(id != kNone);
         const bool fixed = id != kNone && graph.value(id).source == Source::constant;

@@ -200,15 +200,27 @@ FEW_CHANNELS = 16
 class Capture:
     """A graph under construction. Inside its `with` block ops on its arrays are recorded."""
 
-    def __init__(self, live: bool = False, channels_last: bool = True) -> None:
-        """`channels_last`: the memory order of pictures. `live`: arrays that ops meet (a loss's class
-        weights, say) are read where they are at every run, where they are plain enough, instead of being
-        copied now."""
-        self.graph = _core.Graph()
+    def __init__(
+        self,
+        live: bool = False,
+        channels_last: bool = True,
+        cache: _core.WeightCache | None = None,
+        arrays: dict[int, tuple[Any, Any]] | None = None,
+    ) -> None:
+        """
+        Args:
+            live: arrays that ops meet (a loss's class weights, say) are read where they are at every run,
+                where they are plain enough, instead of being copied now.
+            channels_last: the memory order of pictures.
+            cache: of what is made of constant weights, for all captures of a program.
+            arrays: the copies of arrays that ops met in earlier captures, by id, with the arrays.
+        """
+        self.graph = _core.Graph(cache)
         self._live, self._channels_last = live, channels_last
         self.widest = 0  # output channels of the convolutions so far
         self.keys: list[int] = []  # inputs that are drawn from the random generator for every run
-        self._constants: dict[int, tuple[Any, SymbolicArray]] = {}
+        self._copies = {} if arrays is None else arrays
+        self._met: dict[int, tuple[Any, SymbolicArray]] = {}
 
     def __enter__(self) -> Capture:
         global active
@@ -245,13 +257,14 @@ class Capture:
 
     def met(self, array: Any) -> SymbolicArray:
         """An array that an op meets beside those of the network: a copy, or live."""
-        found = self._constants.get(id(array))
+        found = self._met.get(id(array))
         if found is None:
+            if self._live and array.flags.carray and array.dtype.kind == "f":
+                made = self.state(array, "")
+            else:
+                made = self.constant(self._copies.setdefault(id(array), (array, array.copy()))[1])
             # The array is held so that no other one gets its id.
-            live = self._live and array.flags.carray and array.dtype.kind == "f"
-            made = self.state(array, "") if live else self.constant(array.copy())
-            found = (array, made)
-            self._constants[id(array)] = found
+            found = self._met[id(array)] = (array, made)
         return found[1]
 
     def key(self) -> SymbolicArray:

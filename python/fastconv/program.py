@@ -91,6 +91,8 @@ class Program:
         """Copy the network's weights anew."""
         with self._lock:
             self._weights = {id(t): (t, t.numpy().copy()) for _, t in _arrays_of(self.net)}
+            self._cache = _core.WeightCache()
+            self._met: dict[int, tuple[Any, Any]] = {}
             self._plans.clear()
 
     def __call__(self, *inputs: Any) -> Any:
@@ -126,7 +128,8 @@ class Program:
         return plan
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
-        with Capture(channels_last=channels_last) as capture, _capturing, no_grad():
+        made = Capture(channels_last=channels_last, cache=self._cache, arrays=self._met)
+        with made as capture, _capturing, no_grad():
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
             stand_ins = {
                 tensor: capture.constant(weight, name) for name, tensor, weight in self._snapshot()

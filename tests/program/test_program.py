@@ -174,6 +174,16 @@ def test_plans_are_bounded() -> None:
     assert len(prog._plans) == PLANS
 
 
+def test_plans_share_what_is_made_of_the_weights() -> None:
+    net = nn.Sequential(nn.Conv2d(256, 256, 3, padding=1, bias=False), nn.BatchNorm2d(256)).eval()
+    prog = fc.compile(net, randn(1, 256, 16, 16))
+    before = fc.memory_stats()["in_use"]
+    prog(randn(2, 256, 16, 16))
+    weights = 256 * 256 * 9 * 4
+    held = fc.memory_stats()["in_use"] - before - prog.memory()["arena"]
+    assert held < weights  # neither folded nor packed again
+
+
 def test_empty_batch() -> None:
     net = trained("basic")
     assert fc.compile(net, randn(2, 3, SIZE, SIZE))(randn(0, 3, SIZE, SIZE)).shape == (0, 10)

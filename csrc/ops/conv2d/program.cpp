@@ -159,9 +159,14 @@ class ConvStep final : public Step {
         const void* fixed =
             r_.direction == ConvDirection::wgrad ? nullptr : c.constant[static_cast<size_t>(r_.weight)];
         if (fixed && plan_.packed_bytes() && r_.problem.n) {
-            packed_ = Workspace(plan_.packed_bytes());
-            plan_.pack(fixed, packed_.as<void>());
-            is_packed_ = true;
+            const Conv2dProblem& p = r_.problem;
+            const std::string key =
+                message("pack ", fixed, ' ', plan_.algorithm(), ' ', static_cast<int>(r_.direction), ' ',
+                        static_cast<int>(p.layout), ' ', fastconv::to_string(p.weight_shape()), ' ', p.c, ' ',
+                        p.h, ' ', p.w, ' ', p.p, ' ', p.q, ' ', p.groups, ' ', p.vertical.stride, ' ',
+                        p.horizontal.stride, ' ', p.vertical.pad_begin, ' ', p.horizontal.pad_begin, ' ',
+                        p.vertical.dilation, ' ', p.horizontal.dilation);
+            packed_ = c.cache->get(key, plan_.packed_bytes(), [&](void* to) { plan_.pack(fixed, to); });
         }
     }
 
@@ -200,8 +205,8 @@ class ConvStep final : public Step {
             args.statistics = {true, sums, sums + r_.problem.k};
         }
         char* workspace = static_cast<char*>(f.workspace);
-        if (is_packed_) {
-            args.packed = packed_.as<void>();
+        if (packed_) {
+            args.packed = packed_->as<void>();
         } else if (const size_t bytes = r_.problem.n ? packing_bytes(f.team) : 0) {
             plan_.pack(args.weight, workspace);
             args.packed = workspace;
@@ -213,16 +218,16 @@ class ConvStep final : public Step {
 
   private:
     size_t packing_bytes(int team) const {
-        if (is_packed_ || r_.direction == ConvDirection::wgrad || plan_.packs_itself(team)) return 0;
+        if (packed_ || r_.direction == ConvDirection::wgrad || plan_.packs_itself(team)) return 0;
         return round_to_line(plan_.packed_bytes());
     }
 
     Roles r_;
     ConvPlan plan_;
-    bool statistics_ = false, activate_ = false, line_relu_ = false, is_packed_ = false;
+    bool statistics_ = false, activate_ = false, line_relu_ = false;
     Activation activation_ = Activation::relu;
     double slope_ = 0.01;
-    Workspace packed_;
+    WeightCache::Entry packed_;
 };
 
 std::unique_ptr<Step> prepare(const Call& c) { return std::make_unique<ConvStep>(c); }

@@ -1,6 +1,5 @@
-#include "core/bfloat16.h"
-
 #include "core/checks.h"
+#include "cpu/layout/convert.h"
 #include "program/kind.h"
 #include "program/passes/passes.h"
 
@@ -24,11 +23,14 @@ void store_bfloat16(Graph& graph) {
             throw DTypeError("program: bfloat16 storage is for programs that do not train");
         if (value.source == Source::input) now[v] = cast(id, DType::bf16);
         if (value.source == Source::constant) {
-            now[v] = graph.add_constant({DType::bf16, value.type.shape}, value.name);
-            const int64_t count = element_count("program", value.type.shape);
-            for (int64_t i = 0; i < count; ++i)
-                static_cast<bfloat16*>(graph.value(now[v]).data)[i] =
-                    to_bfloat16(static_cast<const float*>(value.data)[i]);
+            const Type type{DType::bf16, value.type.shape};
+            const auto memory = graph.cache->get(
+                message("bfloat16 ", value.data), static_cast<size_t>(bytes_of(type)), [&](void* to) {
+                    FC_ISA_PICK(convert_f32_to_bf16)
+                    (static_cast<const float*>(value.data), static_cast<bfloat16*>(to),
+                     element_count("program", type.shape));
+                });
+            now[v] = graph.add_constant(type, value.name, memory);
         }
     }
     for (const Node& node : before.nodes) {

@@ -1,5 +1,5 @@
 #include <cmath>
-#include <cstring>
+#include <string>
 
 #include "core/bfloat16.h"
 #include "program/kind.h"
@@ -8,18 +8,38 @@
 namespace fastconv::program {
 namespace {
 
-double number_at(const Value& v, int64_t i) {
-    if (v.type.dtype == DType::f64) return static_cast<const double*>(v.data)[i];
-    if (v.type.dtype == DType::bf16) return to_float(static_cast<const bfloat16*>(v.data)[i]);
-    return static_cast<double>(static_cast<const float*>(v.data)[i]);
+// An array of weights as double.
+class Numbers {
+  public:
+    explicit Numbers(const Value* v) : v_(v) {}
+    double at(int64_t i, double otherwise) const {
+        if (!v_) return otherwise;
+        if (v_->type.dtype == DType::f64) return static_cast<const double*>(v_->data)[i];
+        if (v_->type.dtype == DType::bf16) return to_float(static_cast<const bfloat16*>(v_->data)[i]);
+        return static_cast<double>(static_cast<const float*>(v_->data)[i]);
+    }
+
+  private:
+    const Value* v_;
+};
+
+template <class T>
+void scale_run(const void* from, void* to, int64_t begin, int64_t end, double scale) {
+    const T* a = static_cast<const T*>(from);
+    T* b = static_cast<T*>(to);
+    for (int64_t i = begin; i < end; ++i) b[i] = narrow<T>(static_cast<double>(widen(a[i])) * scale);
 }
-void set_number(const Value& v, int64_t i, double x) {
-    if (v.type.dtype == DType::f64)
-        static_cast<double*>(v.data)[i] = x;
-    else if (v.type.dtype == DType::bf16)
-        static_cast<bfloat16*>(v.data)[i] = to_bfloat16(static_cast<float>(x));
-    else
-        static_cast<float*>(v.data)[i] = static_cast<float>(x);
+
+void scale_run(DType type, const void* from, void* to, int64_t begin, int64_t end, double scale) {
+    if (type == DType::f64) return scale_run<double>(from, to, begin, end, scale);
+    if (type == DType::bf16) return scale_run<bfloat16>(from, to, begin, end, scale);
+    scale_run<float>(from, to, begin, end, scale);
+}
+
+void set_number(DType type, void* to, int64_t i, double x) {
+    if (type == DType::f64) static_cast<double*>(to)[i] = x;
+    if (type == DType::bf16) static_cast<bfloat16*>(to)[i] = to_bfloat16(static_cast<float>(x));
+    if (type == DType::f32) static_cast<float*>(to)[i] = static_cast<float>(x);
 }
 
 bool all_constant(const Graph& graph, const Node& node, size_t first, size_t last) {
@@ -31,26 +51,32 @@ bool all_constant(const Graph& graph, const Node& node, size_t first, size_t las
 // y = (conv(x, w) + b - mean) * scale + shift = conv(x, w * scale) + ((b - mean) * scale + shift).
 void fold(Graph& graph, Node& conv, const Node& norm) {
     const double eps = norm.attributes.number("eps");
-    // Copies: values may move as constants are added.
-    const Value weight = graph.value(conv.in(1));
+    const Value weight = graph.value(conv.in(1));  // a copy: values may move as constants are added
+    const DType dtype = weight.type.dtype;
     const int64_t outputs = weight.type.shape[0];
     int64_t each = 1;
     for (int i = 1; i < weight.type.shape.ndim; ++i) each *= weight.type.shape[i];
-    const auto at = [&](ValueId id, int64_t i, double otherwise) {
-        return id == kNone ? otherwise : number_at(graph.value(id), i);
-    };
-    const ValueId new_weight = graph.add_constant(weight.type, weight.name);
-    const ValueId new_bias = graph.add_constant({weight.type.dtype, {outputs}}, weight.name + ".shift");
-    for (int64_t k = 0; k < outputs; ++k) {
-        const double scale = at(norm.in(1), k, 1) / std::sqrt(at(norm.in(4), k, 1) + eps);
-        for (int64_t i = k * each; i < (k + 1) * each; ++i)
-            set_number(graph.value(new_weight), i, number_at(weight, i) * scale);
-        set_number(graph.value(new_bias), k,
-                   (at(conv.in(2), k, 0) - at(norm.in(3), k, 0)) * scale + at(norm.in(2), k, 0));
-    }
+    const auto numbers = [&](ValueId id) { return Numbers(id == kNone ? nullptr : &graph.value(id)); };
+    const Numbers bias = numbers(conv.in(2)), gamma = numbers(norm.in(1)), beta = numbers(norm.in(2)),
+                  mean = numbers(norm.in(3)), var = numbers(norm.in(4));
+    const auto scale = [&](int64_t k) { return gamma.at(k, 1) / std::sqrt(var.at(k, 1) + eps); };
+    std::string key = message("fold ", eps);
+    for (ValueId id : {conv.in(1), conv.in(2), norm.in(1), norm.in(2), norm.in(3), norm.in(4)})
+        key += message(' ', id == kNone ? nullptr : graph.value(id).data);
+
+    const Type shift{dtype, {outputs}};
+    const auto scaled =
+        graph.cache->get(key + " weight", static_cast<size_t>(bytes_of(weight.type)), [&](void* to) {
+            for (int64_t k = 0; k < outputs; ++k)
+                scale_run(dtype, weight.data, to, k * each, (k + 1) * each, scale(k));
+        });
+    const auto shifts = graph.cache->get(key + " shift", static_cast<size_t>(bytes_of(shift)), [&](void* to) {
+        for (int64_t k = 0; k < outputs; ++k)
+            set_number(dtype, to, k, (bias.at(k, 0) - mean.at(k, 0)) * scale(k) + beta.at(k, 0));
+    });
     conv.inputs.resize(3, kNone);
-    conv.inputs[1] = new_weight;
-    conv.inputs[2] = new_bias;
+    conv.inputs[1] = graph.add_constant(weight.type, weight.name, scaled);
+    conv.inputs[2] = graph.add_constant(shift, weight.name + ".shift", shifts);
 }
 
 }  // namespace
