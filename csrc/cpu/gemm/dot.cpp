@@ -22,7 +22,7 @@ void dot_tile(const RowTile& t, const TileOut& out) {
     vf acc[MR][NC];
     unrolled<MR, NC>([&](auto i, auto j) FC_INLINE { acc[i][j] = zero(); });
     const float* b = t.b;
-    const int64_t depth = t.depth, column = dot_depth(depth);
+    const int64_t depth = t.depth, column = t.column ? t.column : dot_depth(depth);
     const float* const* pointers = t.a;
     const float* a[MR];
     const auto step = [&](int64_t k, auto get) FC_INLINE {
@@ -70,6 +70,7 @@ void dot_tile(const RowTile& t, const TileOut& out) {
             const Tail lanes = c ? more : columns;
             vf value = load(sums + i * NC + c, lanes);
             if (out.column_bias) value = value + load(out.column_bias + c, lanes);
+            if (out.accumulate) value = value + load(out.rows[i] + c, lanes);
             store(out.rows[i] + c, value, lanes);
         }
     });

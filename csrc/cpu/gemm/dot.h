@@ -22,7 +22,8 @@ inline constexpr int dot_rows_for(int columns) {
 inline constexpr int64_t dot_depth(int64_t depth) { return (depth + VL - 1) / VL * VL; }
 
 // As RowTile and TileOut say (out.columns of B, no `ahead`, no `next`), but B is packed
-// [tap][column][dot_depth(depth)]; ldb is not used.
+// [tap][column][dot_depth(depth)], or for one tap lies in rows `column` floats apart whose depth is whole
+// vectors; ldb is not used.
 using DotKernel = void (*)(const RowTile&, const TileOut&);
 
 // The kernel for `rows` (1 to dot_rows_for(columns)) by `columns` (1 to kMostDots).

@@ -40,6 +40,8 @@ struct RowTile {
     // reduction; 0: none.
     int64_t ahead = 0;
     bool whole = false;
+    // For dot tiles: floats between B's columns; 0: as they are packed.
+    int64_t column = 0;
 };
 
 // C[i][j] = sum over k < depth of a[i][offsets[k]] * b[k * ldb + j]: one loop over a whole filter, where a
