@@ -13,4 +13,9 @@ CASES = [
     ((3, 1), 5),
     ((2, 3, 19), 23),
     ((19,), 4),
+    # Whole vectors of inputs: read as they lie up to 64 rows, in stretches of 1024.
+    ((2, 48), 5),
+    ((7, 2064), 13),
+    ((64, 1024), 3),
+    ((65, 32), 30),
 ]
