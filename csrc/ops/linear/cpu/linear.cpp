@@ -11,6 +11,7 @@ namespace fastconv::FC_ISA_NS {
 namespace {
 
 constexpr int64_t kRowBlock = 48;     // rows of a work item
+constexpr int64_t kPanelItem = 192;   // the same where each item copies its weights
 constexpr int64_t kDepthBlock = 256;  // reduction length between two visits to the result
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -114,6 +115,58 @@ void multiply(int64_t rows, int64_t depth, const float* a, const Blocks& blocks,
     });
 }
 
+// Weights that L2 does not hold are copied panel by panel: rows of a block's columns often lie a multiple of
+// 4 KB apart, where a few sets of the caches would have to hold them all (32 rows, 4096 by 4096: 44 against
+// 14 ms).
+constexpr int64_t kSmallWeights = 65536;
+// A panel is as wide as several blocks: pieces of 1 KB of a row come from memory at a better pace than of 256
+// bytes.
+constexpr int64_t kPanelRows = 64;
+constexpr int64_t kPanelBlocks = 4;
+
+void multiply_panels(int64_t rows, int64_t depth, const float* a, const Blocks& blocks, const float* b,
+                     float* out) {
+    const int64_t items = ceil_div(rows, kPanelItem), groups = ceil_div(blocks.count, kPanelBlocks);
+    const int64_t work = kPanelItem * depth * kMaxNR;
+    parallel_for(items * groups, 100000 / work + 1, [&](int64_t begin, int64_t end, int) {
+        alignas(64) float panel[kPanelBlocks * kPanelRows * kMaxNR];
+        for (int64_t item = begin; item < end; ++item) {
+            const int64_t group = item % groups, r0 = item / groups * kPanelItem;
+            const int64_t r1 = least(rows, r0 + kPanelItem);
+            const int64_t block0 = group * kPanelBlocks, block1 = least(blocks.count, block0 + kPanelBlocks);
+            for (int64_t k = 0; k < depth; k += kPanelRows) {
+                const int64_t steps = least(kPanelRows, depth - k);
+                for (int64_t e = 0; e < steps; ++e) {
+                    const float* row = b + (k + e) * blocks.width;
+                    for (int64_t block = block0; block < block1; ++block) {
+                        const int64_t ld = blocks.nv(block) * VL, columns = blocks.columns(block);
+                        float* to = panel + (block - block0) * kPanelRows * kMaxNR + e * ld;
+                        for (int64_t c = 0; c < columns; c += VL)
+                            store(to + c, load(row + blocks.first(block) + c, tail(columns - c)));
+                    }
+                }
+                for (int64_t block = block0; block < block1; ++block) {
+                    const int64_t column = blocks.first(block), columns = blocks.columns(block);
+                    const int nv = blocks.nv(block);
+                    const int64_t mr = rows_for(nv);
+                    const float* from_b = panel + (block - block0) * kPanelRows * kMaxNR;
+                    for (int64_t r = r0; r < r1; r += mr) {
+                        const int64_t count = least(mr, r1 - r);
+                        const float* from[kMaxMR];
+                        float* to[kMaxMR];
+                        for (int64_t i = 0; i < count; ++i) {
+                            from[i] = a + (r + i) * depth + k;
+                            to[i] = out + (r + i) * blocks.width + column;
+                        }
+                        row_kernel(static_cast<int>(count), nv)({from, mr, 1, steps, from_b, nv * VL},
+                                                                {to, columns, nullptr, nullptr, k != 0});
+                    }
+                }
+            }
+        }
+    });
+}
+
 }  // namespace
 
 int64_t linear_packed_floats(const LinearProblem& p) {
@@ -142,6 +195,7 @@ void linear_few_rows_bf16(const LinearProblem& p, const bfloat16* x, const bfloa
 
 void linear_input_grad_run(const LinearProblem& p, const float* w, const float* dy, float* dx) {
     const Blocks blocks(p.in);
+    if (p.in * p.out > kSmallWeights) return multiply_panels(p.rows, p.out, dy, blocks, w, dx);
     multiply(
         p.rows, p.out, dy, blocks, [&](int64_t block) { return w + blocks.first(block); },
         [&](int64_t) { return p.in; }, nullptr, dx);
