@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, _symbolic, random
 from ._symbolic import Capture, SymbolicArray, pair
+from .errors import CaptureError
 
 if TYPE_CHECKING:
     from ._core import *  # noqa: F403
@@ -178,6 +179,8 @@ def _batch_norm_forward(
     eps: float,
     layout: str,
 ) -> Any:
+    if training and running_mean is not None and not c.trains:
+        raise CaptureError("compile: a batch-norm is in training mode; call net.eval() first")
     kind = "batch_norm" if training else "batch_norm_inference"
     operands = [input, weight, bias, running_mean, running_var]
     return tuple(c.node(kind, operands, momentum=float(momentum), eps=float(eps), layout=layout))

@@ -217,6 +217,7 @@ class Capture:
         """
         self.graph = _core.Graph(cache)
         self._live, self._channels_last = live, channels_last
+        self.trains = live
         self.widest = 0  # output channels of the convolutions so far
         self.keys: list[int] = []  # inputs that are drawn from the random generator for every run
         self._copies = {} if arrays is None else arrays
@@ -259,7 +260,11 @@ class Capture:
         """An array that an op meets beside those of the network: a copy, or live."""
         found = self._met.get(id(array))
         if found is None:
-            if self._live and array.flags.carray and array.dtype.kind == "f":
+            if self._live and array.dtype.kind == "f":
+                if not array.flags.carray:
+                    raise CaptureError(
+                        "compile: an array that is a view or read-only cannot be followed from step to step"
+                    )
                 made = self.state(array, "")
             else:
                 made = self.constant(self._copies.setdefault(id(array), (array, array.copy()))[1])

@@ -7,6 +7,7 @@ native call: no Python, no allocation and no dispatch between the first kernel a
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -73,24 +74,35 @@ class Program:
         if not example:
             raise ShapeError("compile: needs an example of each input")
         own = {str(p.dtype) for _, p in net.named_parameters()}
-        if dtype == "float64" and own != {"float64"}:
-            raise DTypeError("compile: for dtype 'float64' the network must be float64; use net.to")
-        if dtype == "bfloat16" and own - {"float32"}:
+        if dtype == "bfloat16" and own - {"float32", "bfloat16"}:
             raise DTypeError(
                 f"compile: bfloat16 storage is for float32 networks, got {sorted(own)}"
             )
+        if dtype in ("float32", "float64") and own - {dtype}:
+            raise DTypeError(f"compile: the network is {sorted(own)}, not {dtype}; use net.to")
         self.net, self.dtype = net, dtype or (own.pop() if len(own) == 1 else "float32")
         self._narrow = dtype == "bfloat16"
         self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
-        self._weights: dict[int, tuple[Tensor, NDArray]] = {}
+        self._copy: Any = None
         self.refresh()
         self._plan(tuple(_checked(i, a) for i, a in enumerate(example)))
 
     def refresh(self) -> None:
-        """Copy the network's weights anew."""
+        """Copy the network, with its weights, anew; it must be in evaluation mode.
+
+        Raises:
+            CaptureError: it is in training mode, or cannot be copied.
+        """
+        if self.net.training:
+            raise CaptureError("compile: the network is in training mode; call net.eval() first")
+        with _capturing:  # no other thread records it meanwhile
+            try:
+                copied = copy.deepcopy(self.net)
+            except Exception as error:
+                raise CaptureError(f"compile: the network cannot be copied: {error}") from error
         with self._lock:
-            self._weights = {id(t): (t, t.numpy().copy()) for _, t in _arrays_of(self.net)}
+            self._copy = copied
             self._cache = _core.WeightCache()
             self._met: dict[int, tuple[Any, Any]] = {}
             self._plans.clear()
@@ -106,7 +118,7 @@ class Program:
 
     def _plan(self, arrays: tuple[NDArray, ...]) -> _Plan:
         shapes = tuple((a.shape, a.dtype.str) for a in arrays)
-        key = (_core.get_num_threads(), _core.get_precision(), shapes)
+        key = (_settings(), shapes)
         with self._lock:
             plan = self._plans.get(key)
             if plan is None:
@@ -118,8 +130,6 @@ class Program:
             return plan
 
     def _make(self, arrays: tuple[NDArray, ...]) -> _Plan:
-        if self.net.training:
-            raise CaptureError("compile: the network is in training mode; call net.eval() first")
         capture, result = self._record(arrays, True)
         if not capture.fits():
             capture, result = self._record(arrays, False)
@@ -129,19 +139,12 @@ class Program:
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
         made = Capture(channels_last=channels_last, cache=self._cache, arrays=self._met)
-        with made as capture, _capturing, no_grad():
+        with _capturing, made as capture, no_grad(), _unchanged(self._copy):
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
-            stand_ins = {
-                tensor: capture.constant(weight, name) for name, tensor, weight in self._snapshot()
-            }
+            stand_ins = {t: capture.constant(t.numpy(), n) for n, t in _arrays_of(self._copy)}
             with _replaced(stand_ins):
-                result = self.net(*[Tensor(capture.picture(a)) for a in inputs])
+                result = self._copy(*[Tensor(capture.picture(a)) for a in inputs])
         return capture, result
-
-    def _snapshot(self) -> Iterator[tuple[str, Tensor, NDArray]]:
-        for name, tensor in _arrays_of(self.net):
-            held = self._weights.get(id(tensor))
-            yield name, tensor, tensor.numpy() if held is None else held[1]
 
     def _latest(self) -> _Plan:
         with self._lock:
@@ -176,7 +179,8 @@ class Program:
         if not arrays:
             rng = np.random.default_rng(0)
             arrays = tuple(rng.standard_normal(s).astype(d) for s, d in self._latest().inputs)
-        steps = self._plan(arrays).native.profile(arrays, runs)
+        plan = self._plan(arrays)
+        steps = plan.native.profile([*arrays, *_keys(plan.keys)], runs)
         return Profile(steps, machine_limits() if limits else None)
 
 
@@ -190,6 +194,7 @@ class _Plan:
         self.structure = _flatten(result, leaves)
         capture.graph.set_outputs([leaf.contiguous().value for leaf in leaves])
         self._recorded = capture.graph
+        self.keys = len(capture.keys)
         self.passes = [*_core.graph_passes(), *(["store_bfloat16"] if narrow else [])]
         self.native = _core.Program(self._after(self.passes[-1]))
 
@@ -203,7 +208,8 @@ class _Plan:
         return graph
 
     def run(self, inputs: Sequence[Any]) -> Any:
-        return _unflatten(self.structure, iter(self.native.run(inputs)[0]))
+        results, _ = self.native.run([*inputs, *_keys(self.keys)] if self.keys else inputs)
+        return _unflatten(self.structure, iter(results))
 
     def dump(self, after: str | None) -> str:
         if after is None:
@@ -214,8 +220,21 @@ class _Plan:
         return self._after(after).dump()
 
 
+def _keys(count: int) -> list[Any]:
+    """Keys for dropout, drawn as function by function."""
+    return [np.array(random.next_key(), np.uint64).view(np.int64) for _ in range(count)]
+
+
+def _settings() -> tuple[Any, ...]:
+    """What a plan's choices depend on beside shapes."""
+    scale = _core.conv2d_cost_scale()
+    return (_core.get_num_threads(), _core.get_precision(), *scale.values())
+
+
 def _checked(position: int, value: Any) -> NDArray:
     array = as_array("program", f"input {position}", value)
+    if is_symbolic(array):
+        raise CaptureError("compile: a program cannot be recorded inside another")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
@@ -243,6 +262,44 @@ def _replaced(stand_ins: dict[Tensor, SymbolicArray]) -> Iterator[None]:
     finally:
         for tensor, array, grad in before:
             tensor._array, tensor.grad = array, grad
+
+
+@contextmanager
+def _unchanged(net: Any, strict: bool = False) -> Iterator[None]:
+    """The modules' attributes are afterwards what they were; with `strict` a change is refused."""
+    before = [(m, dict(vars(m))) for _, m in net.named_modules()]
+    changed = None
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            now = vars(module)
+            if len(now) != len(attributes) or any(
+                now.get(k, now) is not v for k, v in attributes.items()
+            ):
+                changed = type(module).__name__
+                now.clear()
+                now.update(attributes)
+    if changed and strict:
+        raise CaptureError(
+            f"compile: {changed} changes its attributes in forward, which must happen in every step"
+        )
+
+
+def _state_of(net: Any) -> tuple[Any, ...]:
+    """What a recorded step depends on beside the contents of arrays: modules, their plain attributes and hooks,
+    and which tensors there are and want gradients."""
+    found: list[Any] = []
+    for _, module in net.named_modules():
+        found.append(id(module))
+        for name, value in vars(module).items():
+            if isinstance(value, (bool, int, float, str, tuple, type(None))):
+                found.append((name, value))
+            elif isinstance(value, Tensor):
+                found.append((name, id(value), value.requires_grad))
+            elif isinstance(value, dict) and name == "_hooks":
+                found.append(len(value))
+    return tuple(found)
 
 
 def _flatten(value: Any, leaves: list[SymbolicArray]) -> Any:
@@ -273,6 +330,19 @@ def _unflatten(structure: Any, results: Iterator[NDArray]) -> Any:
     if hasattr(structure, "_fields"):
         return type(structure)(*parts)
     return type(structure)(parts)
+
+
+def _in_memory_order(value: Any) -> Any:
+    """A result whose arrays are contiguous, by copies made here and not behind what follows."""
+    array: Any = value._array if isinstance(value, Tensor) else None
+    if is_symbolic(array):
+        return Tensor(array.contiguous())
+    if isinstance(value, dict):
+        return {k: _in_memory_order(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [_in_memory_order(v) for v in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
 
 
 class TrainingStep:
@@ -318,14 +388,12 @@ class TrainingStep:
             x.dtype.str,
             labels.shape,
             labels.dtype.str,
-            _core.get_num_threads(),
-            _core.get_precision(),
+            _settings(),
             _options_of(self.optimizer),
             self.clip_grad_norm,
-            self.net.training,
         )
         plan = self._plans.get(key)
-        if plan is not None and plan.valid():
+        if plan is not None and plan.valid(self):
             self._plans.move_to_end(key)
             return plan
         if plan is not None:
@@ -345,8 +413,12 @@ def _options_of(optimizer: Any) -> tuple[Any, ...]:
     """What a plan has of an optimiser's options: everything but the learning rate."""
     return tuple(
         (
-            len(group["params"]),
-            *sorted((k, v) for k, v in group.items() if k not in ("params", "lr")),
+            tuple(id(p) for p in group["params"]),
+            *sorted(
+                (k, tuple(v) if isinstance(v, list) else v)
+                for k, v in group.items()
+                if k not in ("params", "lr")
+            ),
         )
         for group in optimizer.param_groups
     )
@@ -379,6 +451,7 @@ class _StepPlan:
         net, loss, optimizer = step.net, step.loss, step.optimizer
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
         _refuse_python_between_kernels(net, optimizer)
+        self._state = self._state_now(step)
         inside = {id(t) for t, _ in self._bound}
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -399,7 +472,6 @@ class _StepPlan:
                     if gradients[p] is not None:
                         recorder.record(p, stand_ins[p], gradients[p])
                 self.recorders.append(recorder)
-        self._keys = len(capture.keys)
         self._plan = _Plan(capture, result)
         self.native = self._plan.native
 
@@ -408,14 +480,17 @@ class _StepPlan:
     ) -> tuple[Capture, tuple[Any, Any], dict[Tensor, Any], dict[Tensor, Any]]:
         """Forward, loss and backward: the graph, loss and output, and the parameters' values and
         gradients in it."""
-        with Capture(live=True, channels_last=channels_last) as capture, _capturing:
+        made = Capture(live=True, channels_last=channels_last)
+        with _capturing, made as capture, _unchanged(net, strict=True):
             data = capture.input("x", x.shape, x.dtype)
             target = capture.input("labels", labels.shape, labels.dtype)
             named = zip(_arrays_of(net), self._bound, strict=True)
             stand_ins = {t: capture.state(a, name) for (name, t), (_, a) in named}
             with _replaced(stand_ins):
                 output = net(Tensor(capture.picture(data)))
-                value = loss(output, Tensor(target))
+                # The bare array: labels are no Tensor function by function either, and what is done to them
+                # with NumPy is refused.
+                value = loss(output, target)
                 if not isinstance(value, Tensor) or not is_symbolic(value._array):
                     raise CaptureError(
                         "compile: the loss must be a tensor that depends on the network's output"
@@ -424,18 +499,27 @@ class _StepPlan:
                     raise ShapeError(
                         f"compile: the loss must have one element, got shape {value.shape}"
                     )
+                result = (value, _in_memory_order(output))
                 capture.node("stop_unless_finite", [value._array])
                 value.backward()
                 gradients = {t: None if t.grad is None else t.grad._array for t in stand_ins}
-        return capture, (value, output), stand_ins, gradients
+        return capture, result, stand_ins, gradients
 
-    def valid(self) -> bool:
-        """Whether the parameters are still the arrays that were recorded."""
-        return all(t._array is a for t, a in self._bound) and all(r.valid() for r in self.recorders)
+    @staticmethod
+    def _state_now(step: TrainingStep) -> tuple[Any, ...]:
+        loss = _state_of(step.loss) if hasattr(step.loss, "named_modules") else ()
+        return (*_state_of(step.net), *loss, "step" in vars(step.optimizer))
+
+    def valid(self, step: TrainingStep) -> bool:
+        """Whether everything is still as it was recorded: parameters, modules, the optimiser's state."""
+        return (
+            all(t._array is a for t, a in self._bound)
+            and self._state == self._state_now(step)
+            and all(r.valid() for r in self.recorders)
+        )
 
     def inputs(self, x: NDArray, labels: NDArray) -> list[Any]:
-        keys = [np.array(random.next_key(), np.uint64).view(np.int64) for _ in range(self._keys)]
-        values: list[Any] = [x, _as_labels(labels), *keys]
+        values: list[Any] = [x, _as_labels(labels), *_keys(self._plan.keys)]
         for recorder in self.recorders:
             values += recorder.inputs()
         return values

@@ -373,6 +373,8 @@ def as_array(op: str, what: str, value: Any) -> NDArray:
         return value
     if isinstance(value, Tensor):
         return value._array
+    if is_symbolic(value):
+        return value  # type: ignore[no-any-return]
     if hasattr(value, "__dlpack__"):
         return from_dlpack(op, what, value)
     raise DTypeError(

@@ -259,7 +259,7 @@ class Branches(nn.Module):
 def test_trainer_falls_back_with_one_warning() -> None:
     net = Branches()
     trainer = Trainer(net, loss_of, fc.optim.SGD(net.parameters(), lr=0.01))
-    with pytest.warns(UserWarning, match="runs function by function"):
+    with pytest.warns(UserWarning, match="run function by function"):
         first = trainer.step(*batch())
     with warnings.catch_warnings():
         warnings.simplefilter("error")

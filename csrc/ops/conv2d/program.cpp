@@ -3,13 +3,13 @@
 // conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry, layout,
 // `shape` (of what a gradient node makes), activation and slope (behind the residual), line_relu.
 // A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K) are for the one behind.
-#include <algorithm>
 #include <optional>
 
 #include "core/checks.h"
 #include "core/memory.h"
-#include "cpu/threads.h"
+#include "core/precision.h"
 #include "ops/conv2d/conv2d.h"
+#include "ops/conv2d/cost.h"
 #include "program/layout_name.h"
 #include "program/registry.h"
 
@@ -160,12 +160,16 @@ class ConvStep final : public Step {
             r_.direction == ConvDirection::wgrad ? nullptr : c.constant[static_cast<size_t>(r_.weight)];
         if (fixed && plan_.packed_bytes() && r_.problem.n) {
             const Conv2dProblem& p = r_.problem;
-            const std::string key =
-                message("pack ", fixed, ' ', plan_.algorithm(), ' ', static_cast<int>(r_.direction), ' ',
-                        static_cast<int>(p.layout), ' ', fastconv::to_string(p.weight_shape()), ' ', p.c, ' ',
-                        p.h, ' ', p.w, ' ', p.p, ' ', p.q, ' ', p.groups, ' ', p.vertical.stride, ' ',
-                        p.horizontal.stride, ' ', p.vertical.pad_begin, ' ', p.horizontal.pad_begin, ' ',
-                        p.vertical.dilation, ' ', p.horizontal.dilation);
+            // The algorithm behind "widened" depends on the precision and the cost model's factors too.
+            const CostScale scale = cost_scale();
+            const std::string key = message(
+                "pack ", fixed, ' ', plan_.algorithm(), ' ', static_cast<int>(r_.direction), ' ',
+                static_cast<int>(p.layout), ' ', name(p.dtype), ' ', name(precision()), ' ', scale.direct,
+                ' ', scale.winograd, ' ', scale.winograd6, ' ', fastconv::to_string(p.weight_shape()), ' ',
+                p.c, ' ', p.h, ' ', p.w, ' ', p.p, ' ', p.q, ' ', p.groups, ' ', p.vertical.stride, ' ',
+                p.horizontal.stride, ' ', p.vertical.pad_begin, ' ', p.vertical.pad_end, ' ',
+                p.horizontal.pad_begin, ' ', p.horizontal.pad_end, ' ', p.vertical.dilation, ' ',
+                p.horizontal.dilation, ' ', plan_.packed_bytes());
             packed_ = c.cache->get(key, plan_.packed_bytes(), [&](void* to) { plan_.pack(fixed, to); });
         }
     }
@@ -185,7 +189,7 @@ class ConvStep final : public Step {
             prologue.wanted = true;
             prologue.line = {at, at + row, at + 2 * row, line_relu_};
         }
-        const int team = std::min(num_threads(), f.team);
+        const int team = f.team;  // what the workspace has room for: fewer may need more
         if (r_.direction == ConvDirection::wgrad) {
             WgradArgs args;
             args.x = f.in[r_.in], args.dy = f.in[r_.weight], args.dweight = f.out[0];

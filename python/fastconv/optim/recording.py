@@ -31,14 +31,19 @@ class GroupRecorder:
         self._lr = capture.input(f"lr{number}", (), np.dtype(np.float64))
         self._step: SymbolicArray | None = None
         self._number = number
+        # Of each parameter the state that was recorded. A new one becomes the optimiser's with the first
+        # step that is completed; until then the optimiser has what it had.
         self._params: list[tuple[Tensor, dict[str, Any]]] = []
+        self._before: list[dict[str, Any] | None] = []
         self._held: list[tuple[dict[str, Any], str, NDArray]] = []
-        self._fresh = False
+        self._fresh = False  # SGD: no step has been taken yet
+        self._installed = False
 
     def record(self, param: Tensor, symbol: SymbolicArray, grad: Any) -> None:
         """The update of one parameter, whose state is made where there is none."""
         optimizer, group, c = self._optimizer, self._group, self._capture
-        state = optimizer.state.setdefault(param, {})
+        before = optimizer.state.get(param)
+        state = dict(before or {})
         array = param.numpy()
         kept = kept_dtype(array)
         target: Any = symbol
@@ -56,6 +61,7 @@ class GroupRecorder:
         else:
             self._adam(target, grad, copy, state, kept)
         self._params.append((param, state))
+        self._before.append(before)
 
     def _hold(self, state: dict[str, Any], name: str) -> SymbolicArray:
         self._held.append((state, name, state[name]))
@@ -120,6 +126,12 @@ class GroupRecorder:
     def valid(self) -> bool:
         """Whether the optimiser's state is still in the arrays that were recorded."""
         state = self._optimizer.state
+        if not self._installed:
+            return all(
+                state.get(p) is b
+                and (b is None or all(s.get(k) is v for k, v in b.items() if k != "step"))
+                for (p, s), b in zip(self._params, self._before, strict=True)
+            )
         return all(state.get(p) is s for p, s in self._params) and all(
             s.get(name) is array for s, name, array in self._held
         )
@@ -130,12 +142,19 @@ class GroupRecorder:
         if self._step is not None:
             # SGD only wants to know whether it is the first.
             sgd = type(self._optimizer) is SGD
-            done = (0 if self._fresh else 1) if sgd else self._params[0][1]["step"]
+            now = self._params[0][1] if self._installed else self._before[0] or {"step": 0}
+            done = (0 if self._fresh else 1) if sgd else now.get("step", 0)
             values.append(np.array(done + 1, np.int64))
         return values
 
     def stepped(self) -> None:
         """A step was taken."""
+        if not self._installed:
+            for (param, state), before in zip(self._params, self._before, strict=True):
+                if before and "step" in before:
+                    state["step"] = before["step"]  # steps that other plans have taken
+                self._optimizer.state[param] = state
+            self._installed = True
         self._fresh = False
         if type(self._optimizer) in (Adam, AdamW):
             for _, state in self._params:

@@ -110,10 +110,14 @@ def network_input(x: Any, dtype: Any) -> Tensor:
 
 
 def correct_of(output: Any, labels: Any) -> int | None:
-    """`count_correct` of a network's output; None where it has several."""
+    """`count_correct` of a network's output; None where it has several, or the labels are no array."""
     if not isinstance(output, Tensor):
         return None
-    return count_correct(output.numpy(), np.asarray(labels))
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # arrays of several shapes
+        return None
+    return count_correct(output.numpy(), array)
 
 
 @contextmanager

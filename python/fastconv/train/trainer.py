@@ -17,7 +17,7 @@ import numpy as np
 from .. import random
 from .._arrays import NDArray
 from ..data import Loader
-from ..errors import CaptureError, DTypeError, FastconvError, FormatError, ShapeError
+from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..optim import clip_grad_norm_
 from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
@@ -51,7 +51,9 @@ class Trainer:
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
         compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
             recorded, because it depends on the contents of arrays, runs function by function after one
-            warning. The numbers agree but for rounding.
+            warning. The numbers agree but for rounding; dropout of pictures draws other masks. Arrays that
+            `forward` or `loss` make themselves, and numbers in closures, stay what they were when a batch
+            shape came first.
         batch_size, seed: of the loader that `fit` makes when it is given a data set.
         out_dir: where `fit` keeps `last.safetensors` (after each epoch and on Ctrl-C),
             `best.safetensors` (highest validation accuracy, or lowest loss where there is none),
@@ -149,18 +151,29 @@ class Trainer:
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
         self.net.train()
         self.optimizer.zero_grad()
-        done = self._compiled_step(x, labels)
-        value, output = self._eager_step(x, labels) if done is None else done
+        plan, refusal = self._step_plan(x, labels)
+        if plan is None:
+            value, output = self._eager_step(x, labels)
+            if refusal is not None:  # and the step itself was in order
+                self._program = None
+                warnings.warn(
+                    f"Trainer: steps run function by function, since they cannot be recorded: {refusal}",
+                    stacklevel=3,
+                )
+        else:
+            value, output = plan.run(network_input(x, self.dtype).numpy(), labels)
+            self._require_finite(value)
+            output = Tensor(output) if isinstance(output, np.ndarray) else output
         if self.schedule is not None:
             self.schedule.step()
         self.global_step += 1
         return value, correct_of(output, labels)
 
-    def _compiled_step(self, x: Any, labels: Any) -> tuple[float, Any] | None:
-        """Loss and output of a step in one native call; None where it must run function by function."""
+    def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
+        """The plan of a step; None, and why, where it must run function by function."""
         program = self._program
         if program is None:
-            return None
+            return None, None
         if (
             program.net is not self.net
             or program.loss is not self.loss
@@ -168,19 +181,10 @@ class Trainer:
         ):
             program = self._program = TrainingStep(self.net, self.loss, self.optimizer)
         program.clip_grad_norm = self.clip_grad_norm
-        data = network_input(x, self.dtype).numpy()
         try:
-            plan = program.plan(data, labels)
-        except CaptureError as error:
-            self._program = None
-            warnings.warn(
-                f"Trainer: the step runs function by function, since it cannot be recorded: {error}",
-                stacklevel=4,
-            )
-            return None
-        value, output = plan.run(data, labels)
-        self._require_finite(value)
-        return value, Tensor(output) if isinstance(output, np.ndarray) else output
+            return program.plan(network_input(x, self.dtype).numpy(), labels), None
+        except Exception as error:
+            return None, error
 
     def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
         output = self.net(network_input(x, self.dtype))
