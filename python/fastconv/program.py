@@ -286,20 +286,27 @@ def _unchanged(net: Any, strict: bool = False) -> Iterator[None]:
         )
 
 
-def _state_of(net: Any) -> tuple[Any, ...]:
-    """What a recorded step depends on beside the contents of arrays: modules, their plain attributes and hooks,
-    and which tensors there are and want gradients."""
-    found: list[Any] = []
-    for _, module in net.named_modules():
-        found.append(id(module))
-        for name, value in vars(module).items():
-            if isinstance(value, (bool, int, float, str, tuple, type(None))):
-                found.append((name, value))
-            elif isinstance(value, Tensor):
-                found.append((name, id(value), value.requires_grad))
-            elif isinstance(value, dict) and name == "_hooks":
-                found.append(len(value))
-    return tuple(found)
+class _Watch:
+    """What a recorded step depends on beside the contents of arrays: the modules and their attributes, hooks
+    among them, and which tensors there are and want gradients. Looked at in every step, so it must be quick."""
+
+    def __init__(self, *roots: Any) -> None:
+        trees = [r for r in roots if hasattr(r, "named_modules")]
+        self._modules = [m for r in trees for _, m in r.named_modules()]
+        self._attributes = [(vars(m), dict(vars(m))) for m in self._modules]
+        tensors = [t for r in trees for _, t in _arrays_of(r)]
+        self._tensors = [(t, t.numpy(), t.requires_grad) for t in tensors]
+
+    def same(self) -> bool:
+        """Whether everything is as it was."""
+        try:
+            return (
+                all(now == before for now, before in self._attributes)
+                and all(t._array is a and t.requires_grad is r for t, a, r in self._tensors)
+                and not any(m._hooks for m in self._modules)
+            )
+        except ValueError:  # an attribute was an array and is another one
+            return False
 
 
 def _flatten(value: Any, leaves: list[SymbolicArray]) -> Any:
@@ -380,10 +387,8 @@ class TrainingStep:
         plan = self.plan(x, labels)
         return plan.run(x, labels)
 
-    def plan(self, x: NDArray, labels: NDArray) -> _StepPlan:
-        """The plan for batches like this one."""
-        labels = _as_labels(labels)
-        key = (
+    def _key(self, x: NDArray, labels: NDArray) -> tuple[Any, ...]:
+        return (
             x.shape,
             x.dtype.str,
             labels.shape,
@@ -392,12 +397,27 @@ class TrainingStep:
             _options_of(self.optimizer),
             self.clip_grad_norm,
         )
+
+    def known(self, x: NDArray, labels: Any) -> _StepPlan | None:
+        """The plan for batches like this one, where there is one and nothing that it depends on has changed."""
+        if not self._plans:
+            return None
+        key = self._key(x, _as_labels(labels))
         plan = self._plans.get(key)
-        if plan is not None and plan.valid(self):
-            self._plans.move_to_end(key)
-            return plan
+        if plan is None or not plan.valid(self):
+            return None
+        self._plans.move_to_end(key)
+        return plan
+
+    def plan(self, x: NDArray, labels: Any) -> _StepPlan:
+        """The plan for batches like this one, made anew where need be."""
+        plan = self.known(x, labels)
         if plan is not None:
-            self._plans.clear()  # parameters were replaced: no older plan is good
+            return plan
+        labels = _as_labels(labels)
+        key = self._key(x, labels)
+        if key in self._plans:
+            self._plans.clear()  # something changed: no older plan is good
         plan = self._plans[key] = _StepPlan(self, x, labels)
         while len(self._plans) > PLANS:
             self._plans.popitem(last=False)
@@ -451,7 +471,7 @@ class _StepPlan:
         net, loss, optimizer = step.net, step.loss, step.optimizer
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
         _refuse_python_between_kernels(net, optimizer)
-        self._state = self._state_now(step)
+        self._watch = _Watch(net, loss)
         inside = {id(t) for t, _ in self._bound}
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -505,16 +525,11 @@ class _StepPlan:
                 gradients = {t: None if t.grad is None else t.grad._array for t in stand_ins}
         return capture, result, stand_ins, gradients
 
-    @staticmethod
-    def _state_now(step: TrainingStep) -> tuple[Any, ...]:
-        loss = _state_of(step.loss) if hasattr(step.loss, "named_modules") else ()
-        return (*_state_of(step.net), *loss, "step" in vars(step.optimizer))
-
     def valid(self, step: TrainingStep) -> bool:
-        """Whether everything is still as it was recorded: parameters, modules, the optimiser's state."""
+        """Whether everything is still as it was recorded: modules, parameters, the optimiser's state."""
         return (
-            all(t._array is a for t, a in self._bound)
-            and self._state == self._state_now(step)
+            self._watch.same()
+            and "step" not in vars(step.optimizer)
             and all(r.valid() for r in self.recorders)
         )
 

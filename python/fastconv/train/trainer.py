@@ -149,9 +149,12 @@ class Trainer:
         return self._step(x, labels)[0]
 
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
-        self.net.train()
-        self.optimizer.zero_grad()
-        plan, refusal = self._step_plan(x, labels)
+        refusal = None
+        plan = self._known_plan(x, labels)
+        if plan is None:
+            self.net.train()
+            self.optimizer.zero_grad()
+            plan, refusal = self._step_plan(x, labels)
         if plan is None:
             value, output = self._eager_step(x, labels)
             if refusal is not None:  # and the step itself was in order
@@ -169,18 +172,35 @@ class Trainer:
         self.global_step += 1
         return value, correct_of(output, labels)
 
-    def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
-        """The plan of a step; None, and why, where it must run function by function."""
+    def _known_plan(self, x: Any, labels: Any) -> Any:
+        """The plan of an earlier step like this one, which was recorded in training mode."""
         program = self._program
-        if program is None:
+        if (
+            program is None
+            or program.net is not self.net
+            or program.loss is not self.loss
+            or program.optimizer is not self.optimizer
+            or program.clip_grad_norm != self.clip_grad_norm
+        ):
+            return None
+        try:
+            return program.known(network_input(x, self.dtype).numpy(), labels)
+        except Exception:  # _step_plan meets it again
+            return None
+
+    def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
+        """A plan for the step; None, and why, where it must run function by function."""
+        if self._program is None:
             return None, None
+        program = self._program
         if (
             program.net is not self.net
             or program.loss is not self.loss
             or program.optimizer is not self.optimizer
+            or program.clip_grad_norm != self.clip_grad_norm
         ):
-            program = self._program = TrainingStep(self.net, self.loss, self.optimizer)
-        program.clip_grad_norm = self.clip_grad_norm
+            program = TrainingStep(self.net, self.loss, self.optimizer, self.clip_grad_norm)
+            self._program = program
         try:
             return program.plan(network_input(x, self.dtype).numpy(), labels), None
         except Exception as error:
