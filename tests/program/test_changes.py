@@ -218,7 +218,7 @@ class Keeps(nn.Module):
 
     def forward(self, x: Any) -> Any:
         y = self.fc(F.flatten(x, 1))
-m = F.mean(y.detach() * y.detach())
+        m = F.mean(y.detach() * y.detach())
         self.mean = m if self.mean is None else self.mean * 0.9 + m * 0.1
         return y
 
