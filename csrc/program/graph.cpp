@@ -115,6 +115,20 @@ Uses::Uses(const Graph& graph)
     for (ValueId id : graph.outputs) output_[static_cast<size_t>(id)] = true;
 }
 
+std::vector<int> makers_of(const Graph& graph, const Uses& uses) {
+    std::vector<int> makers(graph.values.size());
+    for (size_t v = 0; v < makers.size(); ++v) makers[v] = uses.maker(static_cast<ValueId>(v));
+    return makers;
+}
+
+int later_summand(const Graph& graph, const Node& node, const std::vector<int>& makers) {
+    if (node.kind != &node_kind("elementwise") || node.attributes.get<std::string>("kind") != "add")
+        return -1;
+    const ValueId a = node.in(0), b = node.in(1);
+    if (a == b || graph.type(a) != graph.type(b)) return -1;
+    return makers[static_cast<size_t>(b)] > makers[static_cast<size_t>(a)] ? 1 : 0;
+}
+
 void replace(Graph& graph, ValueId from, ValueId to) {
     for (Node& node : graph.nodes)
         for (ValueId& id : node.inputs)

@@ -104,6 +104,12 @@ class Uses {
     std::vector<bool> output_;
 };
 
+// Where each value is made by now, for passes that let one node make what another made.
+std::vector<int> makers_of(const Graph& graph, const Uses& uses);
+// Of the operands of a sum of two arrays of one type the one that is made last (so that the other is there
+// when that one's maker runs); -1 where `node` is no such sum.
+int later_summand(const Graph& graph, const Node& node, const std::vector<int>& makers);
+
 // Puts `to` in the place of `from` wherever a node or the caller reads it.
 void replace(Graph& graph, ValueId from, ValueId to);
 // Takes out the nodes whose flag is set.

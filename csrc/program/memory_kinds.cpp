@@ -4,23 +4,16 @@
 #include "core/bfloat16.h"
 #include "core/checks.h"
 #include "cpu/layout/convert.h"
+#include "program/parse.h"
 #include "program/permute.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
 namespace {
 
-Shape to_shape(const char* op, const std::vector<int64_t>& sizes) {
-    Shape shape;
-    if (sizes.size() > kMaxDims)
-        throw ShapeError(message(op, ": at most ", kMaxDims, " dimensions, got ", sizes.size()));
-    for (int64_t s : sizes) shape.dims[static_cast<size_t>(shape.ndim++)] = s;
-    return shape;
-}
-
 std::vector<Type> reshape_infer(const Call& c) {
     c.operands(1, 1);
-    const Shape shape = to_shape(c.name, c.attributes.get<std::vector<int64_t>>("shape"));
+    const Shape shape = shape_of(c);
     if (element_count(c.name, shape) != element_count(c.name, c.in[0].shape))
         throw ShapeError(message(c.name, ": ", to_string(c.in[0].shape), " does not fit ", to_string(shape)));
     return {{c.in[0].dtype, shape}};
@@ -96,8 +89,7 @@ std::unique_ptr<Step> cast_prepare(const Call& c) {
 
 std::vector<Type> fill_infer(const Call& c) {
     c.operands(0, 0);
-    return {{dtype_from_name(c.attributes.get<std::string>("dtype")),
-             to_shape(c.name, c.attributes.get<std::vector<int64_t>>("shape"))}};
+    return {{dtype_from_name(c.attributes.get<std::string>("dtype")), shape_of(c)}};
 }
 
 std::unique_ptr<Step> fill_prepare(const Call& c) {

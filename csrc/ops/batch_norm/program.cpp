@@ -8,7 +8,7 @@
 // Attributes: momentum, eps, layout, relu, training (backward), count and dtype where no x is at hand.
 #include "core/checks.h"
 #include "ops/batch_norm/batch_norm.h"
-#include "program/layout_name.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {

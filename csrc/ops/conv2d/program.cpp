@@ -10,22 +10,16 @@
 #include "core/precision.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/cost.h"
-#include "program/layout_name.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
 namespace {
 
-std::array<int64_t, 2> pair(const Call& c, const char* name) {
-    const auto& values = c.attributes.get<std::vector<int64_t>>(name);
-    if (values.size() != 2) throw ShapeError(message(c.name, ": ", name, " must be a pair"));
-    return {values[0], values[1]};
-}
-
 Conv2dParams params(const Call& c) {
     Conv2dParams p;
-    p.stride = pair(c, "stride");
-    p.dilation = pair(c, "dilation");
+    p.stride = pair_of(c, "stride");
+    p.dilation = pair_of(c, "dilation");
     p.groups = c.attributes.get<int64_t>("groups");
     p.layout = layout_of(c);
     for (const auto& [name, value] : c.attributes.entries()) {
@@ -34,16 +28,8 @@ Conv2dParams params(const Call& c) {
         p.padding_mode = *text == "same" ? Conv2dParams::Padding::same : Conv2dParams::Padding::valid;
         return p;
     }
-    p.padding = pair(c, "padding");
+    p.padding = pair_of(c, "padding");
     return p;
-}
-
-Shape attribute_shape(const Call& c) {
-    Shape shape;
-    const auto& sizes = c.attributes.get<std::vector<int64_t>>("shape");
-    if (sizes.size() != 4) throw ShapeError(message(c.name, ": shape must have four sizes"));
-    for (int64_t s : sizes) shape.dims[static_cast<size_t>(shape.ndim++)] = s;
-    return shape;
 }
 
 double operations(const Conv2dProblem& p) {
@@ -77,10 +63,10 @@ Roles roles_of(const Call& c) {
     const bool of_input = part == "_input", of_weight = part == "_weight";
     if (r.transposed) {
         // The problem's x is the result, its y the input.
-        const auto extra = pair(c, "output_padding");
+        const auto extra = pair_of(c, "output_padding");
         c.operands(2, of_input || of_weight ? 2 : 3);
-        const Shape input = of_input ? attribute_shape(c) : c.in[0].shape;
-        const Shape weight = of_weight ? attribute_shape(c) : of_input ? c.in[0].shape : c.in[1].shape;
+        const Shape input = of_input ? shape_of(c) : c.in[0].shape;
+        const Shape weight = of_weight ? shape_of(c) : of_input ? c.in[0].shape : c.in[1].shape;
         r.problem = conv_transpose2d_problem(c.name, c.in[0].dtype, input, weight, params(c), extra);
         const DType dtype = r.problem.dtype;
         if (of_weight) {
@@ -99,13 +85,13 @@ Roles roles_of(const Call& c) {
         }
     } else if (of_input) {
         c.operands(2, 3);
-        r.problem = conv2d_problem(c.name, c.in[0].dtype, attribute_shape(c), c.in[0].shape, params(c));
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, shape_of(c), c.in[0].shape, params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
         r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2;
         r.result = {r.problem.dtype, r.problem.x_shape()}, r.channels = r.problem.c;
     } else if (of_weight) {
         c.operands(2, 3);
-        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, attribute_shape(c), params(c));
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, shape_of(c), params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
         r.direction = ConvDirection::wgrad, r.line = 2;
         r.result = {r.problem.dtype, r.problem.weight_shape()};

@@ -2,7 +2,7 @@
 // layout.
 #include "core/checks.h"
 #include "ops/local_response_norm/local_response_norm.h"
-#include "program/layout_name.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {

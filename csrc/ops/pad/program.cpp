@@ -1,6 +1,7 @@
 // Nodes: pad(x) with attributes before, after, mode, value; pad_backward(dy) with shape, before, after, mode.
 #include "core/checks.h"
 #include "ops/pad/pad.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
@@ -17,12 +18,6 @@ PadParams params(const Call& c, int ndim) {
     for (size_t i = 0; i < before.size(); ++i) p.before[i] = before[i], p.after[i] = after[i];
     return p;
 }
-Shape source_shape(const Call& c) {
-    Shape shape;
-    for (int64_t s : c.attributes.get<std::vector<int64_t>>("shape"))
-        shape.dims[static_cast<size_t>(shape.ndim++)] = s;
-    return shape;
-}
 
 std::vector<Type> forward_infer(const Call& c) {
     c.operands(1, 1);
@@ -37,7 +32,7 @@ std::unique_ptr<Step> forward(const Call& c) {
 std::vector<Type> backward_infer(const Call& c) {
     c.operands(1, 1);
     require_float(c.name, "grad_output", c.in[0].dtype);
-    const Shape shape = source_shape(c);
+    const Shape shape = shape_of(c);
     require_shape(c.name, "grad_output", c.in[0].shape, pad_shape(c.name, shape, params(c, shape.ndim)));
     return {{c.in[0].dtype, shape}};
 }

@@ -3,17 +3,11 @@
 // two `shape`, that of x.
 #include "core/checks.h"
 #include "ops/pool2d/pool2d.h"
-#include "program/layout_name.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
 namespace {
-
-std::array<int64_t, 2> pair(const Call& c, const char* name) {
-    const auto& values = c.attributes.get<std::vector<int64_t>>(name);
-    if (values.size() != 2) throw ShapeError(message(c.name, ": ", name, " must be a pair"));
-    return {values[0], values[1]};
-}
 
 std::shared_ptr<const Pool2d> pool_of(const Call& c) {
     const Attributes& a = c.attributes;
@@ -22,20 +16,15 @@ std::shared_ptr<const Pool2d> pool_of(const Call& c) {
     p.layout = layout_of(c);
     p.adaptive = a.flag("adaptive");
     if (p.adaptive) {
-        p.output_size = pair(c, "output_size");
+        p.output_size = pair_of(c, "output_size");
     } else {
-        p.kernel = pair(c, "kernel_size"), p.stride = pair(c, "stride");
-        p.padding = pair(c, "padding"), p.dilation = pair(c, "dilation");
+        p.kernel = pair_of(c, "kernel_size"), p.stride = pair_of(c, "stride");
+        p.padding = pair_of(c, "padding"), p.dilation = pair_of(c, "dilation");
         p.ceil_mode = a.flag("ceil_mode");
         p.count_include_pad = a.flag("count_include_pad");
         p.divisor_override = a.get<int64_t>("divisor_override");
     }
-    Shape shape = c.in[0].shape;
-    if (a.has("shape")) {
-        shape = {};
-        for (int64_t s : a.get<std::vector<int64_t>>("shape"))
-            shape.dims[static_cast<size_t>(shape.ndim++)] = s;
-    }
+    const Shape shape = a.has("shape") ? shape_of(c) : c.in[0].shape;
     return std::make_shared<const Pool2d>(a.get<std::string>("op").c_str(), p, shape);
 }
 

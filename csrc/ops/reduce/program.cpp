@@ -1,6 +1,7 @@
 // Nodes: reduce(x) with attributes kind, dim, keepdim; reduce_backward(dy) with kind, shape, dim.
 #include "core/checks.h"
 #include "ops/reduce/reduce.h"
+#include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
@@ -37,9 +38,7 @@ std::vector<Type> backward_infer(const Call& c) {
     c.operands(1, 1);
     require_float(c.name, "grad_output", c.in[0].dtype);
     is_mean(c);
-    Shape shape;
-    for (int64_t s : c.attributes.get<std::vector<int64_t>>("shape"))
-        shape.dims[static_cast<size_t>(shape.ndim++)] = s;
+    const Shape shape = shape_of(c);
     const ReduceDims dims = dims_of(c, shape.ndim);
     if (c.in[0].shape != reduced_shape(shape, dims, true))
         require_shape(c.name, "grad_output", c.in[0].shape, reduced_shape(shape, dims, false));

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <utility>
 
 #include "program/kind.h"
 #include "program/passes/passes.h"
@@ -21,29 +20,24 @@ void set_operand(Node& node, size_t i, ValueId id) {
 // Forward: sums and ReLUs move into the batch-norm in front of them.
 void fuse_forward(Graph& graph, std::vector<bool>& gone) {
     const Uses uses(graph);
-    std::vector<int> maker(graph.values.size());
-    for (size_t v = 0; v < maker.size(); ++v) maker[v] = uses.maker(static_cast<ValueId>(v));
+    std::vector<int> makers = makers_of(graph, uses);
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
         const Node& node = graph.nodes[n];
-        const bool sum = is(node, "elementwise") && node.attributes.get<std::string>("kind") == "add";
-        if (!sum && !is_relu(node, "activation")) continue;
-        size_t which = 0;
-        if (sum) {
-            if (graph.type(node.in(0)) != graph.type(node.in(1)) || node.in(0) == node.in(1)) continue;
-            which = maker[static_cast<size_t>(node.in(1))] > maker[static_cast<size_t>(node.in(0))] ? 1 : 0;
-        }
-        const int at = maker[static_cast<size_t>(node.in(which))];
-        if (at < 0 || uses.only_reader(node.in(which)) < 0) continue;
+        const int later = later_summand(graph, node, makers);
+        if (later < 0 && !is_relu(node, "activation")) continue;
+        const ValueId operand = node.in(later < 0 ? 0 : static_cast<size_t>(later));
+        const int at = makers[static_cast<size_t>(operand)];
+        if (at < 0 || uses.only_reader(operand) < 0) continue;
         Node& norm = graph.nodes[static_cast<size_t>(at)];
-        if (!is_norm(norm) || norm.out(0) != node.in(which) || norm.attributes.flag("relu")) continue;
-        if (sum) {
+        if (!is_norm(norm) || norm.out(0) != operand || norm.attributes.flag("relu")) continue;
+        if (later >= 0) {
             if (norm.in(5) != kNone) continue;
-            set_operand(norm, 5, node.in(1 - which));
+            set_operand(norm, 5, node.in(static_cast<size_t>(1 - later)));
         } else {
             norm.attributes.set("relu", true);
         }
         norm.outputs[0] = node.out(0);
-        maker[static_cast<size_t>(node.out(0))] = at;
+        makers[static_cast<size_t>(node.out(0))] = at;
         gone[n] = true;
     }
 }
