@@ -483,7 +483,7 @@ class _StepPlan:
         if not capture.fits():
             capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
         self.recorders: list[GroupRecorder] = []
-        with capture:
+        with _capturing, capture:
             if step.clip_grad_norm is not None:
                 _clip(capture, gradients, float(step.clip_grad_norm))
             for number, group in enumerate(optimizer.param_groups):
