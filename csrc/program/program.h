@@ -33,8 +33,9 @@ class Program {
     // Whether a run changes states: such runs are made one after another, others at the same time.
     bool writes() const { return writes_; }
 
-    // Runs all steps: no allocation but the arena of a run that meets another one, no locks in between.
-    // False where a step ended it early: outputs that were to be made later are then undefined.
+    // Runs all steps. Allocates only the arena of a run that meets another one; ops other than convolution
+    // take their scratch from the pool. False where a step ended it early: outputs that were to be made later
+    // are then undefined.
     bool run(const void* const* inputs, void* const* outputs);
     // The same, several times, each step by the clock.
     std::vector<StepTime> profile(const void* const* inputs, void* const* outputs, int runs);

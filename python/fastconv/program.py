@@ -2,7 +2,7 @@
 
 The network runs once on arrays that have shapes and no contents (`_symbolic`); what it does becomes a graph.
 Passes rewrite the graph, a planner gives every value its place in one arena, and from then on a run is one
-native call: no Python, no allocation and no dispatch between the first kernel and the last.
+native call: no Python and no dispatch between the first kernel and the last, and no memory asked of the system.
 """
 
 from __future__ import annotations
