@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..cases import Array, Case
+from ..exchange import onnx_model
 
 
 class Unsupported(Exception):
@@ -65,3 +71,31 @@ class Peer(ABC):
     def limits(self, footprint: int, seconds: float) -> dict[str, float]:
         """FMA peak (GFLOP/s) and stream bandwidth at `footprint` bytes (GB/s), on all threads."""
         raise Unsupported(f"{self.name} does not measure the machine")
+
+
+class FilePeer(Peer):
+    """An engine that runs networks from files: inference of the `network` cases, and nothing else."""
+
+    def prepare(self, case: Case, inputs: dict[str, Any]) -> list[Job]:
+        if case.op != "network" or case.direction != "inference":
+            raise Unsupported(f"{self.name} runs whole networks, inference only")
+        return self.infer(case, inputs["x"])
+
+    @abstractmethod
+    def infer(self, case: Case, x: Array) -> list[Job]:
+        """The jobs of a network on one batch (N, C, H, W)."""
+
+    def converted(
+        self, case: Case, command: Sequence[str], batch: int | None = None
+    ) -> tempfile.TemporaryDirectory[str]:
+        """A folder with the network as `model.onnx` and what the converter `command` makes of it there."""
+        folder = tempfile.TemporaryDirectory(prefix="fastconv-bench-")
+        with open(f"{folder.name}/model.onnx", "wb") as file:
+            file.write(onnx_model(case.params["network"], batch or case.shape[0]))
+        program = shutil.which(command[0], path=os.path.dirname(sys.executable)) or command[0]
+        done = subprocess.run(
+            [program, *command[1:]], cwd=folder.name, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise Unsupported(f"{self.name}: conversion failed: {done.stderr.strip()[-200:]}")
+        return folder
