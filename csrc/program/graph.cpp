@@ -27,8 +27,16 @@ int64_t bytes_of(const Type& type) {
     return checked_mul("program", element_count("program", type.shape), size_of(type.dtype));
 }
 
+int64_t span_of(const Type& type) {
+    Type whole = type;
+    if (type.pitch) whole.shape[type.shape.ndim - 1] = type.pitch;
+    return bytes_of(whole);
+}
+
 std::string to_string(const Type& type) {
-    return std::string(fastconv::name(type.dtype)) + " " + fastconv::to_string(type.shape);
+    std::string text = std::string(fastconv::name(type.dtype)) + " " + fastconv::to_string(type.shape);
+    if (type.pitch) text.insert(text.size() - 1, " of " + std::to_string(type.pitch));
+    return text;
 }
 
 ValueId Graph::add_value(const Type& type, Source source, const std::string& name, void* data) {

@@ -18,14 +18,19 @@ struct NodeKind;
 using ValueId = int32_t;
 inline constexpr ValueId kNone = -1;
 
+// With a pitch a value is a slice of the last dimension of another one's memory: TensorView.
 struct Type {
     DType dtype = DType::f32;
     Shape shape;
-    bool operator==(const Type& o) const { return dtype == o.dtype && shape == o.shape; }
+    int64_t pitch = 0;
+    bool operator==(const Type& o) const { return dtype == o.dtype && shape == o.shape && pitch == o.pitch; }
     bool operator!=(const Type& o) const { return !(*this == o); }
 };
+// Of its elements, without what lies between them.
 int64_t bytes_of(const Type& type);
-// "float32 (2, 3)"
+// From its first element to behind its last row, whole.
+int64_t span_of(const Type& type);
+// "float32 (2, 3)", "float32 (2, 3 of 8)"
 std::string to_string(const Type& type);
 
 // Where a value comes from.
@@ -51,6 +56,8 @@ struct Node {
 
     ValueId in(size_t i) const { return i < inputs.size() ? inputs[i] : kNone; }
     ValueId out(size_t i) const { return i < outputs.size() ? outputs[i] : kNone; }
+    // Its operands lie in its result, or its results in its operand: nothing to run.
+    bool in_place() const { return attributes.has("in_place"); }
 };
 
 class Graph {

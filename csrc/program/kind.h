@@ -55,7 +55,8 @@ struct NodeKind {
     const char* name;
     // The results' types. ShapeError or DTypeError where operands and attributes do not fit.
     std::vector<Type> (*infer)(const Call& call);
-    // Null for a view, which only gives its first operand's memory another shape.
+    // Null for a view, which only gives its first operand's memory another shape. A node with the attribute
+    // `in_place` is not prepared either: its operands lie in its result, or its results in its operand.
     std::unique_ptr<Step> (*prepare)(const Call& call);
     // Operands, as bits, that a run writes.
     unsigned writes = 0;
@@ -66,6 +67,9 @@ struct NodeKind {
     // Whether a run matters even where nobody reads its results.
     bool effect = false;
 
+    // Operands, and results, as bits, that may have a pitch.
+    unsigned pitched_in = 0, pitched_out = 0;
+
     bool view() const { return prepare == nullptr; }
 };
 
@@ -75,7 +79,7 @@ const NodeKind& node_kind(const std::string& name);
 // Helpers for steps and inference.
 Call describe(const Graph& graph, const Node& node);
 inline TensorView view_of(const Type& type, const void* data) {
-    return {data ? const_cast<void*>(data) : nullptr, type.dtype, type.shape};
+    return {data ? const_cast<void*>(data) : nullptr, type.dtype, type.shape, type.pitch};
 }
 // A step from a function of the frame.
 template <class Run>

@@ -1,6 +1,7 @@
 #include "program/plan.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "core/memory.h"
 
@@ -34,9 +35,13 @@ size_t place(std::vector<Interval>& intervals) {
 
 namespace {
 
-// The planner's view of a value: the value whose memory it shares, and when that is needed.
+// The planner's view of a value: the value whose memory it shares, where it begins there, and when that is
+// needed.
 struct Storage {
     ValueId root = kNone;
+    int64_t offset = 0;  // bytes
+    // Up to where, in bytes of the first row of a value with a pitch: enough to tell slices from each other.
+    int64_t end = 0;
     int first = -1, last = -1;  // of the root
     int output = -1;            // the graph output that the root lies in
 };
@@ -45,11 +50,15 @@ class Planner {
   public:
     Planner(const Graph& graph, int team) : graph_(graph), storage_(graph.values.size()) {
         plan_.team = team;
-        for (size_t v = 0; v < storage_.size(); ++v) storage_[v].root = static_cast<ValueId>(v);
+        for (size_t v = 0; v < storage_.size(); ++v) {
+            storage_[v].root = static_cast<ValueId>(v);
+            storage_[v].end = span_of(graph.values[v].type);
+        }
     }
 
     Plan run() {
         prepare();
+        joined();
         lifetimes();
         bases();
         arena();
@@ -64,11 +73,41 @@ class Planner {
     void prepare() {
         for (size_t n = 0; n < graph_.nodes.size(); ++n) {
             const Node& node = graph_.nodes[n];
-            if (node.kind->view()) continue;
+            if (node.kind->view() || node.in_place()) continue;
             PlannedStep step;
             step.node = static_cast<int>(n);
             step.step = node.kind->prepare(describe(graph_, node));
             plan_.steps.push_back(std::move(step));
+        }
+    }
+
+    // Bytes that a piece of a joined array takes: of a row, or of the whole where there is one row.
+    static int64_t piece_bytes(const Type& piece) {
+        const int64_t bytes = bytes_of(piece);
+        if (!piece.pitch || !bytes) return bytes;
+        return piece.shape[piece.shape.ndim - 1] * size_of(piece.dtype);
+    }
+    void put(ValueId piece, const Storage& whole, int64_t& at) {
+        const int64_t bytes = piece_bytes(graph_.type(piece));
+        Storage& s = storage(piece);
+        s.root = whole.root;
+        s.offset = whole.offset + at;
+        s.end = s.offset + bytes;
+        at += bytes;
+    }
+    // Operands of joins in place lie in their results, which may lie in those of later joins. Where all of
+    // them have their places already, the result is the stretch that they fill.
+    void joined() {
+        for (size_t n = graph_.nodes.size(); n-- > 0;) {
+            const Node& node = graph_.nodes[n];
+            if (!node.in_place() || node.kind != &node_kind("concat")) continue;
+            int64_t at = 0;
+            const Storage first = storage(node.in(0));
+            if (first.root != node.in(0)) {
+                put(node.out(0), first, at);
+                continue;
+            }
+            for (ValueId id : node.inputs) put(id, storage(node.out(0)), at);
         }
     }
 
@@ -97,11 +136,19 @@ class Planner {
                 const ValueId id = node.outputs[o];
                 if (id == kNone) continue;
                 Storage& s = storage(id);
-                if (node.kind->view()) {
-                    s.root = storage(node.in(0)).root;
-                } else if (o == 0) {
-                    s.root = overwritten(node, id, last_read, now);
+                const bool cut = node.in_place() && node.kind != &node_kind("concat");
+                if (cut) {
+                    int64_t at = 0;
+                    for (size_t i = 0; i < o; ++i) at += sizes_before(node, i);
+                    put(id, storage(node.in(0)), at);
+                } else if (node.kind->view()) {
+                    const Storage& whole = storage(node.in(0));
+                    s.root = whole.root, s.offset = whole.offset, s.end = whole.end;
+                } else if (o == 0 && s.root == id && !node.in_place()) {
+                    overwrite(node, id, last_read, now);
                 }
+                if (graph_.type(id).pitch && s.root == id && !node.in_place())
+                    throw std::logic_error("program: a slice without an array around it");
                 Storage& r = root(id);
                 if (r.first < 0) r.first = now;
                 r.last = std::max({r.last, now, last_read[static_cast<size_t>(id)]});
@@ -112,29 +159,46 @@ class Planner {
             Storage& r = root(id);
             r.last = end;
             // Results are written where the caller wants them, the first time that he wants them.
-            if (in_arena(storage(id).root) && r.output < 0 &&
+            if (in_arena(storage(id).root) && r.output < 0 && storage(id).offset == 0 &&
                 bytes_of(graph_.type(storage(id).root)) == bytes_of(graph_.type(id)))
                 r.output = static_cast<int>(o);
         }
     }
 
-    // The value whose memory a node's first result takes: its own, or an operand's.
-    ValueId overwritten(const Node& node, ValueId result, const std::vector<int>& last_read, int now) {
+    // Bytes of piece i of a node that cuts its operand, wanted or not.
+    int64_t sizes_before(const Node& node, size_t i) const {
+        Type piece = graph_.type(node.in(0));
+        const auto axis = static_cast<int>(node.attributes.get<int64_t>("dim"));
+        piece.shape[axis] = node.attributes.get<std::vector<int64_t>>("sizes")[i];
+        bool rows = false;
+        for (int d = 0; d < axis; ++d) rows |= piece.shape[d] != 1;
+        if (rows) piece.pitch = 1;
+        return piece_bytes(piece);
+    }
+
+    bool meet(ValueId a, ValueId b) {
+        const Storage &one = storage(a), &other = storage(b);
+        return one.root == other.root && one.offset < other.end && other.offset < one.end;
+    }
+
+    // A node's first result takes the memory of an operand where the node allows that and nobody reads it
+    // later.
+    void overwrite(const Node& node, ValueId result, const std::vector<int>& last_read, int now) {
         for (size_t i = 0; i < node.inputs.size() && i < 32; ++i) {
             const ValueId id = node.inputs[i];
             if (!(node.kind->in_place >> i & 1) || id == kNone) continue;
-            const ValueId base = storage(id).root;
-            if (!in_arena(base) || graph_.type(id) != graph_.type(result)) continue;
-            if (bytes_of(graph_.type(base)) != bytes_of(graph_.type(result))) continue;
+            if (!in_arena(storage(id).root) || graph_.type(id) != graph_.type(result)) continue;
             // Nobody may read any value in this memory later, nor this node through another operand.
             bool free = true;
             for (size_t v = 0; v < storage_.size() && free; ++v)
-                if (storage_[v].root == base && last_read[v] > now) free = false;
+                if (last_read[v] > now && meet(static_cast<ValueId>(v), id)) free = false;
             for (size_t j = 0; j < node.inputs.size() && free; ++j)
-                if (j != i && node.inputs[j] != kNone && storage(node.inputs[j]).root == base) free = false;
-            if (free) return base;
+                if (j != i && node.inputs[j] != kNone && meet(node.inputs[j], id)) free = false;
+            if (!free) continue;
+            Storage& s = storage(result);
+            s.root = storage(id).root, s.offset = storage(id).offset, s.end = storage(id).end;
+            return;
         }
-        return result;
     }
 
     void bases() {
@@ -158,7 +222,7 @@ class Planner {
             const Storage& s = storage_[v];
             if (graph_.values[v].source != Source::node || s.first < 0) continue;
             if (s.root != static_cast<ValueId>(v)) continue;
-            const auto bytes = static_cast<size_t>(bytes_of(graph_.values[v].type));
+            const auto bytes = static_cast<size_t>(span_of(graph_.values[v].type));
             if (s.output >= 0) continue;
             of_value[v] = static_cast<int>(intervals.size());
             intervals.push_back({bytes, s.first, s.last, 0});
@@ -179,10 +243,11 @@ class Planner {
         const auto ref = [&](ValueId id) -> Ref {
             if (id == kNone) return {};
             const ValueId base = storage(id).root;
-            if (!in_arena(base)) return {base_[static_cast<size_t>(base)], 0};
-            if (storage(base).output >= 0) return {plan_.first_output + storage(base).output, 0};
+            const int64_t offset = storage(id).offset;
+            if (!in_arena(base)) return {base_[static_cast<size_t>(base)], offset};
+            if (storage(base).output >= 0) return {plan_.first_output + storage(base).output, offset};
             const int at = of_value[static_cast<size_t>(base)];
-            return {0, static_cast<int64_t>(intervals[static_cast<size_t>(at)].offset)};
+            return {0, static_cast<int64_t>(intervals[static_cast<size_t>(at)].offset) + offset};
         };
         for (size_t s = 0; s < plan_.steps.size(); ++s) {
             PlannedStep& step = plan_.steps[s];
@@ -195,7 +260,7 @@ class Planner {
         for (size_t o = 0; o < graph_.outputs.size(); ++o) {
             const ValueId id = graph_.outputs[o];
             const Ref from = ref(id);
-            if (from.base == plan_.first_output + static_cast<int>(o)) continue;
+            if (from.base == plan_.first_output + static_cast<int>(o) && from.offset == 0) continue;
             plan_.copies.push_back(
                 {from, static_cast<int>(o), static_cast<size_t>(bytes_of(graph_.type(id)))});
         }

@@ -20,6 +20,7 @@ from . import _core, random
 from ._arrays import NDArray, is_floating
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, DTypeError, ShapeError
+from .functional.autocast import autocast_dtype
 from .optim.recording import GroupRecorder
 from .profile import Profile, machine_limits
 from .tensor import Tensor, as_array, no_grad
@@ -195,7 +196,9 @@ class _Plan:
         capture.graph.set_outputs([leaf.contiguous().value for leaf in leaves])
         self._recorded = capture.graph
         self.keys = len(capture.keys)
-        self.passes = [*_core.graph_passes(), *(["store_bfloat16"] if narrow else [])]
+        self.passes = _core.graph_passes()
+        if narrow:  # before what depends on the algorithms of convolutions
+            self.passes.insert(self.passes.index("fuse_batch_norm_load"), "store_bfloat16")
         self.native = _core.Program(self._after(self.passes[-1]))
 
     def _after(self, last: str) -> _core.Graph:
@@ -228,7 +231,12 @@ def _keys(count: int) -> list[Any]:
 def _settings() -> tuple[Any, ...]:
     """What a plan's choices depend on beside shapes."""
     scale = _core.conv2d_cost_scale()
-    return (_core.get_num_threads(), _core.get_precision(), *scale.values())
+    return (
+        _core.get_num_threads(),
+        _core.get_precision(),
+        autocast_dtype(),
+        *scale.values(),
+    )
 
 
 def _checked(position: int, value: Any) -> NDArray:

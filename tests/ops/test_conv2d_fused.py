@@ -103,7 +103,9 @@ def test_prologue_equals_batch_norm_before(shape: tuple[int, ...], layout: str, 
         )
     dy = randn(rng("dy"), *expected.shape)
     for plan in every_plan(x, w, geometry, direction="wgrad"):
-        assert not plan.fuses_prologue and not plan.fuses_statistics
+        point = shape[5] == 1 and shape[7] == 0 and layout == "NHWC"
+        assert not plan.fuses_statistics
+        assert point or not plan.fuses_prologue
         np.testing.assert_array_equal(
             plan.run(x, dy, prologue=line, prologue_relu=relu),
             plan.run(before, dy),

@@ -54,11 +54,13 @@ struct Shape {
 // "(2, 3, 32, 32)", as NumPy prints a shape.
 std::string to_string(const Shape& shape);
 
-// A C-contiguous array that somebody else owns.
+// A C-contiguous array that somebody else owns. With a pitch its last dimension is a slice of a longer one:
+// rows lie `pitch` elements apart. Only functions that say so take such arrays.
 struct TensorView {
     void* data = nullptr;
     DType dtype = DType::f32;
     Shape shape;
+    int64_t pitch = 0;
 
     template <class T>
     T* as() const {

@@ -24,7 +24,13 @@ constexpr int64_t kStretchBytes = 32 << 10;
 // Results that no cache would hold until they are read go past it, which spares reading what they overwrite.
 constexpr int64_t kStreamingBytes = 8 << 20;
 
-BatchNormSplit split_of(const ChannelView& view) {
+// The elements between a pixel and the next, where they are not just its channels: else 0.
+int64_t pitch_of(const ChannelView& view, const TensorView& array) {
+    return array.data && array.pitch != view.channels ? array.pitch : 0;
+}
+
+// `apart`: in some array pixels do not follow each other.
+BatchNormSplit split_of(const ChannelView& view, bool apart = false) {
     BatchNormSplit s;
     s.view = view;
     if (view.inner > 1) {
@@ -35,7 +41,7 @@ BatchNormSplit split_of(const ChannelView& view) {
         s.pieces = s.segments > 1 ? view.outer * s.segments : (view.outer + s.group - 1) / s.group;
         return s;
     }
-    s.fold = std::min((kMinLanes + view.channels - 1) / view.channels, view.outer);
+    s.fold = apart ? 1 : std::min((kMinLanes + view.channels - 1) / view.channels, view.outer);
     s.lanes = s.fold * view.channels;
     s.length = std::clamp(kPieceValues / s.lanes, kMinRows, kMaxRows);
     s.rows = view.outer / s.fold;
@@ -180,6 +186,15 @@ double finish_channel(int64_t c, double n, double mean, double deviations, doubl
     return 1 / std::sqrt(deviations / n + eps);
 }
 
+// Elements between rows.
+int64_t row_of(const BatchNormSplit& split, const TensorView& array) {
+    const int64_t pitch = pitch_of(split.view, array);
+    return pitch ? pitch : split.lanes;
+}
+bool apart(const ChannelView& view, const TensorView& a, const TensorView& b = {}, const TensorView& c = {}) {
+    return pitch_of(view, a) || pitch_of(view, b) || pitch_of(view, c);
+}
+
 bool same_alignment(const void* a, const void* b) {
     return (reinterpret_cast<uintptr_t>(a) - reinterpret_cast<uintptr_t>(b)) % kAlignment == 0;
 }
@@ -191,9 +206,12 @@ BatchNormForwardJob forward_job(const BatchNormSplit& split, const Lines& lines,
     job.lines = lines.lines;
     job.x = x.data;
     job.y = y.data;
+    job.x_row = row_of(split, x);
+    job.out_row = row_of(split, y);
     job.residual = fusion.residual.data;
     job.relu = fusion.relu;
     schedule(job, x.dtype, 1);
+    if (pitch_of(split.view, y)) job.streaming = false;
     return job;
 }
 
@@ -208,6 +226,7 @@ void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const Bat
             mean[c] = at(arrays.running_mean, c, 0);
             invstd[c] = 1 / std::sqrt(at(arrays.running_var, c, 1) + p.eps);
         }
+        if (!y.data) return;
         return batch_norm_apply(view, x, mean, invstd, arrays.weight, arrays.bias, y, fusion);
     }
     // invstd receives the sums of squared deviations first.
@@ -218,9 +237,10 @@ void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const Bat
     if (x.dtype == DType::f64) {
         batch_norm_statistics_reference(view, x.as<double>(), mean, invstd);
         for (int64_t c = 0; c < channels; ++c) statistics(c);
+        if (!y.data) return;
         return batch_norm_apply(view, x, mean, invstd, arrays.weight, arrays.bias, y, fusion);
     }
-    const BatchNormSplit split = split_of(view);
+    const BatchNormSplit split = split_of(view, apart(view, x, y));
     const Lines lines(split);
     const Workspace partials = floats(3 * split.pieces * split.lanes);
     BatchNormForwardJob job = forward_job(split, lines, x, y, fusion);
@@ -244,7 +264,7 @@ void batch_norm_apply(const ChannelView& view, const TensorView& x, const double
         return batch_norm_normalize_reference(view, x.as<double>(), mean, invstd, weight.as<double>(),
                                               bias.as<double>(), fusion.residual.as<double>(), fusion.relu,
                                               y.as<double>());
-    const BatchNormSplit split = split_of(view);
+    const BatchNormSplit split = split_of(view, apart(view, x, y));
     const Lines lines(split);
     for (int64_t c = 0; c < view.channels; ++c) lines.put_forward(c, mean[c], invstd[c], weight, bias);
     FC_ISA_PICK(batch_norm_forward_kernel)(forward_job(split, lines, x, y, fusion));
@@ -264,8 +284,12 @@ void batch_norm_statistics(const BatchNormSums& s, double momentum, double eps,
 
 size_t batch_norm_moments_bytes(const ChannelView& view, DType dtype) {
     if (dtype == DType::f64 || view.channels == 0 || view.values() == 0) return 0;
-    const BatchNormSplit split = split_of(view);
-    return static_cast<size_t>(checked_mul("batch_norm", 12 * split.pieces, split.lanes));
+    size_t most = 0;
+    for (const bool apart : {false, true}) {
+        const BatchNormSplit split = split_of(view, apart);
+        most = std::max(most, static_cast<size_t>(checked_mul("batch_norm", 12 * split.pieces, split.lanes)));
+    }
+    return most;
 }
 
 void batch_norm_moments(const ChannelView& view, const TensorView& x, double* mean, double* deviations,
@@ -275,8 +299,9 @@ void batch_norm_moments(const ChannelView& view, const TensorView& x, double* me
     if (view.channels == 0 || view.values() == 0) return;
     if (x.dtype == DType::f64) return batch_norm_statistics_reference(view, x.as<double>(), mean, deviations);
     BatchNormForwardJob job;
-    job.split = split_of(view);
+    job.split = split_of(view, apart(view, x));
     job.x = x.data;
+    job.x_row = row_of(job.split, x);
     job.sums = true;
     job.partials = static_cast<float*>(memory);
     job.first = mean;
@@ -306,7 +331,7 @@ void batch_norm_line(DType dtype, int64_t channels, const double* mean, const do
 
 size_t batch_norm_apply_line_bytes(const ChannelView& view, DType dtype) {
     if (dtype == DType::f64 || view.channels == 0 || view.values() == 0) return 0;
-    return Lines::bytes(split_of(view));
+    return std::max(Lines::bytes(split_of(view)), Lines::bytes(split_of(view, true)));
 }
 
 void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const BatchNormLine& line,
@@ -317,7 +342,7 @@ void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const B
                                               static_cast<const double*>(line.scale), nullptr,
                                               static_cast<const double*>(line.shift), nullptr, line.relu,
                                               y.as<double>());
-    const BatchNormSplit split = split_of(view);
+    const BatchNormSplit split = split_of(view, apart(view, x, y));
     const Lines lines(split, memory);
     const auto value = [](const void* array, int64_t c) {
         return static_cast<double>(static_cast<const float*>(array)[c]);
@@ -330,7 +355,7 @@ void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const B
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
                          const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
-                         const BatchNormMask& mask, const TensorView& dresidual) {
+                         const BatchNormMask& mask, const TensorView& dresidual, const TensorView& sum) {
     const int64_t channels = view.channels, values = view.values();
     if (channels == 0 || values == 0) {
         for (int64_t c = 0; c < channels; ++c) {
@@ -354,25 +379,25 @@ void batch_norm_backward(const ChannelView& view, bool training, const TensorVie
         }
         return batch_norm_backward_reference(view, training, g, x.as<double>(), mean, invstd,
                                              weight.as<double>(), dx.as<double>(), dweight.as<double>(),
-                                             dbias.as<double>());
+                                             dbias.as<double>(), sum.as<double>());
     }
 
-    const BatchNormSplit split = split_of(view);
+    const BatchNormSplit split = split_of(view, apart(view, dy, x, dx));
     const Lines lines(split);
     for (int64_t c = 0; c < channels; ++c) lines.put_forward(c, mean[c], invstd[c], weight, mask.bias);
-    const Workspace totals = doubles(2 * channels);
-    double *sum = totals.as<double>(), *product = sum + channels;
+    const Workspace memory = doubles(2 * channels);
+    double *totals = memory.as<double>(), *product = totals + channels;
     // Training: dx = a (g - mean(g) - xhat mean(g xhat)) with a = weight * invstd, as a line in g and x.
     auto finish = [&](int64_t c) {
         const double lost = mean[c] - static_cast<double>(static_cast<float>(mean[c]));
-        const double product_c = (product[c] - lost * sum[c]) * invstd[c];
+        const double product_c = (product[c] - lost * totals[c]) * invstd[c];
         if (dweight.data) put(dweight, c, product_c);
-        if (dbias.data) put(dbias, c, sum[c]);
+        if (dbias.data) put(dbias, c, totals[c]);
         if (!training) return;
         const double n = static_cast<double>(values), a = at(weight, c, 1) * invstd[c];
         const double slope = -a * invstd[c] * (product_c / n);
         spread(split, lines.lines.slope, c, slope);
-        spread(split, lines.lines.offset, c, -a * (sum[c] / n) - slope * lost);
+        spread(split, lines.lines.offset, c, -a * (totals[c] / n) - slope * lost);
     };
     BatchNormBackwardJob job;
     job.split = split;
@@ -382,13 +407,18 @@ void batch_norm_backward(const ChannelView& view, bool training, const TensorVie
     job.relu = mask.relu;
     job.y = mask.output.data;
     job.dx = dx.data;
+    job.sum = sum.data;
+    job.x_row = row_of(split, x);
+    job.dy_row = row_of(split, dy);
+    job.out_row = row_of(split, dx);
     job.dresidual = dresidual.data;
     job.training = training;
-    job.first = sum;
+    job.first = totals;
     job.second = product;
     job.sums = dweight.data || dbias.data || (training && dx.data);
     schedule(job, x.dtype, job.relu && job.y ? 3 : 2);
     if (dx.data && dresidual.data && !same_alignment(dx.data, dresidual.data)) job.streaming = false;
+    if (pitch_of(view, dx)) job.streaming = false;
     const Workspace partials = job.sums ? floats(2 * split.pieces * split.lanes) : Workspace();
     job.partials = partials.as<float>();
     call_back(job, finish);

@@ -40,8 +40,12 @@ struct BatchNormFusion {
     bool relu = false;
 };
 
+// In all of these x, y, dy and dx may be channels-last arrays with a pitch, unless of float64; a sum has
+// dx's.
+
 // y = (x - mean) * invstd * weight + bias, with the batch's statistics in training, else the running ones.
-// Writes what was used to `mean` and `invstd` (float64, one a channel), for backward.
+// Writes what was used to `mean` and `invstd` (float64, one a channel), for backward. y's data may be null,
+// for these alone.
 void batch_norm_forward(const BatchNormParams& p, const TensorView& x, const BatchNormArrays& arrays,
                         const TensorView& y, double* mean, double* invstd,
                         const BatchNormFusion& fusion = {});
@@ -95,10 +99,11 @@ struct BatchNormMask {
 };
 
 // dx, and dweight and dbias (one a channel), and dresidual (the masked dy); each may be null. Reads x, mean
-// and invstd of the forward.
+// and invstd of the forward. `sum`, where given, is added to dx, whose memory it may be.
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
                          const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
-                         const BatchNormMask& mask = {}, const TensorView& dresidual = {});
+                         const BatchNormMask& mask = {}, const TensorView& dresidual = {},
+                         const TensorView& sum = {});
 
 }  // namespace fastconv

@@ -31,6 +31,8 @@ struct BatchNormJob {
     BatchNormSplit split;
     DType dtype = DType::f32;
     const void* x = nullptr;
+    // inner == 1: elements between rows of x and of the results; `lanes` unless pixels lie apart.
+    int64_t x_row = 0, out_row = 0;
     bool relu = false;
     // Sums first, in `partials` (3 * pieces * lanes floats, backward 2 *), totals in first and second, and
     // then finish(context, c0, c1), which makes these channels' lines of the totals.
@@ -47,7 +49,8 @@ struct BatchNormJob {
     bool streaming = false;  // results past the caches
 };
 
-// first: the mean; second: the sum of squared deviations. y = relu(line of x + residual).
+// first: the mean; second: the sum of squared deviations. y = relu(line of x + residual), residual's rows
+// being `lanes` long.
 struct BatchNormForwardJob : BatchNormJob {
     const void* residual = nullptr;
     void* y = nullptr;
@@ -55,9 +58,12 @@ struct BatchNormForwardJob : BatchNormJob {
 FC_ISA_DECLARE(void batch_norm_forward_kernel(const BatchNormForwardJob& job))
 
 // first: the sum of g; second: that of g * (x - center). With relu g is dy where y (the forward's output, or
-// where null the line of x) is not below or at 0, else 0. dx and dresidual (= g) may be null.
+// where null the line of x) is not below or at 0, else 0. dx and dresidual (= g) may be null; `sum`, where
+// given, is added to dx. Rows of dy lie dy_row apart, those of dx and sum out_row, of y and dresidual
+// `lanes`.
 struct BatchNormBackwardJob : BatchNormJob {
-    const void *dy = nullptr, *y = nullptr;
+    const void *dy = nullptr, *y = nullptr, *sum = nullptr;
+    int64_t dy_row = 0;
     void *dx = nullptr, *dresidual = nullptr;
     bool training = false;
 };
@@ -75,6 +81,6 @@ void batch_norm_mask_reference(const ChannelView& view, const double* dy, const 
                                const double* bias, double* g);
 void batch_norm_backward_reference(const ChannelView& view, bool training, const double* dy, const double* x,
                                    const double* mean, const double* invstd, const double* weight, double* dx,
-                                   double* dweight, double* dbias);
+                                   double* dweight, double* dbias, const double* sum_with = nullptr);
 
 }  // namespace fastconv

@@ -4,7 +4,9 @@
 //   batch_norm_statistics(statistics, running_mean, running_var) -> mean, invstd: those of a convolution
 //   batch_norm_apply(x, mean, invstd, weight, bias, residual) -> y
 //   batch_norm_line(mean, invstd, weight, bias) -> (3, C) for a convolution's operand of that name
-//   batch_norm_backward(dy, x, mean, invstd, weight, bias, output) -> dx, dweight, dbias, dresidual
+//   batch_norm_backward(dy, x, mean, invstd, weight, bias, output, sum) -> dx, dweight, dbias, dresidual; sum
+//   is
+//     added to dx
 // Attributes: momentum, eps, layout, relu, training (backward), count and dtype where no x is at hand.
 #include "core/checks.h"
 #include "ops/batch_norm/batch_norm.h"
@@ -68,11 +70,11 @@ std::vector<Type> forward_infer(const Call& c) {
 
 std::unique_ptr<Step> forward(const Call& c) {
     const BatchNormArrays arrays{operand(c, 1), operand(c, 2), operand(c, 3), operand(c, 4)};
-    return make_step([=, p = params(c), x = operand(c, 0), residual = operand(c, 5),
+    return make_step([=, p = params(c), x = operand(c, 0), out = result(c, 0), residual = operand(c, 5),
                       relu = c.attributes.flag("relu")](const Frame& f) {
         const BatchNormArrays a{with_data(arrays.weight, f, 1), with_data(arrays.bias, f, 2),
                                 with_data(arrays.running_mean, f, 3), with_data(arrays.running_var, f, 4)};
-        TensorView y = x;
+        TensorView y = out;
         y.data = f.out[0];
         batch_norm_forward(p, with_data(x, f, 0), a, y, static_cast<double*>(f.out[1]),
                            static_cast<double*>(f.out[2]), {with_data(residual, f, 5), relu});
@@ -123,8 +125,8 @@ std::vector<Type> apply_infer(const Call& c) {
 std::unique_ptr<Step> apply(const Call& c) {
     return make_step([view = channel_view(c.name, c.in[0].shape, layout_of(c)), x = operand(c, 0),
                       weight = operand(c, 3), bias = operand(c, 4), residual = operand(c, 5),
-                      relu = c.attributes.flag("relu")](const Frame& f) {
-        TensorView y = x;
+                      out = result(c, 0), relu = c.attributes.flag("relu")](const Frame& f) {
+        TensorView y = out;
         y.data = f.out[0];
         batch_norm_apply(view, with_data(x, f, 0), static_cast<const double*>(f.in[1]),
                          static_cast<const double*>(f.in[2]), with_data(weight, f, 3), with_data(bias, f, 4),
@@ -160,7 +162,7 @@ std::unique_ptr<Step> line(const Call& c) {
 }
 
 std::vector<Type> backward_infer(const Call& c) {
-    c.operands(4, 7);
+    c.operands(4, 8);
     require_float(c.name, "input", c.in[1].dtype);
     require_like(c, 0, "grad_output", c.in[1]);
     const int64_t channels = channel_view(c.name, c.in[1].shape, layout_of(c)).channels;
@@ -169,34 +171,35 @@ std::vector<Type> backward_infer(const Call& c) {
     require_channels(c, 4, "weight", c.in[1].dtype, channels);
     require_channels(c, 5, "bias", c.in[1].dtype, channels);
     require_like(c, 6, "output", c.in[1]);
+    require_like(c, 7, "sum", c.in[1]);
     const Type per_channel{c.given(4) ? c.in[4].dtype : c.in[1].dtype, {channels}};
     return {c.in[1], per_channel, per_channel, c.in[1]};
 }
 std::unique_ptr<Step> backward(const Call& c) {
     return make_step([view = channel_view(c.name, c.in[1].shape, layout_of(c)),
                       training = c.attributes.flag("training"), relu = c.attributes.flag("relu"),
-                      x = operand(c, 1), weight = operand(c, 4), bias = operand(c, 5), output = operand(c, 6),
-                      dx = result(c, 0), dweight = result(c, 1), dbias = result(c, 2),
-                      dresidual = result(c, 3)](const Frame& f) {
-        TensorView dy = x;
-        dy.data = f.in[0];
-        batch_norm_backward(view, training, dy, with_data(x, f, 1), static_cast<const double*>(f.in[2]),
-                            static_cast<const double*>(f.in[3]), with_data(weight, f, 4),
-                            with_result(dx, f, 0), with_result(dweight, f, 1), with_result(dbias, f, 2),
-                            {relu, with_data(bias, f, 5), with_data(output, f, 6)},
-                            with_result(dresidual, f, 3));
+                      grad = operand(c, 0), x = operand(c, 1), weight = operand(c, 4), bias = operand(c, 5),
+                      output = operand(c, 6), sum = operand(c, 7), dx = result(c, 0), dweight = result(c, 1),
+                      dbias = result(c, 2), dresidual = result(c, 3)](const Frame& f) {
+        batch_norm_backward(view, training, with_data(grad, f, 0), with_data(x, f, 1),
+                            static_cast<const double*>(f.in[2]), static_cast<const double*>(f.in[3]),
+                            with_data(weight, f, 4), with_result(dx, f, 0), with_result(dweight, f, 1),
+                            with_result(dbias, f, 2), {relu, with_data(bias, f, 5), with_data(output, f, 6)},
+                            with_result(dresidual, f, 3), with_data(sum, f, 7));
     });
 }
 
 }  // namespace
 
 void add_batch_norm_kinds(KindList& list) {
-    list.push_back({"batch_norm", forward_infer, forward, 1u << 3 | 1u << 4, 0});
-    list.push_back({"batch_norm_inference", forward_infer, forward, 0, 0});
+    list.push_back({"batch_norm", forward_infer, forward, 1u << 3 | 1u << 4, 0, 1u, false, 1u, 1u});
+    list.push_back({"batch_norm_inference", forward_infer, forward, 0, 0, 1u, false, 1u, 1u});
     list.push_back({"batch_norm_statistics", statistics_infer, statistics, 1u << 1 | 1u << 2, 0});
-    list.push_back({"batch_norm_apply", apply_infer, apply, 0, 1u});
+    list.push_back({"batch_norm_apply", apply_infer, apply, 0, 1u, 0, false, 1u, 1u});
     list.push_back({"batch_norm_line", line_infer, line, 0, 0});
-    list.push_back({"batch_norm_backward", backward_infer, backward, 0, 1u, 0xfu});
+    // dx may take the place of dy or of what it is added to.
+    list.push_back(
+        {"batch_norm_backward", backward_infer, backward, 0, 1u | 1u << 7, 0xfu, false, 3u | 1u << 7, 1u});
 }
 
 }  // namespace fastconv::program

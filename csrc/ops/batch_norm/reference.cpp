@@ -53,7 +53,7 @@ void batch_norm_mask_reference(const ChannelView& view, const double* dy, const 
 
 void batch_norm_backward_reference(const ChannelView& view, bool training, const double* dy, const double* x,
                                    const double* mean, const double* invstd, const double* weight, double* dx,
-                                   double* dweight, double* dbias) {
+                                   double* dweight, double* dbias, const double* sum_with) {
     const double n = static_cast<double>(view.values());
     for (int64_t c = 0; c < view.channels; ++c) {
         double sum = 0, product = 0;
@@ -67,7 +67,8 @@ void batch_norm_backward_reference(const ChannelView& view, bool training, const
         if (!dx) continue;
         const double scale = (weight ? weight[c] : 1) * invstd[c];
         for_channel(view, c, [&](int64_t i) {
-            dx[i] = scale * (training ? dy[i] - sum / n - normal(i) * (product / n) : dy[i]);
+            dx[i] = scale * (training ? dy[i] - sum / n - normal(i) * (product / n) : dy[i]) +
+                    (sum_with ? sum_with[i] : 0);
         });
     }
 }

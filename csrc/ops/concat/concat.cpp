@@ -13,7 +13,7 @@ constexpr int64_t kGrainBytes = 65536;
 // joining along the first dimension (one row) has something to share among threads.
 struct Walk {
     const ConcatPiece* pieces;
-    int64_t count, outer, row_bytes, stretch;
+    int64_t count, outer, row_bytes, step, stretch;
     char* joined;
     bool to_joined;
 
@@ -39,27 +39,30 @@ struct Walk {
             const int64_t lo = from > start ? from : start;
             const int64_t stop = start + pieces[k].bytes, hi = until < stop ? until : stop;
             if (lo >= hi || !pieces[k].data) continue;
-            char* piece = static_cast<char*>(pieces[k].data) + row * pieces[k].bytes + (lo - start);
-            char* whole = joined + row * row_bytes + lo;
+            const int64_t piece_step = pieces[k].step ? pieces[k].step : pieces[k].bytes;
+            char* piece = static_cast<char*>(pieces[k].data) + row * piece_step + (lo - start);
+            char* whole = joined + row * step + lo;
             std::memcpy(to_joined ? whole : piece, to_joined ? piece : whole, static_cast<size_t>(hi - lo));
         }
     }
 };
 
-void walk(const ConcatPiece* pieces, int64_t count, int64_t outer, void* joined, bool to_joined) {
+void walk(const ConcatPiece* pieces, int64_t count, int64_t outer, void* joined, int64_t step,
+          bool to_joined) {
     int64_t row_bytes = 0;
     for (int64_t k = 0; k < count; ++k) row_bytes += pieces[k].bytes;
-    Walk{pieces, count, outer, row_bytes, 4 * kGrainBytes, static_cast<char*>(joined), to_joined}.run();
+    if (!step) step = row_bytes;
+    Walk{pieces, count, outer, row_bytes, step, 4 * kGrainBytes, static_cast<char*>(joined), to_joined}.run();
 }
 
 }  // namespace
 
-void concat(const ConcatPiece* pieces, int64_t count, int64_t outer, void* joined) {
-    walk(pieces, count, outer, joined, true);
+void concat(const ConcatPiece* pieces, int64_t count, int64_t outer, void* joined, int64_t step) {
+    walk(pieces, count, outer, joined, step, true);
 }
 
-void split(const void* joined, int64_t outer, const ConcatPiece* pieces, int64_t count) {
-    walk(pieces, count, outer, const_cast<void*>(joined), false);
+void split(const void* joined, int64_t outer, const ConcatPiece* pieces, int64_t count, int64_t step) {
+    walk(pieces, count, outer, const_cast<void*>(joined), step, false);
 }
 
 }  // namespace fastconv

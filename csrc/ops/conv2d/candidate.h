@@ -54,6 +54,8 @@ struct ConvCandidate {
     bool (*fuses_prologue)(const Conv2dProblem&) = nullptr;
     // Whether `run` takes args.statistics as it stores; otherwise a pass over `out` follows.
     bool fuses_statistics = false;
+    // Whether the problem's pitches may be set; otherwise `run` gets copies without.
+    bool pitched = false;
 };
 
 struct WgradCandidate {
@@ -61,6 +63,8 @@ struct WgradCandidate {
     const char* (*declines)(const Conv2dProblem&);
     void (*run)(const Conv2dProblem&, const WgradArgs& args, Arena& arena);
     const char* (*unwanted)(const Conv2dProblem&) = nullptr;
+    bool pitched_x = false, pitched_dy = false;
+    bool (*fuses_prologue)(const Conv2dProblem&) = nullptr;
 };
 
 }  // namespace fastconv

@@ -115,7 +115,8 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
     });
 }
 
-// {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics}
+// {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics,
+// pitched}
 constexpr ConvCandidate kFprop[] = {
     {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
      strip_fprop_unwanted},
@@ -127,11 +128,11 @@ constexpr ConvCandidate kFprop[] = {
     {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop, nullptr, nullptr,
      always, true},
     {"winograd6", winograd_declines, true, winograd_fprop_packed_bytes<6>, winograd_fprop_pack<6>,
-     winograd_fprop<6>, winograd_fprop_unwanted<6>, winograd_fprop_packs_itself<6>},
+     winograd_fprop<6>, winograd_fprop_unwanted<6>, winograd_fprop_packs_itself<6>, nullptr, false, true},
     {"winograd", winograd_declines, true, winograd_fprop_packed_bytes<4>, winograd_fprop_pack<4>,
-     winograd_fprop<4>, winograd_fprop_unwanted<4>, winograd_fprop_packs_itself<4>},
+     winograd_fprop<4>, winograd_fprop_unwanted<4>, winograd_fprop_packs_itself<4>, nullptr, false, true},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
-     implicit_gemm_fprop, nullptr, nullptr, implicit_gemm_fuses_prologue, true},
+     implicit_gemm_fprop, nullptr, nullptr, implicit_gemm_fuses_prologue, true, true},
     {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop, nullptr,
      bf16_fprop_packs_itself},
     {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
@@ -148,24 +149,25 @@ constexpr ConvCandidate kDgrad[] = {
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
     {"winograd6", winograd_declines, true, winograd_dgrad_packed_bytes<6>, winograd_dgrad_pack<6>,
-     winograd_dgrad<6>, winograd_dgrad_unwanted<6>, winograd_dgrad_packs_itself<6>},
+     winograd_dgrad<6>, winograd_dgrad_unwanted<6>, winograd_dgrad_packs_itself<6>, nullptr, false, true},
     {"winograd", winograd_declines, true, winograd_dgrad_packed_bytes<4>, winograd_dgrad_pack<4>,
-     winograd_dgrad<4>, winograd_dgrad_unwanted<4>, winograd_dgrad_packs_itself<4>},
+     winograd_dgrad<4>, winograd_dgrad_unwanted<4>, winograd_dgrad_packs_itself<4>, nullptr, false, true},
     {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
-     implicit_gemm_dgrad},
+     implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true},
     {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad, nullptr,
      bf16_dgrad_packs_itself},
     {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
-// {name, declines, run, unwanted}
+// {name, declines, run, unwanted, pitched_x, pitched_dy, fuses_prologue}
 constexpr WgradCandidate kWgrad[] = {
     {"taps", tap_wgrad_declines, tap_wgrad, tap_wgrad_unwanted},
     {"strips", strip_wgrad_declines, strip_wgrad, strip_wgrad_unwanted},
     {"depthwise", only_depthwise, depthwise_wgrad, copies_channels},
     {"shift", shift_wgrad_declines, shift_wgrad},
-    {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted},
-    {"implicit_gemm", only_f32, implicit_gemm_wgrad},
+    {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted, true, true},
+    {"implicit_gemm", only_f32, implicit_gemm_wgrad, nullptr, true, false,
+     implicit_gemm_wgrad_fuses_prologue},
     {"direct_bf16", bf16_wgrad_declines, bf16_wgrad},
     {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
@@ -228,7 +230,47 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
     if (e.activate) activation_forward(e.activation, e.slope, y, y);
 }
 
-// x normalised, in the arena's memory.
+// Copies `rows` of `bytes` each.
+void copy_rows(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t bytes, int64_t rows,
+               int team) {
+    struct Rows {
+        const char* from;
+        char* to;
+        int64_t from_step, to_step, bytes;
+    } all{static_cast<const char*>(from), static_cast<char*>(to), from_step, to_step, bytes};
+    parallel_run(
+        rows, (32 << 10) / (bytes + 1) + 1,
+        [](void* context, int64_t begin, int64_t end, int) {
+            const Rows& r = *static_cast<Rows*>(context);
+            for (int64_t i = begin; i < end; ++i)
+                std::memcpy(r.to + i * r.to_step, r.from + i * r.from_step, static_cast<size_t>(r.bytes));
+        },
+        &all, team);
+}
+
+// x or y of a problem: the pixels of its array.
+struct Pixels {
+    int64_t count, row, step;  // bytes of a pixel, and from one to the next
+    Pixels(const Conv2dProblem& p, bool of_x)
+        : count(p.n * (of_x ? p.pixels_in() : p.pixels_out())), row((of_x ? p.c : p.k) * size_of(p.dtype)) {
+        const int64_t pitch = of_x ? p.x_pitch : p.y_pitch;
+        step = pitch ? pitch * size_of(p.dtype) : row;
+    }
+    size_t bytes() const { return static_cast<size_t>(checked_mul("conv2d", count, row)); }
+    const void* packed(const void* array, Arena& arena, int team) const {
+        void* copy = arena.take<char>(bytes());
+        if (!arena.counting()) copy_rows(array, step, copy, row, row, count, team);
+        return copy;
+    }
+};
+
+// The problem that a candidate gets: without pitches that it does not take.
+Conv2dProblem as_taken(const ConvCandidate& candidate, Conv2dProblem p) {
+    if (!candidate.pitched) p.x_pitch = p.y_pitch = 0;
+    return p;
+}
+
+// x normalised, in the arena's memory, without a pitch.
 const void* normalise(const Conv2dProblem& p, const void* x, const BatchNormLine& line, Arena& arena) {
     const Shape shape = p.x_shape();
     const ChannelView view = channel_view("conv2d", shape, p.layout);
@@ -236,20 +278,41 @@ const void* normalise(const Conv2dProblem& p, const void* x, const BatchNormLine
     void* copy = arena.take<char>(static_cast<size_t>(bytes));
     void* memory = arena.take<char>(batch_norm_apply_line_bytes(view, p.dtype));
     if (arena.counting()) return copy;
-    batch_norm_apply_line(view, {const_cast<void*>(x), p.dtype, shape}, line, {copy, p.dtype, shape}, memory);
+    batch_norm_apply_line(view, {const_cast<void*>(x), p.dtype, shape, p.x_pitch}, line,
+                          {copy, p.dtype, shape}, memory);
     return copy;
 }
 
 // A candidate's run with passes over the arrays before and behind it for what it does not fuse.
-void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Conv2dProblem& p,
+void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Conv2dProblem& problem,
               const ConvArgs& args, Arena& arena) {
+    const bool fprop = direction == ConvDirection::fprop;
     ConvArgs a = args;
+    Conv2dProblem p = as_taken(candidate, problem);
+    int64_t &in_pitch = fprop ? p.x_pitch : p.y_pitch, &out_pitch = fprop ? p.y_pitch : p.x_pitch;
+    const int64_t asked_in = fprop ? problem.x_pitch : problem.y_pitch;
+    const int64_t asked_out = fprop ? problem.y_pitch : problem.x_pitch;
     if (a.prologue.wanted && !(candidate.fuses_prologue && candidate.fuses_prologue(p))) {
-        a.in = normalise(p, args.in, args.prologue.line, arena);
+        Conv2dProblem given = problem;
+        if (p.dtype == DType::f64 && asked_in) {
+            a.in = Pixels(problem, fprop).packed(a.in, arena, args.team);
+            given.x_pitch = 0;
+        }
+        a.in = normalise(given, a.in, args.prologue.line, arena);
         a.prologue = {};
+        // Weights were packed for pixels that lie apart, if the candidate takes such.
+        if (in_pitch) in_pitch = p.c;
+    } else if (asked_in && !in_pitch) {
+        a.in = Pixels(problem, fprop).packed(a.in, arena, args.team);
     }
     const bool sums = args.statistics.wanted && !candidate.fuses_statistics;
     const bool finish = !args.epilogue.plain() && (sums || !candidate.fuses);
+    // Passes over the result, and a residual, know no pitch.
+    const bool aside = asked_out && (!out_pitch || sums || finish || args.epilogue.residual);
+    if (aside) {
+        out_pitch = 0;
+        a.out = arena.take<char>(Pixels(p, !fprop).bytes());
+    }
     if (finish) {
         a.epilogue = {};
         a.epilogue.bias = args.epilogue.bias;
@@ -260,14 +323,35 @@ void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Con
         const ChannelView view = channel_view("conv2d", shape, p.layout);
         void* memory = arena.take<char>(batch_norm_moments_bytes(view, p.dtype));
         if (!arena.counting())
-            batch_norm_moments(view, {args.out, p.dtype, shape}, args.statistics.mean,
+            batch_norm_moments(view, {a.out, p.dtype, shape}, args.statistics.mean,
                                args.statistics.deviations, memory);
     }
-    if (finish && !arena.counting()) apply_epilogue(p, direction, args.epilogue, args.out);
+    if (arena.counting()) return;
+    if (finish) apply_epilogue(p, direction, args.epilogue, a.out);
+    if (aside) {
+        const Pixels to(problem, !fprop);
+        copy_rows(a.out, to.row, args.out, to.step, to.row, to.count, args.team);
+    }
 }
 
-void run_wgrad(const WgradCandidate& candidate, const Conv2dProblem& p, WgradArgs args, Arena& arena) {
-    if (args.prologue.wanted) args.x = normalise(p, args.x, args.prologue.line, arena);
+void run_wgrad(const WgradCandidate& candidate, const Conv2dProblem& problem, WgradArgs args, Arena& arena) {
+    Conv2dProblem p = problem;
+    if (args.prologue.wanted && !(candidate.fuses_prologue && candidate.fuses_prologue(p))) {
+        if (p.dtype == DType::f64 && p.x_pitch) {
+            args.x = Pixels(problem, true).packed(args.x, arena, args.team);
+            p.x_pitch = 0;
+        }
+        args.x = normalise(p, args.x, args.prologue.line, arena);
+        args.prologue = {};
+        p.x_pitch = 0;
+    } else if (p.x_pitch && !candidate.pitched_x) {
+        args.x = Pixels(problem, true).packed(args.x, arena, args.team);
+        p.x_pitch = 0;
+    }
+    if (p.y_pitch && !candidate.pitched_dy) {
+        args.dy = Pixels(problem, false).packed(args.dy, arena, args.team);
+        p.y_pitch = 0;
+    }
     candidate.run(p, args, arena);
 }
 
@@ -308,27 +392,30 @@ ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const 
 const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->name; }
 
 size_t ConvPlan::packed_bytes() const {
-    return conv_ && conv_->packed_bytes ? conv_->packed_bytes(not_empty(problem_)) : 0;
+    return conv_ && conv_->packed_bytes ? conv_->packed_bytes(as_taken(*conv_, not_empty(problem_))) : 0;
 }
 
 bool ConvPlan::packs_itself(int team) const {
-    return conv_ && conv_->packs_itself && conv_->packs_itself(not_empty(problem_), team);
+    return conv_ && conv_->packs_itself && conv_->packs_itself(as_taken(*conv_, not_empty(problem_)), team);
 }
 
 void ConvPlan::pack(const void* weight, void* packed) const {
-    if (packed_bytes()) conv_->pack(not_empty(problem_), weight, packed);
+    if (packed_bytes()) conv_->pack(as_taken(*conv_, not_empty(problem_)), weight, packed);
 }
 
 bool ConvPlan::fuses_prologue() const {
-    return conv_ && conv_->fuses_prologue && conv_->fuses_prologue(not_empty(problem_));
+    if (wgrad_) return wgrad_->fuses_prologue && wgrad_->fuses_prologue(not_empty(problem_));
+    return conv_ && conv_->fuses_prologue && conv_->fuses_prologue(as_taken(*conv_, not_empty(problem_)));
 }
 
 bool ConvPlan::fuses_statistics() const { return conv_ && conv_->fuses_statistics; }
 
-size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics) const {
+size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics, bool epilogue) const {
     Arena counter;
     if (conv_) {
+        static const float present = 0;
         ConvArgs args;
+        args.epilogue.residual = epilogue ? &present : nullptr;
         args.team = team;
         args.prologue.wanted = prologue;
         args.statistics.wanted = statistics;

@@ -35,6 +35,9 @@ struct Conv2dProblem {
     int64_t p = 0, q = 0;
     WindowAxis vertical, horizontal;
     int64_t groups = 1;
+    // Channels-last arrays may be slices of longer ones: elements from a pixel of x or y to the next, 0 where
+    // that is c or k. Only ConvPlan knows of them.
+    int64_t x_pitch = 0, y_pitch = 0;
 
     int64_t group_c() const { return c / groups; }
     int64_t group_k() const { return k / groups; }
@@ -146,8 +149,10 @@ class ConvPlan {
     // a pass over the array does.
     bool fuses_prologue() const;
     bool fuses_statistics() const;
-    // 64-byte aligned memory that `run` needs for so many workers, with a prologue or statistics.
-    size_t workspace_bytes(int team, bool prologue = false, bool statistics = false) const;
+    // 64-byte aligned memory that `run` needs for so many workers, with a prologue or statistics, and where
+    // the result has a pitch with an epilogue of more than a bias.
+    size_t workspace_bytes(int team, bool prologue = false, bool statistics = false,
+                           bool epilogue = false) const;
     // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0,
     // unless packs_itself().
     void run(const ConvArgs& args, void* workspace) const;

@@ -133,6 +133,7 @@ struct GatherWgrad {
     // 1x1 of stride 1 on NCHW arrays: x and dy (also NCHW) are transposed piece by piece in cache, not as
     // wholes.
     bool planar;
+    InputLine line;  // direct, one tap
 
     int64_t parts() const {
         const int64_t rows = planar && depth <= kWgradPlanarRows ? kWgradPlanarRows : kWgradRows;

@@ -45,7 +45,7 @@ std::vector<TapRun> tap_runs(const std::vector<Tap>& taps, int64_t length) {
     return runs;
 }
 
-// Sizes and strides of a channels-last input, into any struct of gather.h.
+// Sizes and strides of a channels-last input of `c` elements a pixel, into any struct of gather.h.
 template <class G>
 void set_input(G& g, int64_t n, int64_t c, int64_t h, int64_t w) {
     g.n = n, g.h = h, g.w = w;
@@ -58,15 +58,26 @@ void set_input(G& g, int64_t n, int64_t c, int64_t h, int64_t w) {
 struct Input {
     bool nchw;
     int64_t n, c, h, w;
+    bool apart;                                     // pixels need not follow each other
+    int64_t pitch;                                  // elements from pixel to pixel
     int64_t top = 0, left = 0, padded_h, padded_w;  // the frame
 
-    Input(bool nchw_, int64_t n_, int64_t c_, int64_t h_, int64_t w_)
-        : nchw(nchw_), n(n_), c(c_), h(h_), w(w_), padded_h(h_), padded_w(w_) {}
+    Input(bool nchw_, int64_t n_, int64_t c_, int64_t h_, int64_t w_, int64_t pitch_)
+        : nchw(nchw_),
+          n(n_),
+          c(c_),
+          h(h_),
+          w(w_),
+          apart(pitch_ != 0),
+          pitch(apart ? pitch_ : c_),
+          padded_h(h_),
+          padded_w(w_) {}
 
     // Puts it into the frame that no tap leaves. False where that is not worth its memory: a large padding or
     // dilation could need far more than the arrays themselves.
     bool frame(const Reach& rows, const Reach& cols, int64_t out_h, int64_t out_w, int64_t step_h,
                int64_t step_w) {
+        if (apart) return false;
         const int64_t framed_h = rows.padded(h, out_h, step_h), framed_w = cols.padded(w, out_w, step_w);
         if (framed_h > 2 * h + 16 || framed_w > 2 * w + 16 ||
             !frame_fits(std::max<int64_t>(1, n * c), h * w, framed_h * framed_w))
@@ -90,7 +101,7 @@ struct Input {
     }
     template <class G>
     void describe(G& g) const {
-        set_input(g, n, c, padded_h, padded_w);
+        set_input(g, n, pitch, padded_h, padded_w);
     }
 };
 
@@ -103,7 +114,8 @@ std::vector<int64_t> offset_list(const std::vector<Tap>& taps, const GatherConv&
     return offsets;
 }
 
-void set_output(GatherConv& g, bool nchw, int64_t c, int64_t h, int64_t w) {
+void set_output(GatherConv& g, bool nchw, int64_t c, int64_t h, int64_t w, int64_t pitch) {
+    if (pitch) c = pitch;
     g.out_n = c * h * w;
     g.out_c = nchw ? h * w : 1;
     g.out_w = nchw ? 1 : c;
@@ -198,9 +210,9 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
     struct Fill {
         const float* bias;
         float* dx;
-        int64_t c, pixels;
+        int64_t c, pitch, pixels;
         bool planar;
-    } fill{bias, dx, p.c, p.pixels_in(), p.layout == Layout::nchw};
+    } fill{bias, dx, p.c, p.x_pitch ? p.x_pitch : p.c, p.pixels_in(), p.layout == Layout::nchw};
     parallel_run(
         p.n * (fill.planar ? p.c : fill.pixels), 32768 / (fill.planar ? fill.pixels : p.c) + 1,
         [](void* context, int64_t begin, int64_t end, int) {
@@ -210,9 +222,10 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
                     std::fill_n(f.dx + plane * f.pixels, f.pixels, f.bias ? f.bias[plane % f.c] : 0.0f);
             else if (f.bias)
                 for (int64_t pixel = begin; pixel < end; ++pixel)
-                    std::copy_n(f.bias, f.c, f.dx + pixel * f.c);
+                    std::copy_n(f.bias, f.c, f.dx + pixel * f.pitch);
             else
-                std::fill(f.dx + begin * f.c, f.dx + end * f.c, 0.0f);
+                for (int64_t pixel = begin; pixel < end; ++pixel)
+                    std::fill_n(f.dx + pixel * f.pitch, f.c, 0.0f);
         },
         &fill, num_threads());
 }
@@ -223,7 +236,7 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
     constexpr size_t kMostScratch = 4 << 20;
     g.team = args.team;
     if (FC_ISA_PICK(direct_wgrad_sizes)(g).scratch > kMostScratch) return false;
-    g.dy = Input(p.layout == Layout::nchw, p.n, p.k, p.p, p.q).make(args.dy, arena);
+    g.dy = Input(p.layout == Layout::nchw, p.n, p.k, p.p, p.q, 0).make(args.dy, arena);
     const WgradUnits work = FC_ISA_PICK(direct_wgrad_units)(g);
     // At least four bands a part, or its copy of the result costs more than it helps.
     g.splits = std::clamp<int64_t>(kWgradItems / work.units, 1, std::max<int64_t>(1, work.most_splits / 4));
@@ -233,6 +246,11 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
     if (!arena.counting())
         FC_ISA_PICK(direct_wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
     return true;
+}
+
+// With a single tap the panel of x serves few outputs badly.
+bool direct_point(const Conv2dProblem& p) {
+    return p.group_c() >= kDirectChannels && (p.group_k() > kFewOutputs || p.group_c() <= p.group_k());
 }
 
 // A tile of dots reads a line for every few multiply-adds, and the pixels of a group may lie pages apart.
@@ -247,7 +265,7 @@ Gathers fprop_gathers(const Conv2dProblem& p) {
     Reach rows, cols;
     rows.add(vertical);
     cols.add(horizontal);
-    Gathers all{Input(nchw, p.n, p.c, p.h, p.w), {}};
+    Gathers all{Input(nchw, p.n, p.c, p.h, p.w, p.x_pitch), {}};
     const bool dot = dots(p, p.group_c(), p.group_k());
     const bool offsets = !dot && p.group_c() < kFewChannels && p.taps() > 1 &&
                          all.input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
@@ -258,7 +276,7 @@ Gathers fprop_gathers(const Conv2dProblem& p) {
     g.groups = p.groups, g.depth = p.group_c(), g.width = p.group_k();
     g.step_h = p.vertical.stride, g.step_w = p.horizontal.stride;
     g.rows = p.p, g.cols = p.q;
-    set_output(g, nchw, p.k, p.p, p.q);
+    set_output(g, nchw, p.k, p.p, p.q, p.y_pitch);
     g.weight_g = p.group_k() * p.group_c() * p.taps();
     g.weight_o = p.group_c() * p.taps();
     g.weight_c = g.weight_taps = p.taps();
@@ -274,7 +292,7 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
     const std::vector<AxisClass> classes_h = reached_classes(p.vertical),
                                  classes_w = reached_classes(p.horizontal);
     const int64_t classes = std::min(p.vertical.stride, p.h) * std::min(p.horizontal.stride, p.w);
-    Gathers all{Input(nchw, p.n, p.k, p.p, p.q), {}};
+    Gathers all{Input(nchw, p.n, p.k, p.p, p.q, p.y_pitch), {}};
     all.gaps = static_cast<int64_t>(classes_h.size() * classes_w.size()) < classes;
     if (classes_h.empty() || classes_w.empty()) return all;
     const auto rows_of = [&](int64_t a) { return (p.h - a + p.vertical.stride - 1) / p.vertical.stride; };
@@ -299,7 +317,7 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
             g.dot = dot;
             g.rows = rows_of(a.residue);
             g.cols = cols_of(b.residue);
-            set_output(g, nchw, p.c, p.h, p.w);
+            set_output(g, nchw, p.c, p.h, p.w, p.x_pitch);
             e.out_at = a.residue * g.out_h + b.residue * g.out_w;
             g.out_h *= p.vertical.stride;
             g.out_w *= p.horizontal.stride;
@@ -336,21 +354,26 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
     all.run(args, Finish(), arena);
 }
 
+// Where the direct kernel takes x into panels pixel by pixel.
+bool implicit_gemm_wgrad_fuses_prologue(const Conv2dProblem& p) {
+    return p.layout == Layout::nhwc && p.unpadded_1x1() && direct_point(p);
+}
+
 void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     const bool nchw = p.layout == Layout::nchw;
     const auto vertical = forward_taps(p.vertical), horizontal = forward_taps(p.horizontal);
     Reach rows, cols;
     rows.add(vertical);
     cols.add(horizontal);
-    Input input(nchw, p.n, p.c, p.h, p.w);
+    Input input(nchw, p.n, p.c, p.h, p.w, p.x_pitch);
     const bool padded = p.group_c() < kFewChannels && p.taps() > 1 &&
                         input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
-    // Enough channels for lanes along them: the direct kernel. With a single tap its panel of x serves few
-    // outputs badly.
-    const bool direct = !padded && !g.planar && p.group_c() >= kDirectChannels &&
-                        (p.taps() > 1 || p.group_k() > kFewOutputs || p.group_c() <= p.group_k());
+    // Enough channels for lanes along them: the direct kernel.
+    const bool direct =
+        !padded && !g.planar && (p.taps() > 1 ? p.group_c() >= kDirectChannels : direct_point(p));
+    g.line = InputLine(args.prologue);
     g.x = g.planar ? static_cast<const float*>(args.x) : input.make(args.x, arena);
     input.describe(g);
     const std::vector<Tap> taps = tap_list(vertical, horizontal, p.s, input.top, input.left);
@@ -373,7 +396,7 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
     const int64_t slices = (g.run_count + g.slice_runs - 1) / g.slice_runs;
     g.dy_planar = nchw && g.packed && slices == 1;
     g.dy = g.planar || g.dy_planar ? static_cast<const float*>(args.dy)
-                                   : Input(nchw, p.n, p.k, p.p, p.q).make(args.dy, arena);
+                                   : Input(nchw, p.n, p.k, p.p, p.q, 0).make(args.dy, arena);
     const int64_t units = p.groups * slices * g.parts();
     g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);

@@ -26,6 +26,7 @@ void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
 size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p);
 void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+bool implicit_gemm_wgrad_fuses_prologue(const Conv2dProblem& p);
 void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
 // pointwise.cpp: 1x1 convolution on NCHW arrays (dgrad: of stride 1), as a GEMM whose lanes are pixels.

@@ -3,6 +3,8 @@
 // conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry, layout,
 // `shape` (of what a gradient node makes), activation and slope (behind the residual), line_relu.
 // A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K) are for the one behind.
+#include "ops/conv2d/program.h"
+
 #include <optional>
 
 #include "core/checks.h"
@@ -41,6 +43,8 @@ void require_like(const Call& c, const char* what, const Type& got, DType dtype,
     require_dtype(c.name, what, got.dtype, dtype);
     require_shape(c.name, what, got.shape, shape);
 }
+
+int64_t pitch_of(const std::vector<Type>& types, size_t i) { return i < types.size() ? types[i].pitch : 0; }
 
 // The convolution that a node runs, and which operands play which part.
 struct Roles {
@@ -102,6 +106,11 @@ Roles roles_of(const Call& c) {
         r.bias = 2, r.residual = 3, r.line = 4;
         r.result = {r.problem.dtype, r.problem.y_shape()}, r.channels = r.problem.k;
     }
+    if (!r.transposed) {
+        const int64_t in = pitch_of(c.in, static_cast<size_t>(r.in)), out = pitch_of(c.out, 0);
+        r.problem.x_pitch = of_input ? out : in;
+        r.problem.y_pitch = of_weight ? pitch_of(c.in, 1) : of_input ? in : out;
+    }
     const auto there = [&](int i) { return i >= 0 && c.given(static_cast<size_t>(i)); };
     const auto operand = [&](int i) { return c.in[static_cast<size_t>(i)]; };
     if (there(r.bias)) require_like(c, "bias", operand(r.bias), r.problem.dtype, {r.channels});
@@ -155,14 +164,15 @@ class ConvStep final : public Step {
                 p.c, ' ', p.h, ' ', p.w, ' ', p.p, ' ', p.q, ' ', p.groups, ' ', p.vertical.stride, ' ',
                 p.horizontal.stride, ' ', p.vertical.pad_begin, ' ', p.vertical.pad_end, ' ',
                 p.horizontal.pad_begin, ' ', p.horizontal.pad_end, ' ', p.vertical.dilation, ' ',
-                p.horizontal.dilation, ' ', plan_.packed_bytes());
+                p.horizontal.dilation, ' ', p.x_pitch > 0, ' ', plan_.packed_bytes());
             packed_ = c.cache->get(key, plan_.packed_bytes(), [&](void* to) { plan_.pack(fixed, to); });
         }
     }
 
     size_t workspace_bytes(int team) const override {
         if (!r_.problem.n) return 0;
-        return packing_bytes(team) + plan_.workspace_bytes(team, r_.line >= 0, statistics_);
+        return packing_bytes(team) +
+               plan_.workspace_bytes(team, r_.line >= 0, statistics_, r_.residual >= 0 || activate_);
     }
     std::string algorithm() const override { return plan_.algorithm(); }
     double operations() const override { return program::operations(r_.problem); }
@@ -244,10 +254,16 @@ std::unique_ptr<Step> bias_prepare(const Call& c) {
 
 }  // namespace
 
+bool conv2d_takes_line(const Call& c) {
+    const Roles r = roles_of(c);
+    return !r.transposed && r.direction != ConvDirection::dgrad &&
+           ConvPlan(r.problem, r.direction, algorithm_of(c, r)).fuses_prologue();
+}
+
 void add_conv2d_kinds(KindList& list) {
-    list.push_back({"conv2d", infer, prepare, 0, 0, 1u << 1});
-    list.push_back({"conv2d_input", infer, prepare, 0, 0});
-    list.push_back({"conv2d_weight", infer, prepare, 0, 0});
+    list.push_back({"conv2d", infer, prepare, 0, 0, 1u << 1, false, 1u, 1u});
+    list.push_back({"conv2d_input", infer, prepare, 0, 0, 0, false, 1u << 1, 1u});
+    list.push_back({"conv2d_weight", infer, prepare, 0, 0, 0, false, 3u, 0});
     list.push_back({"conv2d_bias", bias_infer, bias_prepare, 0, 0});
     list.push_back({"conv_transpose2d", infer, prepare, 0, 0});
     list.push_back({"conv_transpose2d_input", infer, prepare, 0, 0});

@@ -10,8 +10,9 @@
 namespace fastconv {
 namespace {
 
-WinogradImage image_of(Layout layout, int64_t c, int64_t h, int64_t w) {
+WinogradImage image_of(Layout layout, int64_t c, int64_t h, int64_t w, int64_t pitch) {
     if (layout == Layout::nchw) return {h, w, c * h * w, w, 1, h * w};
+    if (pitch) c = pitch;
     return {h, w, c * h * w, w * c, c, 1};
 }
 
@@ -28,8 +29,8 @@ WinogradWeight backward_filter(const Conv2dProblem& p, int tile) {
 
 WinogradConv forward(const Conv2dProblem& p, int tile) {
     WinogradConv conv{};
-    conv.input = image_of(p.layout, p.c, p.h, p.w);
-    conv.output = image_of(p.layout, p.k, p.p, p.q);
+    conv.input = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
+    conv.output = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
     conv.n = p.n;
     conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
@@ -39,8 +40,8 @@ WinogradConv forward(const Conv2dProblem& p, int tile) {
 
 WinogradConv backward(const Conv2dProblem& p, int tile) {
     WinogradConv conv{};
-    conv.input = image_of(p.layout, p.k, p.p, p.q);
-    conv.output = image_of(p.layout, p.c, p.h, p.w);
+    conv.input = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
+    conv.output = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
     conv.n = p.n;
     conv.top = 2 - p.vertical.pad_begin, conv.left = 2 - p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_k(), conv.width = p.group_c();
@@ -50,8 +51,8 @@ WinogradConv backward(const Conv2dProblem& p, int tile) {
 
 WinogradWgrad weights(const Conv2dProblem& p) {
     WinogradWgrad conv{};
-    conv.input = image_of(p.layout, p.c, p.h, p.w);
-    conv.output = image_of(p.layout, p.k, p.p, p.q);
+    conv.input = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
+    conv.output = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
     conv.n = p.n;
     conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();

@@ -14,8 +14,8 @@ template <class T>
 void pool2d_backward_reference(const PoolPlan& plan, const T* dy, const void* index, bool small, T* dx);
 
 // Channels-last, float32 or bfloat16: the vector lanes are channels. `streaming`: results past the caches.
-FC_ISA_DECLARE(void pool2d_nhwc(const PoolPlan& plan, DType dtype, const void* x, void* y, void* index,
-                                bool small))
+FC_ISA_DECLARE(void pool2d_nhwc(const PoolPlan& plan, DType dtype, const void* x, void* y, int64_t y_pitch,
+                                void* index, bool small))
 FC_ISA_DECLARE(void pool2d_nhwc_backward(const PoolPlan& plan, DType dtype, const void* dy, const void* index,
                                          bool small, bool streaming, void* dx))
 

@@ -201,7 +201,8 @@ void Pool2d::forward(const TensorView& x, const TensorView& y, const TensorView&
     if (x.dtype == DType::f64)
         return pool2d_reference(plan_, x.as<double>(), y.as<double>(), index.data, small);
     if (plan_.layout == Layout::nhwc)
-        return FC_ISA_PICK(pool2d_nhwc)(plan_, x.dtype, x.data, y.data, index.data, small);
+        return FC_ISA_PICK(pool2d_nhwc)(plan_, x.dtype, x.data, y.data, y.pitch ? y.pitch : plan_.c,
+                                        index.data, small);
     if (is_global(plan_)) return FC_ISA_PICK(pool2d_nchw_global)(plan_, x.dtype, x.data, y.data);
     if (PoolRows rows = rows_of(plan_, small, false); rows.piece) {
         const Workspace scratch(static_cast<size_t>(checked_mul("pool2d", rows.team * 4, rows.piece)));

@@ -39,7 +39,8 @@ class Pool2d {
     DType index_dtype() const;
 
     // y = pool(x). For a maximum, index.data may be null or receives the winning tap of each window:
-    // row * taps(width) + column within the undilated window.
+    // row * taps(width) + column within the undilated window. y may have a pitch where it is channels-last,
+    // unless of float64.
     void forward(const TensorView& x, const TensorView& y, const TensorView& index) const;
     // dx from dy; index is read for a maximum only.
     void backward(const TensorView& dy, const TensorView& index, const TensorView& dx) const;

@@ -82,7 +82,7 @@ std::unique_ptr<Step> positions(const Call& c) {
 }  // namespace
 
 void add_pool2d_kinds(KindList& list) {
-    list.push_back({"pool2d", forward_infer, forward, 0, 0, 1u << 1});
+    list.push_back({"pool2d", forward_infer, forward, 0, 0, 1u << 1, false, 0, 1u});
     list.push_back({"pool2d_backward", backward_infer, backward, 0, 0});
     list.push_back({"pool2d_positions", positions_infer, positions, 0, 0});
 }

@@ -14,11 +14,14 @@ void fuse_gradient_sum(Graph& graph) {
         const ValueId summand = node.in(static_cast<size_t>(later));
         const int at = makers[static_cast<size_t>(summand)];
         if (at < 0 || uses.only_reader(summand) < 0) continue;
-        Node& conv = graph.nodes[static_cast<size_t>(at)];
-        if (conv.kind != &node_kind("conv2d_input") || conv.in(2) != kNone) continue;
-        conv.inputs.resize(3, kNone);
-        conv.inputs[2] = node.in(static_cast<size_t>(1 - later));
-        conv.outputs[0] = node.out(0);
+        Node& maker = graph.nodes[static_cast<size_t>(at)];
+        const size_t operand = maker.kind == &node_kind("conv2d_input")          ? 2
+                               : maker.kind == &node_kind("batch_norm_backward") ? 7
+                                                                                 : 0;
+        if (!operand || maker.in(operand) != kNone || maker.out(0) != summand) continue;
+        maker.inputs.resize(operand + 1, kNone);
+        maker.inputs[operand] = node.in(static_cast<size_t>(1 - later));
+        maker.outputs[0] = node.out(0);
         makers[static_cast<size_t>(node.out(0))] = at;
         gone[n] = true;
     }

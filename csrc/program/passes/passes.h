@@ -22,8 +22,14 @@ void fuse_conv_epilogue(Graph& graph);
 void fuse_batch_norm_relu(Graph& graph);
 // Statistics for a batch-norm in training are taken by the convolution in front of it.
 void fuse_conv_statistics(Graph& graph);
-// The sum of a convolution's input gradient and another gradient is taken as it is stored.
+// A batch-norm, and its ReLU, whose result only convolutions read is applied as they read its input, where
+// their algorithms can: the result is never stored.
+void fuse_batch_norm_load(Graph& graph);
+// The sum of a convolution's or batch-norm's input gradient and another gradient is taken as it is stored.
 void fuse_gradient_sum(Graph& graph);
+// Arrays that are joined are written where they belong in the joined one, and gradients that are cut read
+// where they lie: without copies. It goes last: other passes do not know of pitches.
+void join_in_place(Graph& graph);
 // float32 becomes bfloat16 storage, between casts at the inputs and outputs (inference).
 void store_bfloat16(Graph& graph);
 

@@ -16,17 +16,17 @@ struct Backward {
     const BatchNormBackwardJob& job;
     const BatchNormSplit& s = job.split;
     const T *x = static_cast<const T*>(job.x), *dy = static_cast<const T*>(job.dy),
-            *y = static_cast<const T*>(job.y);
+            *y = static_cast<const T*>(job.y), *sum_with = static_cast<const T*>(job.sum);
     T *dx = static_cast<T*>(job.dx), *dresidual = static_cast<T*>(job.dresidual);
     float *first = job.partials, *second = first + s.pieces * s.lanes;
 
-    // g at element i, where d is x - center there.
+    // g at element i of dy and `output` of y, where d is x - center there.
     template <class... Masked>
-    vf gradient(int64_t i, vf d, vf scale, vf shift, Masked... t) const {
+    vf gradient(int64_t i, int64_t output, vf d, vf scale, vf shift, Masked... t) const {
         const vf g = load(dy + i, t...);
         if constexpr (M == Mask::none) return g;
         if constexpr (M == Mask::line) return passed(fma(d, scale, shift), g);
-        return passed(load(y + i, t...), g);
+        return passed(load(y + output, t...), g);
     }
 
     void sum_plane(int64_t index, const Piece& p, int64_t c) const {
@@ -38,7 +38,7 @@ struct Backward {
         const vf kept = load(kOnes, rest);
         vf a[4] = {zero(), zero(), zero(), zero()}, b[4] = {zero(), zero(), zero(), zero()};
         const auto add = [&](int u, int64_t i) {
-            const vf d = load(x + i) - k, g = gradient(i, d, scale, shift);
+            const vf d = load(x + i) - k, g = gradient(i, i, d, scale, shift);
             a[u] = a[u] + g;
             b[u] = fma(g, d, b[u]);
         };
@@ -64,7 +64,7 @@ struct Backward {
                 i += VL;
             }
             if (i < last) {
-                const vf d = (load(x + i, rest) - k) * kept, g = gradient(i, d, scale, shift, rest);
+                const vf d = (load(x + i, rest) - k) * kept, g = gradient(i, i, d, scale, shift, rest);
                 a[3] = a[3] + g;
                 b[3] = fma(g, d, b[3]);
             }
@@ -74,7 +74,7 @@ struct Backward {
     }
 
     template <int R, class... Masked>
-    void add_rows(int64_t at, int64_t k, float* f, float* q, Masked... t) const {
+    void add_rows(int64_t row, int64_t k, float* f, float* q, Masked... t) const {
         const vf center = load(job.lines.center + k, t...);
         vf scale = zero(), shift = zero();
         if constexpr (M == Mask::line) {
@@ -83,10 +83,12 @@ struct Backward {
         }
         vf a = load(f, t...), b = load(q, t...);
         for (int r = 0; r < R; ++r) {
-            const int64_t i = at + r * s.lanes + k;
-            prefetch(x + i + R * s.lanes);
-            prefetch(dy + i + R * s.lanes);
-            const vf d = load(x + i, t...) - center, g = gradient(i, d, scale, shift, t...);
+            const T* const from = x + (row + r) * job.x_row + k;
+            const int64_t i = (row + r) * job.dy_row + k;
+            prefetch(from + R * job.x_row);
+            prefetch(dy + i + R * job.dy_row);
+            const vf d = load(from, t...) - center;
+            const vf g = gradient(i, (row + r) * s.lanes + k, d, scale, shift, t...);
             a = a + g;
             b = fma(g, d, b);
         }
@@ -94,14 +96,13 @@ struct Backward {
         store(q, b, t...);
     }
     void sum_rows(int64_t index, const Piece& p, int64_t lanes) const {
-        const int64_t at = p.image * s.lanes;
         float *f = first + index * s.lanes, *q = second + index * s.lanes;
         for (int64_t k = 0; k < lanes; ++k) f[k] = q[k] = 0;
         const auto step = [&](auto count, int64_t r) {
             constexpr int R = decltype(count)::value;
             int64_t k = 0;
-            for (; k + VL <= lanes; k += VL) add_rows<R>(at + r * s.lanes, k, f + k, q + k);
-            if (k < lanes) add_rows<R>(at + r * s.lanes, k, f + k, q + k, tail(lanes - k));
+            for (; k + VL <= lanes; k += VL) add_rows<R>(p.image + r, k, f + k, q + k);
+            if (k < lanes) add_rows<R>(p.image + r, k, f + k, q + k, tail(lanes - k));
         };
         int64_t r = 0;
         for (; r + 4 <= p.planes; r += 4) step(Count<4>{}, r);
@@ -119,6 +120,12 @@ struct Backward {
         }
     }
 
+    // Where a stretch lies in x, in dy, in dx and what it is added to, and in the others; how far ahead in
+    // the first two to prefetch.
+    struct Place {
+        int64_t x, dy, out, rest;
+        int64_t x_ahead, dy_ahead;
+    };
     // g stored for the residual, and what dx is made of it.
     template <class... Masked>
     vf keep(int64_t i, vf g, Masked... t) const {
@@ -132,29 +139,43 @@ struct Backward {
         store(dresidual + i, g, t...);
         return g;
     }
-    template <class Lines>
-    void write(int64_t at, int64_t n, int64_t ahead, const Lines& lines) const {
-        T* const out = dx ? dx : dresidual;
-        if (job.training && dx)
-            write_run(out + at, n, job.streaming, [&](int64_t k, auto... t) {
-                const int64_t i = at + k;
-                prefetch(x + i + ahead);
-                prefetch(dy + i + ahead);
+    template <class Line, class... Masked>
+    vf masked(const Place& p, int64_t k, const Line& l, Masked... t) const {
+        vf d = zero();
+        if constexpr (M == Mask::line) d = load(x + p.x + k, t...) - l.center;
+        return gradient(p.dy + k, p.rest + k, d, l.scale, l.shift, t...);
+    }
+    template <bool Sum, class Lines>
+    void write_dx(const Place& p, int64_t n, const Lines& lines) const {
+        const auto whole = [&](int64_t k, vf v, auto... t) {
+            if constexpr (Sum) return v + load(sum_with + p.out + k, t...);
+            return v;
+        };
+        if (job.training)
+            write_run(dx + p.out, n, job.streaming, [&](int64_t k, auto... t) {
+                prefetch(x + p.x + k + p.x_ahead);
+                prefetch(dy + p.dy + k + p.dy_ahead);
                 const auto l = lines(k, t...);
-                const vf d = load(x + i, t...) - l.center;
-                const vf g = keep(i, gradient(i, d, l.scale, l.shift, t...), t...);
-                return fma(g, l.scale, fma(d, l.slope, l.offset));
+                const vf d = load(x + p.x + k, t...) - l.center;
+                const vf g = gradient(p.dy + k, p.rest + k, d, l.scale, l.shift, t...);
+                const vf line = fma(d, l.slope, l.offset);
+                return whole(k, fma(keep(p.rest + k, g, t...), l.scale, line), t...);
             });
         else
-            write_run(out + at, n, job.streaming, [&](int64_t k, auto... t) {
-                const int64_t i = at + k;
+            write_run(dx + p.out, n, job.streaming, [&](int64_t k, auto... t) {
                 const auto l = lines(k, t...);
-                vf d = zero();
-                if constexpr (M == Mask::line) d = load(x + i, t...) - l.center;
-                const vf g = gradient(i, d, l.scale, l.shift, t...);
-                if (!dx) return g;
-                return keep(i, g, t...) * l.scale;
+                return whole(k, keep(p.rest + k, masked(p, k, l, t...), t...) * l.scale, t...);
             });
+    }
+    template <class Lines>
+    void write(const Place& p, int64_t n, const Lines& lines) const {
+        if (dx && sum_with)
+            write_dx<true>(p, n, lines);
+        else if (dx)
+            write_dx<false>(p, n, lines);
+        else
+            write_run(dresidual + p.rest, n, job.streaming,
+                      [&](int64_t k, auto... t) { return masked(p, k, lines(k, t...), t...); });
     }
     struct Line {
         vf center, scale, shift, slope, offset;
@@ -163,12 +184,18 @@ struct Backward {
         const BatchNormLines& l = job.lines;
         const Line line{set1(l.center[c]), set1(l.scale[c]), set1(l.shift[c]), set1(l.slope[c]),
                         set1(l.offset[c])};
-        write((image * s.view.channels + c) * s.view.inner + at, n, ahead,
-              [&](int64_t, auto...) -> const Line& { return line; });
+        const int64_t i = (image * s.view.channels + c) * s.view.inner + at;
+        write({i, i, i, i, ahead, ahead}, n, [&](int64_t, auto...) -> const Line& { return line; });
     }
-    void write_rows(int64_t at, int64_t lanes) const {
+    void write_rows(int64_t row, int64_t lanes) const {
         const BatchNormLines& l = job.lines;
-        write(at, lanes, kRowsAhead, [&](int64_t k, auto... t) {
+        const Place place{row * job.x_row,
+                          row * job.dy_row,
+                          row * job.out_row,
+                          row * s.lanes,
+                          rows_ahead(lanes, job.x_row),
+                          rows_ahead(lanes, job.dy_row)};
+        write(place, lanes, [&](int64_t k, auto... t) {
             return Line{load(l.center + k, t...), load(l.scale + k, t...), load(l.shift + k, t...),
                         load(l.slope + k, t...), load(l.offset + k, t...)};
         });

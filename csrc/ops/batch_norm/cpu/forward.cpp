@@ -126,7 +126,8 @@ struct Forward {
     }
     void sum_rows(int64_t i, const Piece& p, int64_t lanes) const {
         const int64_t at = i * s.lanes;
-        row_moments(x + p.image * s.lanes, p.planes, s.lanes, lanes, center + at, first + at, second + at);
+        row_moments(x + p.image * job.x_row, p.planes, job.x_row, lanes, center + at, first + at,
+                    second + at);
     }
     void total(int64_t c0, int64_t c1) const {
         double sums[kChannelBlock] = {}, squares[kChannelBlock] = {};
@@ -160,19 +161,21 @@ struct Forward {
                 return end(fma(load(from + i, t...) - m, a, b));
             });
     }
-    void write_rows(int64_t at, int64_t lanes) const {
+    void write_rows(int64_t row, int64_t lanes) const {
         const float *m = job.lines.center, *a = job.lines.scale, *b = job.lines.shift;
-        const T* from = x + at;
+        const T* from = x + row * job.x_row;
+        T* const out = y + row * job.out_row;
+        const int64_t ahead = rows_ahead(lanes, job.x_row);
         const auto line = [&](int64_t i, auto... t) {
-            prefetch(from + i + kRowsAhead);
+            prefetch(from + i + ahead);
             return fma(load(from + i, t...) - load(m + i, t...), load(a + i, t...), load(b + i, t...));
         };
         if (residual)
-            write_run(y + at, lanes, job.streaming, [&](int64_t i, auto... t) {
-                return end(line(i, t...) + load(residual + at + i, t...));
+            write_run(out, lanes, job.streaming, [&](int64_t i, auto... t) {
+                return end(line(i, t...) + load(residual + row * s.lanes + i, t...));
             });
         else
-            write_run(y + at, lanes, job.streaming, [&](int64_t i, auto... t) { return end(line(i, t...)); });
+            write_run(out, lanes, job.streaming, [&](int64_t i, auto... t) { return end(line(i, t...)); });
     }
 };
 

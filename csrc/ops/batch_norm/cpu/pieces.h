@@ -66,7 +66,7 @@ inline void in_blocks(int64_t begin, int64_t end, const Body& body) {
 // The steps of a job in their order: sums of every piece, totals and lines of every channel, and the pass
 // that writes. Kernel has sum_plane(piece index, piece, channel), sum_rows(piece index, piece, first lane,
 // lanes), total(c0, c1), write_plane(image, channel, first value, values, elements ahead of which to
-// prefetch) and write_rows(the row's first element, lanes).
+// prefetch) and write_rows(row, lanes).
 template <class Kernel>
 inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) {
     const BatchNormSplit& s = job.split;
@@ -103,7 +103,7 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
             for (int64_t k = begin; k < end; ++k) {
                 const int64_t from = (job.sums ? stretches - 1 - k : k) * stretch, left = all - from;
                 for (int64_t r = from; r < from + (left < stretch ? left : stretch); ++r)
-                    kernel.write_rows(r * s.lanes, r < s.rows ? s.lanes : s.short_fold * channels);
+                    kernel.write_rows(r, r < s.rows ? s.lanes : s.short_fold * channels);
             }
             if (job.streaming) streaming_fence();
         });
@@ -175,6 +175,11 @@ inline void write_run(T* out, int64_t n, bool streaming, const Value& value) {
         for (; i + VL <= n; i += VL) store_streaming(out + i, value(i));
     }
     if (i < n) store(out + i, value(i, tail(n - i)), tail(n - i));
+}
+
+// How far ahead of a row of `lanes` elements to prefetch, rows lying `row` apart: about kRowsAhead.
+inline int64_t rows_ahead(int64_t lanes, int64_t row) {
+    return lanes == row ? kRowsAhead : (kRowsAhead / (lanes + 1) + 1) * row;
 }
 
 // The line at p, for the second-level cache; p need not be an address of the program's.

@@ -7,8 +7,7 @@
 #include "cpu/gemm/microkernel.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
-#include "ops/conv2d/gather.h"
+#include "ops/conv2d/cpu/prologue.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
@@ -103,9 +102,17 @@ inline void copy_pixels(const float* from, int64_t step, int64_t count, int64_t 
     }
 }
 
-// The band's pixels of x, `columns` channels from `x` on, with zeros where the window leaves the image.
-void fill_panel(const GatherWgrad& g, const Cut& cut, const Band& band, const float* x, int64_t columns,
+// Puts pixels that were copied on their line.
+template <bool Relu>
+inline void normalise_copies(const InputLine& line, int64_t channel, int64_t count, int64_t columns,
+                             float* at, int64_t ld) {
+    for (; count > 0; --count, at += ld) normalise_channels<Relu>(line, channel, at, at, columns);
+}
+
+// The band's pixels of x, `columns` channels from `channel` on, with zeros where the window leaves the image.
+void fill_panel(const GatherWgrad& g, const Cut& cut, const Band& band, int64_t channel, int64_t columns,
                 int64_t ld, float* panel) {
+    const float* const x = g.x + channel;
     const bool one_tap = g.tap_count == 1;
     const int64_t every_h = one_tap ? g.step_h : 1, every_w = one_tap ? g.step_w : 1;
     const int64_t h0 = band.row0 * g.step_h + cut.low_h, w0 = band.col0 * g.step_w + cut.low_w;
@@ -125,6 +132,10 @@ void fill_panel(const GatherWgrad& g, const Cut& cut, const Band& band, const fl
             zero_floats(to, first * ld);
             copy_pixels(x + n * g.in_n + h * g.in_h + (w0 + first * every_w) * g.in_w, every_w * g.in_w,
                         end - first, columns, to + first * ld, ld);
+            if (g.line.wanted && g.line.relu)
+                normalise_copies<true>(g.line, channel, end - first, columns, to + first * ld, ld);
+            else if (g.line.wanted)
+                normalise_copies<false>(g.line, channel, end - first, columns, to + first * ld, ld);
             zero_floats(to + end * ld, (cols - end) * ld);
         }
 }
@@ -190,7 +201,7 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
     const int64_t result_row = final ? g.depth : ld;
     for (int64_t at = band0; at < band1; ++at) {
         const Band band(g, cut, at);
-        fill_panel(g, cut, band, g.x + group * g.depth + channel, columns, ld, scratch.panel);
+        fill_panel(g, cut, band, group * g.depth + channel, columns, ld, scratch.panel);
         int64_t count = 0;
         for (int64_t n = 0; n < band.n1 - band.n0; ++n)
             for (int64_t i = 0; i < band.row1 - band.row0; ++i)

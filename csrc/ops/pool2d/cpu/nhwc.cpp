@@ -120,33 +120,34 @@ inline void for_rows(int64_t n, int64_t rows, int64_t columns, int64_t c, const 
 }
 
 template <class Index, class T>
-void max_forward(const PoolPlan& plan, const T* x, T* y, Index* index) {
+void max_forward(const PoolPlan& plan, const T* x, T* y, int64_t y_pitch, Index* index) {
     const PoolAxis &h = plan.h, &w = plan.w;
     const int64_t c = plan.c;
     for_rows(plan.n, h.out, w.out, c, [&](int64_t n, int64_t p, int64_t c0, int64_t c1) {
         const T* image = x + n * h.in * w.in * c;
         const Windows windows{h, w, c, p};
         for (int64_t q = 0; q < w.out; ++q) {
-            const int64_t base = ((n * h.out + p) * w.out + q) * c;
+            const int64_t pixel = (n * h.out + p) * w.out + q, base = pixel * c;
+            T* const out = y + pixel * y_pitch;
             const auto taps = [&](int64_t i) { return index ? index + base + i : index; };
             int64_t i = c0;
             for (; i + 4 * VL <= c1; i += 4 * VL)
-                max_window<4>(windows, q, image + i, y + base + i, taps(i), 4 * VL);
-            for (; i + VL <= c1; i += VL) max_window<1>(windows, q, image + i, y + base + i, taps(i), VL);
-            if (i < c1) max_window<1>(windows, q, image + i, y + base + i, taps(i), c1 - i, tail(c1 - i));
+                max_window<4>(windows, q, image + i, out + i, taps(i), 4 * VL);
+            for (; i + VL <= c1; i += VL) max_window<1>(windows, q, image + i, out + i, taps(i), VL);
+            if (i < c1) max_window<1>(windows, q, image + i, out + i, taps(i), c1 - i, tail(c1 - i));
         }
     });
 }
 
 template <class T>
-void mean_forward(const PoolPlan& plan, const T* x, T* y) {
+void mean_forward(const PoolPlan& plan, const T* x, T* y, int64_t y_pitch) {
     const PoolAxis &h = plan.h, &w = plan.w;
     const int64_t c = plan.c;
     for_rows(plan.n, h.out, w.out, c, [&](int64_t n, int64_t p, int64_t c0, int64_t c1) {
         const T* image = x + n * h.in * w.in * c;
         const Windows windows{h, w, c, p};
         for (int64_t q = 0; q < w.out; ++q) {
-            T* out = y + ((n * h.out + p) * w.out + q) * c;
+            T* out = y + ((n * h.out + p) * w.out + q) * y_pitch;
             int64_t i = c0;
             for (; i + 4 * VL <= c1; i += 4 * VL) mean_window<4>(windows, q, image + i, out + i);
             for (; i + VL <= c1; i += VL) mean_window<1>(windows, q, image + i, out + i);
@@ -271,11 +272,11 @@ void mean_backward(const PoolPlan& plan, bool streaming, const T* dy, T* dx) {
 }
 
 template <class T>
-void forward(const PoolPlan& plan, const T* x, T* y, void* index, bool small) {
-    if (plan.kind == PoolKind::mean) return mean_forward(plan, x, y);
-    if (!index) return max_forward(plan, x, y, static_cast<NoTaps*>(nullptr));
-    if (small) return max_forward(plan, x, y, static_cast<uint8_t*>(index));
-    max_forward(plan, x, y, static_cast<int32_t*>(index));
+void forward(const PoolPlan& plan, const T* x, T* y, int64_t y_pitch, void* index, bool small) {
+    if (plan.kind == PoolKind::mean) return mean_forward(plan, x, y, y_pitch);
+    if (!index) return max_forward(plan, x, y, y_pitch, static_cast<NoTaps*>(nullptr));
+    if (small) return max_forward(plan, x, y, y_pitch, static_cast<uint8_t*>(index));
+    max_forward(plan, x, y, y_pitch, static_cast<int32_t*>(index));
 }
 
 template <class T>
@@ -287,10 +288,12 @@ void backward(const PoolPlan& plan, const T* dy, const void* index, bool small, 
 
 }  // namespace
 
-void pool2d_nhwc(const PoolPlan& plan, DType dtype, const void* x, void* y, void* index, bool small) {
+void pool2d_nhwc(const PoolPlan& plan, DType dtype, const void* x, void* y, int64_t y_pitch, void* index,
+                 bool small) {
     if (dtype == DType::bf16)
-        return forward(plan, static_cast<const bfloat16*>(x), static_cast<bfloat16*>(y), index, small);
-    forward(plan, static_cast<const float*>(x), static_cast<float*>(y), index, small);
+        return forward(plan, static_cast<const bfloat16*>(x), static_cast<bfloat16*>(y), y_pitch, index,
+                       small);
+    forward(plan, static_cast<const float*>(x), static_cast<float*>(y), y_pitch, index, small);
 }
 
 void pool2d_nhwc_backward(const PoolPlan& plan, DType dtype, const void* dy, const void* index, bool small,
