@@ -39,6 +39,7 @@ __all__ = [
     "ShapeError",
     "Tensor",
     "__version__",
+    "autocast",
     "compile",
     "data",
     "empty_cache",
@@ -78,6 +79,7 @@ _SUBMODULES = (
     "tuning",
 )
 _LAZY = {
+    "autocast": "functional",
     "compile": "program",
     "save": "serialization",
     "load": "serialization",

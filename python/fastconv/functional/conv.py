@@ -7,6 +7,7 @@ from typing import TypeAlias
 from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import as_array, finish
+from .autocast import lowered
 
 Pair: TypeAlias = int | tuple[int, int] | list[int]
 Padding: TypeAlias = Pair | str
@@ -45,6 +46,7 @@ def conv2d(
         ShapeError: sizes or parameters that do not fit together.
         DTypeError: arrays that are not all of one type: float32, float64 or bfloat16.
     """
+    input, weight, bias = lowered(input, weight, bias)
     x, w = as_array("conv2d", "input", input), as_array("conv2d", "weight", weight)
     b = None if bias is None else as_array("conv2d", "bias", bias)
     order = Spatial("conv2d", x, layout)
@@ -157,6 +159,7 @@ def conv_transpose2d(
         ShapeError, DTypeError: as `conv2d`.
     """
     op = "conv_transpose2d"
+    input, weight, bias = lowered(input, weight, bias)
     x, w = as_array(op, "input", input), as_array(op, "weight", weight)
     b = None if bias is None else as_array(op, "bias", bias)
     order = Spatial(op, x, layout)

@@ -9,6 +9,7 @@ from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array, finish
 from ._args import is_number, number
+from .autocast import matched
 
 
 def add(input: ArrayLike, other: ArrayLike) -> ArrayLike:
@@ -37,6 +38,7 @@ def _binary(op: str, input: ArrayLike, other: ArrayLike) -> ArrayLike:
     if is_number(input):
         return _with_number(op, "other", other, number(op, "input", input))
 
+    input, other = matched(input, other)
     a, b = as_array(op, "input", input), as_array(op, "other", other)
     # The operand that has the result's shape says in which memory order to run.
     order = MemoryOrder(a if a.ndim > b.ndim or (a.ndim == b.ndim and a.size >= b.size) else b)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from ..tensor import as_array, finish
+from .autocast import lowered
 
 
 def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> ArrayLike:
@@ -22,6 +23,7 @@ def linear(input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -
         ShapeError: the feature counts differ.
         DTypeError: arrays that are not all of one type: float32, float64 or bfloat16.
     """
+    input, weight, bias = lowered(input, weight, bias)
     x, w = as_array("linear", "input", input), as_array("linear", "weight", weight)
     b = None if bias is None else as_array("linear", "bias", bias)
     y = _ops.linear(x, w, b)

@@ -12,6 +12,7 @@ from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
 from ._args import integer, number
 from ._args import reduction as checked_reduction
+from .autocast import widened
 
 
 def cross_entropy(
@@ -42,6 +43,7 @@ def cross_entropy(
         DTypeError: labels that are not integers, logits that are not floats.
     """
     op = "cross_entropy"
+    input = widened(input)
     x = as_array(op, "input", input)
     if x.ndim == 0:
         raise ShapeError(f"{op}: input must be (C,), (N, C) or (N, C, d1, ...), got shape ()")
@@ -88,6 +90,7 @@ def _pointwise(
     weight: ArrayLike | None = None,
     pos_weight: ArrayLike | None = None,
 ) -> ArrayLike:
+    input = widened(input)
     x, t = as_array(op, "input", input), as_array(op, "target", target)
     kind = checked_reduction(op, reduction)
     w = _broadcast(op, "weight", weight, x.shape)

@@ -13,6 +13,7 @@ from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
 from ._args import axes, axis, flag, number, sizes
+from .autocast import matched
 
 # Of NumPy's arrays.
 MAX_DIMS = 32
@@ -148,6 +149,7 @@ def concat(tensors: Sequence[ArrayLike], dim: int = 0) -> ArrayLike:
         raise DTypeError(f"concat: tensors must be a sequence, got {type(tensors).__name__}")
     if not tensors:
         raise ShapeError("concat: needs at least one array")
+    tensors = matched(*tensors)
     arrays = [as_array("concat", f"tensors[{i}]", t) for i, t in enumerate(tensors)]
     at = axis("concat", dim, arrays[0].ndim)
     same_ndim = all(a.ndim == arrays[0].ndim for a in arrays)

@@ -8,7 +8,9 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from .. import random
 from .._arrays import NDArray
 from ..data import Loader
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..functional import autocast
 from ..optim import clip_grad_norm_
 from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
@@ -33,7 +36,7 @@ from .progress import progress as make_progress
 
 __all__ = ["Trainer"]
 
-_DTYPES = ("float32", "float64")
+_DTYPES = ("float32", "float64", "bfloat16")
 
 
 class Trainer:
@@ -47,7 +50,8 @@ class Trainer:
         schedule: a learning-rate schedule of `fastconv.optim`; it steps after every batch.
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
-        dtype: "float32" or "float64", of the network's parameters; inputs are converted to it.
+        dtype: "float32" or "float64", of the network's parameters; inputs are converted to it. "bfloat16":
+            the parameters are float32, and the network runs inside `autocast`.
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
         compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
             recorded, because it depends on the contents of arrays, runs function by function after one
@@ -91,7 +95,8 @@ class Trainer:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         if dtype not in _DTYPES:
-            raise DTypeError(f"Trainer: dtype must be 'float32' or 'float64', got {dtype!r}")
+            raise DTypeError(f"Trainer: dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        own = "float32" if dtype == "bfloat16" else dtype
         for what, value, method in (
             ("net", net, "state_dict"),
             ("optimizer", optimizer, "zero_grad"),
@@ -104,13 +109,17 @@ class Trainer:
         if not callable(loss):
             raise DTypeError(f"Trainer: loss is a {type(loss).__name__}, expected a function")
         for name, parameter in net.named_parameters():
-            if parameter.dtype != np.dtype(dtype):
+            if parameter.dtype != np.dtype(own):
                 raise DTypeError(
-                    f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {dtype}"
+                    f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {own}"
                 )
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
         self.metrics = dict(metrics or {})
-        self.dtype = np.dtype(dtype)
+        self.dtype = np.dtype(own)
+        # Outside of this a caller's own `autocast` holds.
+        self._precision = partial(autocast, dtype) if dtype == "bfloat16" else nullcontext
+        with self._precision():  # bfloat16 may be missing
+            pass
         if clip_grad_norm is not None and not clip_grad_norm >= 0:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
         self.clip_grad_norm = clip_grad_norm
@@ -149,6 +158,10 @@ class Trainer:
         return self._step(x, labels)[0]
 
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
+        with self._precision():
+            return self._step_inside(x, labels)
+
+    def _step_inside(self, x: Any, labels: Any) -> tuple[float, int | None]:
         refusal = None
         plan = self._known_plan(x, labels)
         if plan is None:
@@ -161,7 +174,7 @@ class Trainer:
                 self._program = None
                 warnings.warn(
                     f"Trainer: steps run function by function, since they cannot be recorded: {refusal}",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         else:
             value, output = plan.run(network_input(x, self.dtype).numpy(), labels)
@@ -426,22 +439,24 @@ class Trainer:
         return self._evaluate(data, watch=False)
 
     def _evaluate(self, data: Data, watch: bool) -> dict[str, Any]:
-        return evaluate(
-            self.net,
-            self.loss,
-            data,
-            metrics=self.metrics,
-            dtype=self.dtype,
-            stopping=lambda: watch and self._stopping,
-        )
+        with self._precision():
+            return evaluate(
+                self.net,
+                self.loss,
+                data,
+                metrics=self.metrics,
+                dtype=self.dtype,
+                stopping=lambda: watch and self._stopping,
+            )
 
     def predict(
         self, data: Any, *, batch_size: int = EVALUATION_BATCH, probabilities: bool = False
     ) -> NDArray:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
-        return predict(
-            self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
-        )
+        with self._precision():
+            return predict(
+                self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
+            )
 
     # Checkpoints.
 
