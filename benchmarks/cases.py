@@ -278,7 +278,7 @@ _NETWORKS = {
     "train": [
         *(("lenet5", n, "float32") for n in (32, 128)),
         ("resnet18_cifar", 128, "float32"),
-        ("resnet50", 16, "float32"),
+        *(("resnet50", 16, dtype) for dtype in ("float32", "bfloat16")),
         ("alexnet", 32, "float32"),
         ("googlenet", 16, "float32"),
         ("densenet121", 8, "float32"),

@@ -198,7 +198,9 @@ class FastconvPeer(Peer):
             net = made()
             optimizer = fc.optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=0.9)
             cross_entropy = fc.functional.cross_entropy
-            return fc.train.Trainer(net, cross_entropy, optimizer, compile=compiled)
+            return fc.train.Trainer(
+                net, cross_entropy, optimizer, dtype=case.dtype, compile=compiled
+            )
 
         def job(variant: str, trainer: Any) -> Job:
             step = lambda: trainer.step(x, labels)  # noqa: E731

@@ -222,8 +222,11 @@ class TorchPeer(Peer):
         x = torch.from_numpy(inputs["x"]).contiguous(memory_format=memory)
         labels = torch.from_numpy(inputs["labels"])
 
+        low = case.dtype == "bfloat16"
+
         def forward() -> Any:
-            return loss_of(net(x), labels)
+            with torch.autocast("cpu", torch.bfloat16, enabled=low):
+                return loss_of(net(x), labels)
 
         if form == "compiled":
             forward = torch.compile(forward)

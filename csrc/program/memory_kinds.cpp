@@ -4,6 +4,7 @@
 #include "core/bfloat16.h"
 #include "core/checks.h"
 #include "cpu/layout/convert.h"
+#include "ops/elementwise/elementwise.h"
 #include "program/parse.h"
 #include "program/permute.h"
 #include "program/registry.h"
@@ -120,6 +121,31 @@ std::unique_ptr<Step> increment_prepare(const Call& c) {
     });
 }
 
+// Gradients of several pieces of a batch: accumulate(sum, value) adds to an array that lives across runs,
+// clear(sum) empties it.
+std::vector<Type> accumulate_infer(const Call& c) {
+    c.operands(2, 2);
+    require_float(c.name, "sum", c.in[0].dtype);
+    require_dtype(c.name, "value", c.in[1].dtype, c.in[0].dtype);
+    require_shape(c.name, "value", c.in[1].shape, c.in[0].shape);
+    return {};
+}
+std::unique_ptr<Step> accumulate_prepare(const Call& c) {
+    return make_step([type = c.in[0]](const Frame& f) {
+        const TensorView sum = view_of(type, f.in[0]);
+        binary(Binary::add, sum, view_of(type, f.in[1]), sum);
+    });
+}
+std::vector<Type> clear_infer(const Call& c) {
+    c.operands(1, 1);
+    return {};
+}
+std::unique_ptr<Step> clear_prepare(const Call& c) {
+    return make_step([bytes = static_cast<size_t>(bytes_of(c.in[0]))](const Frame& f) {
+        if (bytes) std::memset(f.in[0], 0, bytes);
+    });
+}
+
 // Ends a run whose loss is no number, before anything that follows it has changed.
 std::vector<Type> guard_infer(const Call& c) {
     c.operands(1, 1);
@@ -154,6 +180,8 @@ void add_memory_kinds(KindList& list) {
     list.push_back({"cast", cast_infer, cast_prepare, 0, 0});
     list.push_back({"fill", fill_infer, fill_prepare, 0, 0});
     list.push_back({"increment", increment_infer, increment_prepare, 1u, 0});
+    list.push_back({"accumulate", accumulate_infer, accumulate_prepare, 1u, 0});
+    list.push_back({"clear", clear_infer, clear_prepare, 1u, 0});
     list.push_back({"stop_unless_finite", guard_infer, guard_prepare, 0, 0, 0, true});
 }
 

@@ -21,6 +21,7 @@ from ._arrays import NDArray, is_floating
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, DTypeError, ShapeError
 from .functional.autocast import autocast_dtype
+from .optim.optimizer import kept_dtype
 from .optim.recording import GroupRecorder
 from .profile import Profile, machine_limits
 from .tensor import Tensor, as_array, no_grad
@@ -190,7 +191,9 @@ class _Plan:
 
     inputs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = ()
 
-    def __init__(self, capture: Capture, result: Any, narrow: bool = False) -> None:
+    def __init__(
+        self, capture: Capture, result: Any, narrow: bool = False, recompute: bool = False
+    ) -> None:
         leaves: list[SymbolicArray] = []
         self.structure = _flatten(result, leaves)
         capture.graph.set_outputs([leaf.contiguous().value for leaf in leaves])
@@ -199,6 +202,8 @@ class _Plan:
         self.passes = _core.graph_passes()
         if narrow:  # before what depends on the algorithms of convolutions
             self.passes.insert(self.passes.index("fuse_batch_norm_load"), "store_bfloat16")
+        if recompute:
+            self.passes.insert(self.passes.index("join_in_place"), "recompute")
         self.native = _core.Program(self._after(self.passes[-1]))
 
     def _after(self, last: str) -> _core.Graph:
@@ -369,6 +374,10 @@ class TrainingStep:
     Args:
         net, loss, optimizer: as for `train.Trainer`. The optimiser is `SGD`, `Adam`, `AdamW` or `RMSprop`.
         clip_grad_norm: gradients are scaled so that their joint norm is at most this; None: they are not.
+        accumulate: a batch is worked through in so many pieces, a native call each, whose gradients add up to
+            those of the batch: the memory of one piece. Batch-norm sees the pieces one by one.
+        recompute: results of batch-norm, activations and sums are not kept for backward but computed again:
+            less memory, some more time, the same numbers.
     """
 
     def __init__(
@@ -377,10 +386,19 @@ class TrainingStep:
         loss: Callable[[Any, Any], Any],
         optimizer: Any,
         clip_grad_norm: float | None = None,
+        *,
+        accumulate: int = 1,
+        recompute: bool = False,
     ) -> None:
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ShapeError(
+                f"TrainingStep: accumulate must be an integer of at least 1, got {accumulate!r}"
+            )
         self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.clip_grad_norm = clip_grad_norm
+        self.clip_grad_norm, self.accumulate, self.recompute = clip_grad_norm, accumulate, recompute
         self._plans: OrderedDict[tuple[Any, ...], _StepPlan] = OrderedDict()
+        # Sums of gradients, between pieces of a batch: zeros otherwise.
+        self._sums: dict[Tensor, NDArray] = {}
 
     def __call__(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
         """One step on a batch.
@@ -395,8 +413,10 @@ class TrainingStep:
         plan = self.plan(x, labels)
         return plan.run(x, labels)
 
-    def _key(self, x: NDArray, labels: NDArray) -> tuple[Any, ...]:
+    def _key(self, x: NDArray, labels: NDArray, part: str) -> tuple[Any, ...]:
         return (
+            part,
+            self.recompute,
             x.shape,
             x.dtype.str,
             labels.shape,
@@ -406,30 +426,111 @@ class TrainingStep:
             self.clip_grad_norm,
         )
 
-    def known(self, x: NDArray, labels: Any) -> _StepPlan | None:
+    def known(self, x: NDArray, labels: Any) -> _StepPlan | _Pieces | None:
         """The plan for batches like this one, where there is one and nothing that it depends on has changed."""
         if not self._plans:
             return None
-        key = self._key(x, _as_labels(labels))
+        labels = _as_labels(labels)
+        pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
+        if len(pieces) < 2:
+            return self._known(x, labels, _WHOLE)
+        plans = [self._known(x[p], labels[p], part) for p, part in _with_parts(pieces)]
+        return _Pieces(self, pieces, plans) if all(plans) else None
+
+    def _known(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan | None:
+        key = self._key(x, labels, part)
         plan = self._plans.get(key)
         if plan is None or not plan.valid(self):
             return None
         self._plans.move_to_end(key)
         return plan
 
-    def plan(self, x: NDArray, labels: Any) -> _StepPlan:
+    def plan(self, x: NDArray, labels: Any) -> _StepPlan | _Pieces:
         """The plan for batches like this one, made anew where need be."""
         plan = self.known(x, labels)
         if plan is not None:
             return plan
         labels = _as_labels(labels)
-        key = self._key(x, labels)
+        pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
+        if len(pieces) < 2:
+            return self._made(x, labels, _WHOLE)
+        if len(labels) != len(x):
+            raise CaptureError("compile: a batch in pieces needs a label for each of its images")
+        # The last first: where it cannot be recorded, nothing has changed.
+        made = [self._made(x[p], labels[p], part) for p, part in reversed(_with_parts(pieces))]
+        return _Pieces(self, pieces, made[::-1])
+
+    def _made(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan:
+        plan = self._known(x, labels, part)
+        if plan is not None:
+            return plan
+        key = self._key(x, labels, part)
         if key in self._plans:
             self._plans.clear()  # something changed: no older plan is good
-        plan = self._plans[key] = _StepPlan(self, x, labels)
+        plan = self._plans[key] = _StepPlan(self, x, labels, part)
         while len(self._plans) > PLANS:
             self._plans.popitem(last=False)
         return plan
+
+    def _sum_of(self, parameter: Tensor) -> NDArray:
+        """Where the gradient of a parameter adds up."""
+        array = parameter.numpy()
+        total = self._sums.get(parameter)
+        if total is None or total.shape != array.shape:
+            total = self._sums[parameter] = np.zeros(array.shape, kept_dtype(array))
+        return total
+
+
+# What a plan does: a whole step; a piece that only adds to the sums; the last piece, with the update.
+_WHOLE, _MORE, _LAST = "whole", "more", "last"
+
+
+def pieces_of(count: int, pieces: int) -> list[slice]:
+    """`count` images in at most so many pieces of about equal size, the larger ones first."""
+    pieces = max(1, min(pieces, count))
+    size, larger = divmod(count, pieces)
+    starts = [i * size + min(i, larger) for i in range(pieces + 1)]
+    return [slice(starts[i], starts[i + 1]) for i in range(pieces)]
+
+
+def _with_parts(pieces: list[slice]) -> list[tuple[slice, str]]:
+    return [(p, _MORE) for p in pieces[:-1]] + [(pieces[-1], _LAST)]
+
+
+def joined_outputs(outputs: list[Any]) -> Any:
+    """The network's output for a batch, from those of its pieces."""
+    first = outputs[0]
+    if isinstance(first, dict):
+        return {k: joined_outputs([o[k] for o in outputs]) for k in first}
+    if isinstance(first, (tuple, list)):
+        parts = [joined_outputs(list(each)) for each in zip(*outputs, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    array = np.asarray(first)
+    return np.concatenate([np.asarray(o) for o in outputs]) if array.ndim else first
+
+
+class _Pieces:
+    """A step on a batch in pieces."""
+
+    def __init__(self, step: TrainingStep, pieces: list[slice], plans: Sequence[Any]) -> None:
+        self._step, self._pieces, self._plans = step, pieces, plans
+
+    def run(self, x: NDArray, labels: Any) -> tuple[float, Any]:
+        labels = _as_labels(labels)
+        loss, outputs = 0.0, []
+        for piece, plan in zip(self._pieces, self._plans, strict=True):
+            share = (piece.stop - piece.start) / len(x)
+            value, output = plan.run(x[piece], labels[piece], share)
+            loss += share * value
+            outputs.append(output)
+            if not np.isfinite(value):  # what the other pieces have added is of no use
+                for total in self._step._sums.values():
+                    total[...] = 0
+                break
+        return loss, joined_outputs(outputs)
+
+    def dump(self, after: str | None = None) -> str:
+        return "\n".join(plan.dump(after) for plan in dict.fromkeys(self._plans))
 
 
 def _as_labels(labels: Any) -> NDArray:
@@ -475,8 +576,9 @@ def _clip(capture: Capture, gradients: dict[Tensor, Any], max_norm: float) -> No
 
 
 class _StepPlan:
-    def __init__(self, step: TrainingStep, x: NDArray, labels: NDArray) -> None:
+    def __init__(self, step: TrainingStep, x: NDArray, labels: NDArray, part: str) -> None:
         net, loss, optimizer = step.net, step.loss, step.optimizer
+        self._part = part
         self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
         _refuse_python_between_kernels(net, optimizer)
         self._watch = _Watch(net, loss)
@@ -492,16 +594,49 @@ class _StepPlan:
             capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
         self.recorders: list[GroupRecorder] = []
         with _capturing, capture:
-            if step.clip_grad_norm is not None:
-                _clip(capture, gradients, float(step.clip_grad_norm))
-            for number, group in enumerate(optimizer.param_groups):
-                recorder = GroupRecorder(capture, optimizer, group, number)
-                for p in group["params"]:
-                    if gradients[p] is not None:
-                        recorder.record(p, stand_ins[p], gradients[p])
-                self.recorders.append(recorder)
-        self._plan = _Plan(capture, result)
+            sums = [] if part == _WHOLE else self._add_up(step, capture, gradients)
+            if part != _MORE:
+                self._update(step, capture, stand_ins, gradients)
+            if part == _LAST:
+                for total in sums:
+                    capture.node("clear", [total])
+        self._plan = _Plan(capture, result, recompute=step.recompute)
         self.native = self._plan.native
+
+    def _add_up(
+        self, step: TrainingStep, capture: Capture, gradients: dict[Tensor, Any]
+    ) -> list[SymbolicArray]:
+        """Each gradient is added to its sum, or in the last piece is the whole sum; the sums."""
+        sums = []
+        for group in step.optimizer.param_groups:
+            for p in group["params"]:
+                g = gradients[p]
+                if g is None:
+                    continue
+                total = capture.state(step._sum_of(p), "sum")
+                g = g.astype(total.dtype, copy=False)
+                if self._part == _MORE:
+                    capture.node("accumulate", [total, g])
+                else:
+                    gradients[p] = capture.node("elementwise", [total, g], kind="add")[0]
+                sums.append(total)
+        return sums
+
+    def _update(
+        self,
+        step: TrainingStep,
+        capture: Capture,
+        stand_ins: dict[Tensor, Any],
+        gradients: dict[Tensor, Any],
+    ) -> None:
+        if step.clip_grad_norm is not None:
+            _clip(capture, gradients, float(step.clip_grad_norm))
+        for number, group in enumerate(step.optimizer.param_groups):
+            recorder = GroupRecorder(capture, step.optimizer, group, number)
+            for p in group["params"]:
+                if gradients[p] is not None:
+                    recorder.record(p, stand_ins[p], gradients[p])
+            self.recorders.append(recorder)
 
     def _record(
         self, net: Any, loss: Any, x: NDArray, labels: NDArray, channels_last: bool
@@ -529,7 +664,11 @@ class _StepPlan:
                     )
                 result = (value, _in_memory_order(output))
                 capture.node("stop_unless_finite", [value._array])
-                value.backward()
+                share = None
+                if self._part != _WHOLE:  # the gradient's part in that of the batch
+                    share = Tensor(capture.input("share", value.shape, value.dtype))
+                value.backward(share)
+                self._loss_dtype, self._loss_shape = value.dtype, value.shape
                 gradients = {t: None if t.grad is None else t.grad._array for t in stand_ins}
         return capture, result, stand_ins, gradients
 
@@ -541,14 +680,16 @@ class _StepPlan:
             and all(r.valid() for r in self.recorders)
         )
 
-    def inputs(self, x: NDArray, labels: NDArray) -> list[Any]:
+    def inputs(self, x: NDArray, labels: NDArray, share: float = 1.0) -> list[Any]:
         values: list[Any] = [x, _as_labels(labels), *_keys(self._plan.keys)]
+        if self._part != _WHOLE:
+            values.append(np.full(self._loss_shape, share, self._loss_dtype))
         for recorder in self.recorders:
             values += recorder.inputs()
         return values
 
-    def run(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
-        results, whole = self.native.run(self.inputs(x, labels))
+    def run(self, x: NDArray, labels: NDArray, share: float = 1.0) -> tuple[float, Any]:
+        results, whole = self.native.run(self.inputs(x, labels, share))
         value, output = _unflatten(self._plan.structure, iter(results))
         if whole:
             for recorder in self.recorders:

@@ -339,3 +339,126 @@ def test_the_loss_may_be_replaced() -> None:
     trainer.step(x, labels)
     trainer.loss = lambda o, t: loss_of(o, t) * 0.0
     assert trainer.step(x, labels) == 0
+
+
+# Pieces of a batch, and less memory.
+
+
+def plain(classes: int = 10) -> nn.Module:
+    """Nothing in it looks at a whole batch."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 12, 3), nn.Tanh(),
+        nn.Flatten(), nn.Linear(48, classes),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("pieces", [2, 3, 100])
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_pieces_add_up_to_the_batch(compiled: bool, pieces: int, clip: float | None) -> None:
+    fc.manual_seed(0)
+    net = plain().to("float64")
+    twin = copy.deepcopy(net)
+    trainers = [
+        Trainer(
+            n, loss_of, OPTIMIZERS["momentum"](n.parameters()), dtype="float64",
+            compile=compiled, accumulate=k, clip_grad_norm=clip,
+        )
+        for n, k in ((net, pieces), (twin, 1))
+    ]  # fmt: skip
+    for i in range(4):
+        x, labels = batch(7 if i % 2 else 5, i, "float64")
+        got, expected = (t.step(x, labels) for t in trainers)
+        assert got == pytest.approx(expected, rel=1e-12)
+    for a, b in zip(net.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-10, atol=1e-13)
+    assert (trainers[0]._program is not None) == compiled
+
+
+@pytest.mark.parametrize("name", ["basic", "googlenet"])
+def test_pieces_compiled_and_not(name: str) -> None:
+    """With batch-norm, dropout and several outputs: pieces see the same either way."""
+    fc.manual_seed(0)
+    net = NETS[name]().to("float64")
+    twin = copy.deepcopy(net)
+    losses: list[list[float]] = []
+    for n, compiled in ((net, True), (twin, False)):
+        optimizer = OPTIMIZERS["adam"](n.parameters())
+        trainer = Trainer(n, loss_of, optimizer, dtype="float64", compile=compiled, accumulate=2)
+        fc.manual_seed(1)
+        losses.append([trainer.step(*batch(5, i, "float64")) for i in range(3)])
+        assert (trainer._program is not None) == compiled
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+    if name == "basic":
+        for key, value in net.state_dict().items():
+            np.testing.assert_allclose(value, twin.state_dict()[key], rtol=1e-7, atol=1e-10)
+
+
+def test_pieces_give_the_whole_output() -> None:
+    net = plain()
+    step = TrainingStep(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), accumulate=3)
+    _, output = step(*batch(7))
+    assert output.shape == (7, 10)
+    assert (
+        len(step.plan(*batch(7)).dump().split("return ")) == 4
+    )  # 3, 2 (the same size), 2 and the update
+
+
+def test_a_piece_that_is_not_finite_leaves_nothing_behind() -> None:
+    fc.manual_seed(0)
+    net = plain()
+    trainer = Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), accumulate=3)
+    x, labels = batch(6)
+    trainer.step(x, labels)
+    before = {k: np.array(v) for k, v in net.state_dict().items()}
+    bad = x.copy()
+    bad[4] = np.inf
+    with pytest.raises(fc.FastconvError, match="the loss is"):
+        trainer.step(bad, labels)
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+    assert trainer._program is not None and trainer._program._sums
+    assert all(not total.any() for total in trainer._program._sums.values())
+    twin = copy.deepcopy(net)
+    other = Trainer(twin, loss_of, OPTIMIZERS["sgd"](twin.parameters()), accumulate=3)
+    assert trainer.step(x, labels) == other.step(x, labels)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])
+def test_pieces_must_be_a_number(bad: Any) -> None:
+    net = plain()
+    with pytest.raises(fc.ShapeError, match="Trainer: accumulate must be an integer"):
+        Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), accumulate=bad)
+    with pytest.raises(fc.ShapeError, match="TrainingStep: accumulate must be"):
+        TrainingStep(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), accumulate=bad)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_recomputing_changes_no_bit(name: str) -> None:
+    fc.manual_seed(0)
+    net = NETS[name]()
+    twin = copy.deepcopy(net)
+    losses = []
+    for n, recompute in ((net, False), (twin, True)):
+        trainer = Trainer(n, loss_of, OPTIMIZERS["momentum"](n.parameters()), recompute=recompute)
+        fc.manual_seed(1)
+        losses.append([trainer.step(*batch(6, i)) for i in range(3)])
+        assert trainer._program is not None
+    assert losses[0] == losses[1]
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, twin.state_dict()[key], key)
+
+
+@pytest.mark.parametrize("name", ["basic", "densenet"])
+def test_recomputing_takes_less_memory(name: str) -> None:
+    net = NETS[name]()
+    arenas = []
+    for recompute in (False, True):
+        optimizer = OPTIMIZERS["sgd"](net.parameters())
+        step = TrainingStep(net, loss_of, optimizer, recompute=recompute)
+        plan: Any = step.plan(*batch(16))
+        arenas.append(plan.native.memory()["arena"])
+        if recompute:
+            before, after = plan.dump("fuse_batch_norm_load"), plan.dump("recompute")
+            assert after.count("batch_norm_apply") > before.count("batch_norm_apply")
+    assert arenas[1] < 0.92 * arenas[0]

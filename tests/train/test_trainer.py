@@ -318,7 +318,7 @@ class Odd:
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"dtype": "bfloat16"}, DTypeError, "dtype must be 'float32' or 'float64'"),
+        ({"dtype": "float16"}, DTypeError, "dtype must be one of float32, float64, bfloat16"),
         ({"dtype": "float64"}, DTypeError, "parameter '0.weight' is float32"),
         ({"net": 3}, DTypeError, "net is a int"),
         ({"loss": 3}, DTypeError, "loss is a int"),

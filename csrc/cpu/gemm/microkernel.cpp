@@ -90,6 +90,9 @@ void row_body(const RowTile& t, const TileOut& out) {
     const int64_t ldb = t.ldb, depth = t.depth;
     const float* const* pointers = t.a;
     Fetch<NV> next(out.next);
+    const float* next_b = t.next_b;
+    // Lines of it that are fetched every 16 steps.
+    const int64_t turns = t.taps * (depth / 16) + 1, each = (t.next_lines + turns - 1) / turns;
     for (int64_t tap = 0; tap < t.taps; ++tap) {
         const float* a[MR];
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;
@@ -98,8 +101,11 @@ void row_body(const RowTile& t, const TileOut& out) {
         int64_t k = 0;
         for (; k + kSteps <= depth; k += kSteps) {
             next.row();
-            if (t.ahead && k % 16 == 0)
-                unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + t.ahead + k, 0, 2); });
+            if (k % 16 == 0) {
+                for (int64_t i = 0; i < each; ++i, next_b += 16) __builtin_prefetch(next_b, 0, 2);
+                if (t.ahead)
+                    unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + t.ahead + k, 0, 2); });
+            }
             unrolled<kSteps>([&](auto u) FC_INLINE {
                 sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i][k + u]; }, b,
                                                         last);

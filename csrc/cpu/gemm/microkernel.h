@@ -40,6 +40,9 @@ struct RowTile {
     // reduction; 0: none.
     int64_t ahead = 0;
     bool whole = false;
+    // Lines of weights that are wanted next, likewise.
+    const float* next_b = nullptr;
+    int64_t next_lines = 0;
     // For dot tiles: floats between B's columns; 0: as they are packed.
     int64_t column = 0;
 };

@@ -98,6 +98,7 @@ struct ConvArgs {
     const void* in = nullptr;
     const void* weight = nullptr;
     const void* packed = nullptr;  // the chosen candidate's packed weights
+    bool cold = false;             // which are in no cache: other layers have run meanwhile
     ConvPrologue prologue;         // fprop
     ConvEpilogue epilogue;
     ConvStatistics statistics;  // fprop

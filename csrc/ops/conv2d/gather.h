@@ -90,6 +90,7 @@ struct GatherConv {
     Finish finish;
     InputLine line;  // with images that follow one another, and no `offsets`
     OutputMoments moments;
+    bool cold;  // the packed weights are in no cache
 
     // The weight of (group, output o, input c, tap index) is at g * weight_g + o * weight_o + c * weight_c +
     // index.

@@ -177,6 +177,7 @@ struct Gathers {
             e.g.out = static_cast<float*>(args.out) + e.out_at;
             e.g.bias = static_cast<const float*>(args.epilogue.bias);
             e.g.finish = finish;
+            e.g.cold = args.cold;
             e.g.moments.partials = partials;
             FC_ISA_PICK(gather_run)(e.g, reinterpret_cast<const float*>(packed), scratch, zeros, args.team);
             packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);

@@ -207,6 +207,7 @@ class ConvStep final : public Step {
         char* workspace = static_cast<char*>(f.workspace);
         if (packed_) {
             args.packed = packed_->as<void>();
+            args.cold = true;
         } else if (const size_t bytes = r_.problem.n ? packing_bytes(f.team) : 0) {
             plan_.pack(args.weight, workspace);
             args.packed = workspace;

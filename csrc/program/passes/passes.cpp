@@ -29,6 +29,7 @@ const std::vector<std::string>& pass_names() {
 void run_pass(Graph& graph, const std::string& name) {
     remove_dead_code(graph);  // results that nobody reads would be in the way
     if (name == "store_bfloat16") return store_bfloat16(graph);
+    if (name == "recompute") return recompute(graph);
     for (const Pass& pass : kPasses)
         if (name == pass.name) {
             pass.run(graph);

@@ -30,6 +30,9 @@ void fuse_gradient_sum(Graph& graph);
 // Arrays that are joined are written where they belong in the joined one, and gradients that are cut read
 // where they lie: without copies. It goes last: other passes do not know of pitches.
 void join_in_place(Graph& graph);
+// What a training step's backward pass reads of cheap results of its forward pass is computed anew where it
+// is needed, from what is there anyway: less memory for more time. Only where it is asked for.
+void recompute(Graph& graph);
 // float32 becomes bfloat16 storage, between casts at the inputs and outputs (inference).
 void store_bfloat16(Graph& graph);
 

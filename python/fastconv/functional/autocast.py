@@ -60,7 +60,7 @@ def autocast_dtype() -> str | None:
 
 
 def _is(value: Any, dtype: Any) -> bool:
-    return getattr(value, "dtype", None) == dtype
+    return bool(getattr(value, "dtype", None) == dtype)
 
 
 def lowered(*values: Any) -> tuple[Any, ...]:

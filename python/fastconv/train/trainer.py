@@ -22,7 +22,7 @@ from ..data import Loader
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..functional import autocast
 from ..optim import clip_grad_norm_
-from ..program import TrainingStep
+from ..program import TrainingStep, joined_outputs, pieces_of
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from ..tensor import Tensor
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
@@ -53,6 +53,11 @@ class Trainer:
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it. "bfloat16":
             the parameters are float32, and the network runs inside `autocast`.
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
+        accumulate: a batch is worked through in so many pieces of about equal size, whose gradients add up to
+            those of the batch: the memory of one piece. The loss must be a mean over images; batch-norm takes
+            its statistics piece by piece.
+        recompute: a compiled step does not keep results of batch-norm, activations and sums for backward but
+            computes them again: less memory, some more time, the same numbers.
         compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
             recorded, because it depends on the contents of arrays, runs function by function after one
             warning. The numbers agree but for rounding; dropout of pictures draws other masks. Arrays that
@@ -87,6 +92,8 @@ class Trainer:
         metrics: Mapping[str, Metric] | None = None,
         dtype: str = "float32",
         clip_grad_norm: float | None = None,
+        accumulate: int = 1,
+        recompute: bool = False,
         compile: bool = True,
         batch_size: int = 64,
         seed: int = 0,
@@ -122,8 +129,12 @@ class Trainer:
             pass
         if clip_grad_norm is not None and not clip_grad_norm >= 0:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
-        self.clip_grad_norm = clip_grad_norm
-        self._program = TrainingStep(net, loss, optimizer, clip_grad_norm) if compile else None
+        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+            raise ShapeError(
+                f"Trainer: accumulate must be an integer of at least 1, got {accumulate!r}"
+            )
+        self.clip_grad_norm, self.accumulate, self.recompute = clip_grad_norm, accumulate, recompute
+        self._program = self._new_program() if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.callbacks: list[Callback] = list(callbacks)
@@ -185,16 +196,31 @@ class Trainer:
         self.global_step += 1
         return value, correct_of(output, labels)
 
+    def _new_program(self) -> TrainingStep:
+        return TrainingStep(
+            self.net,
+            self.loss,
+            self.optimizer,
+            self.clip_grad_norm,
+            accumulate=self.accumulate,
+            recompute=self.recompute,
+        )
+
+    def _fits(self, program: TrainingStep) -> bool:
+        """Whether the attributes are still those that the program was made with."""
+        return (
+            program.net is self.net
+            and program.loss is self.loss
+            and program.optimizer is self.optimizer
+            and program.clip_grad_norm == self.clip_grad_norm
+            and program.accumulate == self.accumulate
+            and program.recompute == self.recompute
+        )
+
     def _known_plan(self, x: Any, labels: Any) -> Any:
         """The plan of an earlier step like this one, which was recorded in training mode."""
         program = self._program
-        if (
-            program is None
-            or program.net is not self.net
-            or program.loss is not self.loss
-            or program.optimizer is not self.optimizer
-            or program.clip_grad_norm != self.clip_grad_norm
-        ):
+        if program is None or not self._fits(program):
             return None
         try:
             return program.known(network_input(x, self.dtype).numpy(), labels)
@@ -206,29 +232,41 @@ class Trainer:
         if self._program is None:
             return None, None
         program = self._program
-        if (
-            program.net is not self.net
-            or program.loss is not self.loss
-            or program.optimizer is not self.optimizer
-            or program.clip_grad_norm != self.clip_grad_norm
-        ):
-            program = TrainingStep(self.net, self.loss, self.optimizer, self.clip_grad_norm)
-            self._program = program
+        if not self._fits(program):
+            program = self._program = self._new_program()
         try:
             return program.plan(network_input(x, self.dtype).numpy(), labels), None
         except Exception as error:
             return None, error
 
     def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
-        output = self.net(network_input(x, self.dtype))
-        loss = self.loss(output, labels)
-        value = float(loss.item())
-        self._require_finite(value)
-        loss.backward()
+        value, output = self._gradients(network_input(x, self.dtype), labels)
         if self.clip_grad_norm is not None:
             clip_grad_norm_(self.net.parameters(), self.clip_grad_norm)
         self.optimizer.step()
         return value, output
+
+    def _gradients(self, x: Tensor, labels: Any) -> tuple[float, Any]:
+        """The loss and output of a batch, whose gradients are in the parameters' `grad` then."""
+        count = len(x.numpy()) if x.ndim else 1
+        pieces = pieces_of(count, self.accumulate)
+        mean, outputs = 0.0, []
+        for piece in pieces:
+            one = len(pieces) == 1
+            output = self.net(x if one else Tensor(x.numpy()[piece]))
+            loss = self.loss(output, labels if one else labels[piece])
+            value = float(loss.item())
+            if not math.isfinite(value):
+                self.optimizer.zero_grad()
+            self._require_finite(value)
+            share = (piece.stop - piece.start) / count
+            loss.backward(None if one else np.full(loss.shape, share, loss.dtype))
+            mean += share * value
+            outputs.append(output)
+        if len(outputs) == 1:
+            return mean, outputs[0]
+        joined = joined_outputs(outputs)
+        return mean, Tensor(joined) if isinstance(joined, np.ndarray) else joined
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -17,6 +17,10 @@ namespace {
 inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
+// Weights of the next block of outputs are fetched while this one is computed where they come from memory:
+// few items share them, or all of them together are more than L2 holds. Two blocks must fit there.
+constexpr int64_t kFewItems = 8;
+constexpr int64_t kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;  // floats
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
@@ -296,6 +300,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const int64_t m0 = item * cut.block_pixels, m1 = least(cut.pixels, m0 + cut.block_pixels);
     const int64_t block0 = part * cut.blocks / cut.parts, block1 = (part + 1) * cut.blocks / cut.parts;
     const int64_t ld = ceil_div(g.width, VL) * VL;
+    const bool stream = (g.cold && cut.items <= kFewItems) || g.groups * cut.packed_group() > kWeightsInL2;
 
     if (direct && !(cut.few && g.finish.nothing() && !g.moments.wanted)) {
         PixelWalk at(m0, g.rows, g.cols);
@@ -358,6 +363,15 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                                 px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
                         else
                             rows_in.ahead = beyond_band(g, m + count, px.bases[m - m0]);
+                    }
+                    const int64_t floats = cut.packed_rows * nv * VL;
+                    if (stream && floats <= kMostFetched &&
+                        (block + 1 < cut.blocks || group + 1 < g.groups)) {
+                        // The next block's weights follow this one's.
+                        const int64_t tiles = ceil_div(m1 - m0, cut.mr);
+                        const int64_t share = ceil_div(floats, 16 * tiles);
+                        rows_in.next_b = weights + floats + tile * share * 16;
+                        rows_in.next_lines = share;
                     }
                     row_kernel(tile_rows, nv)(rows_in, out);
                 }
