@@ -36,6 +36,8 @@ CASES = [
     C("lenet_c2", (3, 6, 14, 14), 16, (5, 5)),
     C("one_pixel", (1, 1, 1, 1), 1, (1, 1)),
     C("one_channel_in_many_out", (2, 1, 9, 8), 70, (3, 3), padding=1, bias=False),
+    C("weights_beyond_l2", (1, 256, 5, 6), 70, (3, 3), padding=1),
+    C("weights_beyond_l2_strided", (2, 300, 5, 5), 66, (3, 3), stride=2, padding=2, bias=False),
     C("stem_7x7", (2, 3, 23, 23), 64, (7, 7), stride=2, padding=3, bias=False),
     C("alexnet_c1", (1, 3, 47, 47), 20, (11, 11), stride=4, padding=2),
     C("3x3", (2, 16, 10, 10), 16, (3, 3), padding=1),

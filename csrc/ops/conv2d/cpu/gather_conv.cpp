@@ -20,6 +20,7 @@ constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
 // Weights of the next block of outputs are fetched while this one is computed where they come from memory:
 // few items share them, or all of them together are more than L2 holds. Two blocks must fit there.
 constexpr int64_t kFewItems = 8;
+constexpr int64_t kChunkFloats = 56 << 10;
 constexpr int64_t kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;  // floats
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
@@ -63,6 +64,12 @@ struct Cut {
         const Tap& t = g.taps[0];
         return t.dh >= 0 && t.dw >= 0 && (g.rows - 1) * g.step_h + t.dh < g.h &&
                (g.cols - 1) * g.step_w + t.dw < g.w;
+    }
+    // Taps of a block's weights that L2 holds beside the pixels: all of them unless the block is large.
+    int64_t chunk(const GatherConv& g, int nv) const {
+        const int64_t step = g.depth * nv * VL;
+        if (dot || few || g.offsets || taps * step <= 2 * kChunkFloats) return taps;
+        return least(taps, kChunkFloats / step + 1);
     }
     bool one_block() const { return parts == blocks; }  // of output channels in a part
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
@@ -320,35 +327,46 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             if (cut.few)
                 run_few(g, nv, m0, m1, group, channel, packed + cut.packed_block(group, block),
                         cut.columns(g, block), direct ? nullptr : output + column, ld);
-            for (int64_t m = m0; m < m1 && !cut.few; m += cut.mr) {
-                const int64_t count = least(cut.mr, m1 - m);
-                float* to[kMaxMR];
-                for (int64_t i = 0; i < count; ++i)
-                    to[i] = direct ? rows[m - m0 + i] + channel : output + (m - m0 + i) * ld + column;
-                const float* const* from = px.bases + (m - m0);
-                const int64_t tile = (m - m0) / cut.mr;
-                const float* weights = packed + cut.packed_block(group, block);
-                TileOut out{to, cut.columns(g, block), g.bias ? g.bias + channel : nullptr, nullptr, false};
-                const int tile_rows = static_cast<int>(count);
-                if (g.line.wanted && one_each(g) && block == block0)
-                    normalise_tile(g, group, m, count, band + tile * source.in_t);
-                const bool turn = m + count == m1;
-                if (direct && (!turn || block + 1 < block1)) {
-                    const int64_t at = turn ? m0 : m + count;
-                    out.next = {rows + (at - m0), least(cut.mr, m1 - at),
-                                group * g.width + cut.first_column(turn ? block + 1 : block)};
-                }
-                if (g.offsets)
-                    offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL}, out);
-                else {
-                    RowTile rows_in{from, 0, cut.taps, g.depth, weights, nv * VL, distances};
+            // Taps of weights that stay in L2 while all tiles pass over them; the tiles' sums wait in the
+            // output.
+            const int64_t chunk = cut.chunk(g, nv), step = g.depth * nv * VL;
+            for (int64_t t0 = 0; t0 < cut.taps && !cut.few; t0 += chunk) {
+                const int64_t t1 = least(cut.taps, t0 + chunk);
+                const bool begin = t0 == 0;
+                for (int64_t m = m0; m < m1; m += cut.mr) {
+                    const int64_t count = least(cut.mr, m1 - m);
+                    float* to[kMaxMR];
+                    for (int64_t i = 0; i < count; ++i)
+                        to[i] = direct ? rows[m - m0 + i] + channel : output + (m - m0 + i) * ld + column;
+                    const float* const* from = px.bases + (m - m0);
+                    const int64_t tile = (m - m0) / cut.mr;
+                    const float* weights = packed + cut.packed_block(group, block);
+                    TileOut out{to, cut.columns(g, block), g.bias && begin ? g.bias + channel : nullptr,
+                                nullptr, !begin};
+                    const int tile_rows = static_cast<int>(count);
+                    if (g.line.wanted && one_each(g) && block == block0)
+                        normalise_tile(g, group, m, count, band + tile * source.in_t);
+                    const bool turn = m + count == m1;
+                    if (direct && begin && (!turn || block + 1 < block1)) {
+                        const int64_t at = turn ? m0 : m + count;
+                        out.next = {rows + (at - m0), least(cut.mr, m1 - at),
+                                    group * g.width + cut.first_column(turn ? block + 1 : block)};
+                    }
+                    if (g.offsets) {
+                        offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL},
+                                                     out);
+                        continue;
+                    }
+                    RowTile rows_in{from, 0, t1 - t0, g.depth, weights + t0 * step, nv * VL, distances + t0};
                     rows_in.whole = true;
                     if (px.at_edge(tile)) {
                         const Pixels::Taps taps = px.edge[tile];
-                        rows_in.a = px.table + (tile * cut.taps + taps.first) * cut.mr;
+                        const int64_t first = most(t0, taps.first), last = least(t1, taps.last);
+                        if (first >= last && !begin) continue;
+                        rows_in.a = px.table + (tile * cut.taps + first) * cut.mr;
                         rows_in.a_step = cut.mr;
-                        rows_in.taps = taps.last - taps.first;
-                        rows_in.b += taps.first * (cut.dot ? dot_depth(g.depth) * nv : g.depth * nv * VL);
+                        rows_in.taps = most(0, last - first);
+                        rows_in.b = weights + first * (cut.dot ? dot_depth(g.depth) * nv : step);
                         rows_in.offsets = nullptr;
                     }
                     if (cut.dot) {
@@ -364,13 +382,13 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                         else
                             rows_in.ahead = beyond_band(g, m + count, px.bases[m - m0]);
                     }
-                    const int64_t floats = cut.packed_rows * nv * VL;
+                    const int64_t floats = (t1 - t0) * step;
                     if (stream && floats <= kMostFetched &&
-                        (block + 1 < cut.blocks || group + 1 < g.groups)) {
-                        // The next block's weights follow this one's.
+                        (t1 < cut.taps || block + 1 < cut.blocks || group + 1 < g.groups)) {
+                        // The next taps' or block's weights follow these.
                         const int64_t tiles = ceil_div(m1 - m0, cut.mr);
                         const int64_t share = ceil_div(floats, 16 * tiles);
-                        rows_in.next_b = weights + floats + tile * share * 16;
+                        rows_in.next_b = weights + t1 * step + tile * share * 16;
                         rows_in.next_lines = share;
                     }
                     row_kernel(tile_rows, nv)(rows_in, out);
