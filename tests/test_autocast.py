@@ -52,6 +52,8 @@ def test_what_comes_stays() -> None:
         assert F.batch_norm(y, scale * 0, scale, scale, scale).dtype == BF16
         wide = x.astype(np.float64)
         assert F.conv2d(wide, randn(4, 4, 1, 1).astype(np.float64)).dtype == np.float64
+        assert F.mse_loss(y, F.conv2d(x, randn(4, 4, 1, 1))).dtype == np.float32
+        assert F.mse_loss(x, y).dtype == np.float32
         assert F.cross_entropy(F.linear(randn(3, 4), randn(5, 4)), np.arange(3)).dtype == np.float32
 
 
@@ -61,8 +63,9 @@ def test_it_can_be_switched_off_inside() -> None:
         with fc.autocast(None):
             assert F.conv2d(x, w).dtype == np.float32
         assert F.conv2d(x, w).dtype == BF16
-    with pytest.raises(fc.DTypeError, match="autocast: dtype must be 'bfloat16' or None"):
-        fc.autocast("float16").__enter__()
+    for bad in ("float16", np.zeros(3), BF16):
+        with pytest.raises(fc.DTypeError, match="autocast: dtype must be 'bfloat16' or None"):
+            fc.autocast(bad).__enter__()
 
 
 def test_it_belongs_to_a_thread() -> None:
@@ -107,7 +110,7 @@ def test_a_trainer_learns_in_bfloat16(compiled: bool) -> None:
         trainer = Trainer(model, F.cross_entropy, optimizer, dtype=dtype, compile=compiled)
         losses[dtype] = [trainer.step(x, labels) for _ in range(20)]
         assert all(p.dtype == np.float32 for p in model.parameters())
-        assert trainer.predict(x).dtype == (BF16 if dtype == "bfloat16" else np.float32)
+        assert trainer.predict(x, probabilities=True).dtype == np.float32
         assert trainer.evaluate([(x, labels)])["loss"] < losses[dtype][0]
     assert losses["bfloat16"] != losses["float32"]
     assert losses["bfloat16"][-1] < 0.5 * losses["bfloat16"][0]

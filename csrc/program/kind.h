@@ -76,6 +76,11 @@ struct NodeKind {
 // ShapeError for an unknown name.
 const NodeKind& node_kind(const std::string& name);
 
+// Whether operand, or result, i of a node may be a slice of rows that lie apart: its kind must say so, and
+// what it does along the last dimension must be what a pitch means: channels that come last, joining and
+// cutting there.
+bool pitch_allowed(const Graph& graph, const Node& node, bool result, size_t i);
+
 // Helpers for steps and inference.
 Call describe(const Graph& graph, const Node& node);
 inline TensorView view_of(const Type& type, const void* data) {

@@ -58,4 +58,12 @@ Call describe(const Graph& graph, const Node& node) {
     return call;
 }
 
+bool pitch_allowed(const Graph& graph, const Node& node, bool result, size_t i) {
+    const unsigned bits = result ? node.kind->pitched_out : node.kind->pitched_in;
+    if (!(bits >> (i < 31 ? i : 31) & 1)) return false;
+    if (node.attributes.has("layout")) return node.attributes.get<std::string>("layout") == "NHWC";
+    const Shape& shape = graph.type(result ? node.out(i) : node.in(i)).shape;
+    return node.attributes.get<int64_t>("dim") == shape.ndim - 1;
+}
+
 }  // namespace fastconv::program

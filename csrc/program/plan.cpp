@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "core/checks.h"
 #include "core/memory.h"
 
 namespace fastconv::program {
@@ -74,6 +75,13 @@ class Planner {
         for (size_t n = 0; n < graph_.nodes.size(); ++n) {
             const Node& node = graph_.nodes[n];
             if (node.kind->view() || node.in_place()) continue;
+            for (const bool result : {false, true}) {
+                const std::vector<ValueId>& ids = result ? node.outputs : node.inputs;
+                for (size_t i = 0; i < ids.size(); ++i)
+                    if (ids[i] != kNone && graph_.type(ids[i]).pitch &&
+                        !pitch_allowed(graph_, node, result, i))
+                        throw std::logic_error(message("program: ", node.kind->name, " knows no pitch"));
+            }
             PlannedStep step;
             step.node = static_cast<int>(n);
             step.step = node.kind->prepare(describe(graph_, node));

@@ -8,6 +8,7 @@ native call: no Python and no dispatch between the first kernel and the last, an
 from __future__ import annotations
 
 import copy
+import operator
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -390,12 +391,9 @@ class TrainingStep:
         accumulate: int = 1,
         recompute: bool = False,
     ) -> None:
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-            raise ShapeError(
-                f"TrainingStep: accumulate must be an integer of at least 1, got {accumulate!r}"
-            )
         self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.clip_grad_norm, self.accumulate, self.recompute = clip_grad_norm, accumulate, recompute
+        self.clip_grad_norm, self.recompute = clip_grad_norm, recompute
+        self.accumulate = checked_pieces("TrainingStep", accumulate)
         self._plans: OrderedDict[tuple[Any, ...], _StepPlan] = OrderedDict()
         # Sums of gradients, between pieces of a batch: zeros otherwise.
         self._sums: dict[Tensor, NDArray] = {}
@@ -434,6 +432,7 @@ class TrainingStep:
         pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
         if len(pieces) < 2:
             return self._known(x, labels, _WHOLE)
+        labels = labels_of_pieces("TrainingStep", labels, len(x))
         plans = [self._known(x[p], labels[p], part) for p, part in _with_parts(pieces)]
         return _Pieces(self, pieces, plans) if all(plans) else None
 
@@ -454,8 +453,7 @@ class TrainingStep:
         pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
         if len(pieces) < 2:
             return self._made(x, labels, _WHOLE)
-        if len(labels) != len(x):
-            raise CaptureError("compile: a batch in pieces needs a label for each of its images")
+        labels = labels_of_pieces("TrainingStep", labels, len(x))
         # The last first: where it cannot be recorded, nothing has changed.
         made = [self._made(x[p], labels[p], part) for p, part in reversed(_with_parts(pieces))]
         return _Pieces(self, pieces, made[::-1])
@@ -476,7 +474,7 @@ class TrainingStep:
         """Where the gradient of a parameter adds up."""
         array = parameter.numpy()
         total = self._sums.get(parameter)
-        if total is None or total.shape != array.shape:
+        if total is None or total.shape != array.shape or total.dtype != kept_dtype(array):
             total = self._sums[parameter] = np.zeros(array.shape, kept_dtype(array))
         return total
 
@@ -497,16 +495,48 @@ def _with_parts(pieces: list[slice]) -> list[tuple[slice, str]]:
     return [(p, _MORE) for p in pieces[:-1]] + [(pieces[-1], _LAST)]
 
 
-def joined_outputs(outputs: list[Any]) -> Any:
-    """The network's output for a batch, from those of its pieces."""
+def joined_outputs(outputs: list[Any], pieces: list[slice]) -> Any:
+    """The network's output for a batch, from those of its pieces; what has no place for each image is that of
+    the last piece."""
     first = outputs[0]
     if isinstance(first, dict):
-        return {k: joined_outputs([o[k] for o in outputs]) for k in first}
+        return {k: joined_outputs([o[k] for o in outputs], pieces) for k in first}
     if isinstance(first, (tuple, list)):
-        parts = [joined_outputs(list(each)) for each in zip(*outputs, strict=True)]
+        parts = [joined_outputs(list(each), pieces) for each in zip(*outputs, strict=True)]
         return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    array = np.asarray(first)
-    return np.concatenate([np.asarray(o) for o in outputs]) if array.ndim else first
+    arrays = [np.asarray(o) for o in outputs]
+    sizes = [p.stop - p.start for p in pieces]
+    if any(
+        a.ndim == 0 or len(a) != n for a, n in zip(arrays, sizes, strict=False)
+    ):  # fewer than pieces after an error
+        return outputs[-1]
+    return np.concatenate(arrays)
+
+
+def labels_of_pieces(op: str, labels: Any, count: int) -> NDArray:
+    """The labels of a batch that is to be cut: one for each image.
+
+    Raises:
+        ShapeError, DTypeError: they are not.
+    """
+    array = as_array(op, "labels", labels)
+    if array.ndim == 0 or len(array) != count:
+        raise ShapeError(
+            f"{op}: a batch in pieces needs a label for each of its {count} images, "
+            f"got labels of shape {array.shape}"
+        )
+    return array
+
+
+def checked_pieces(op: str, accumulate: Any) -> int:
+    """In how many pieces batches go. ShapeError unless it is an integer of at least 1."""
+    try:
+        pieces = 0 if isinstance(accumulate, (bool, np.bool_)) else operator.index(accumulate)
+    except TypeError:
+        pieces = 0
+    if pieces < 1:
+        raise ShapeError(f"{op}: accumulate must be an integer of at least 1, got {accumulate!r}")
+    return pieces
 
 
 class _Pieces:
@@ -518,16 +548,22 @@ class _Pieces:
     def run(self, x: NDArray, labels: Any) -> tuple[float, Any]:
         labels = _as_labels(labels)
         loss, outputs = 0.0, []
-        for piece, plan in zip(self._pieces, self._plans, strict=True):
-            share = (piece.stop - piece.start) / len(x)
-            value, output = plan.run(x[piece], labels[piece], share)
-            loss += share * value
-            outputs.append(output)
-            if not np.isfinite(value):  # what the other pieces have added is of no use
+        done = False
+        try:
+            for piece, plan in zip(self._pieces, self._plans, strict=True):
+                share = (piece.stop - piece.start) / len(x)
+                value, output = plan.run(x[piece], labels[piece], share)
+                loss += share * value
+                outputs.append(output)
+                if not np.isfinite(value):
+                    break
+            else:
+                done = True
+        finally:
+            if not done:  # what pieces have added is of no use
                 for total in self._step._sums.values():
                     total[...] = 0
-                break
-        return loss, joined_outputs(outputs)
+        return loss, joined_outputs(outputs, self._pieces)
 
     def dump(self, after: str | None = None) -> str:
         return "\n".join(plan.dump(after) for plan in dict.fromkeys(self._plans))
@@ -607,19 +643,19 @@ class _StepPlan:
         self, step: TrainingStep, capture: Capture, gradients: dict[Tensor, Any]
     ) -> list[SymbolicArray]:
         """Each gradient is added to its sum, or in the last piece is the whole sum; the sums."""
+        wanted = {p for group in step.optimizer.param_groups for p in group["params"]}
         sums = []
-        for group in step.optimizer.param_groups:
-            for p in group["params"]:
-                g = gradients[p]
-                if g is None:
-                    continue
-                total = capture.state(step._sum_of(p), "sum")
-                g = g.astype(total.dtype, copy=False)
-                if self._part == _MORE:
-                    capture.node("accumulate", [total, g])
-                else:
-                    gradients[p] = capture.node("elementwise", [total, g], kind="add")[0]
-                sums.append(total)
+        for p, g in gradients.items():
+            # The joint norm is that of all gradients.
+            if g is None or (p not in wanted and step.clip_grad_norm is None):
+                continue
+            total = capture.state(step._sum_of(p), "sum")
+            g = g.astype(total.dtype, copy=False)
+            if self._part == _MORE:
+                capture.node("accumulate", [total, g])
+            else:
+                gradients[p] = capture.node("elementwise", [total, g], kind="add")[0]
+            sums.append(total)
         return sums
 
     def _update(

@@ -107,6 +107,14 @@ def test_prologue_equals_batch_norm_before(shape: tuple[int, ...], layout: str, 
         point = shape[5] == 1 and shape[7] == 0 and layout == "NHWC"
         assert not plan.fuses_statistics
         assert point or not plan.fuses_prologue
+        if (
+            point
+            and shape[9] == 1
+            and shape[1] >= 16
+            and shape[4] > 64
+            and plan.algorithm == "implicit_gemm"
+        ):
+            assert plan.fuses_prologue
         np.testing.assert_array_equal(
             plan.run(x, dy, prologue=line, prologue_relu=relu),
             plan.run(before, dy),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -12,6 +13,7 @@ import fastconv as fc
 import fastconv.functional as F
 from fastconv import _core, nn
 from fastconv.program import TrainingStep
+from fastconv.train import Trainer
 
 from .nets import _blocks
 
@@ -251,6 +253,144 @@ def test_random_graphs(seed: int) -> None:
         values.append(made)
     results = [m.relu(v) for v, _ in (values[i] for i in rng.integers(0, len(values), 3))]
     m.compare(randn(2, 3, 4, 8), *results, values[-1][0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("shape", [(2, 3, 4, 8), (1, 1, 1, 8), (1, 3, 4, 8)], ids=str)
+def test_random_graphs_of_everything(seed: int, shape: tuple[int, ...]) -> None:
+    """Every dimension, both layouts, views, gradients that are added up, and joins of 256 channels."""
+    rng = np.random.default_rng(seed)
+    m = Maker(*shape)
+    g = m.graph
+    values: list[tuple[Any, tuple[int, ...]]] = [
+        (m.conv(m.x, 8, k), (*shape[:3], k)) for k in (8, 128)
+    ]
+
+    def pick() -> tuple[Any, tuple[int, ...]]:
+        return values[rng.integers(max(0, len(values) - 8), len(values))]
+
+    for _ in range(26):
+        v, s = pick()
+        what = rng.integers(0, 10)
+        c = s[-1]
+        if what == 0:
+            values.append((m.conv(v, c, 8), (*s[:3], 8)))
+        elif what == 1:  # the same memory seen as NCHW
+            k = int(rng.integers(1, 5))
+            planes = {**SQUARE, "layout": "NCHW"}
+            made = g.add("conv2d", [v, m.constant(k, s[1], 3, 3)], planes)[0]
+            values.append((made, (s[0], k, s[2], c)))
+        elif what == 2:
+            kind = {
+                **POOL,
+                "op": "max_pool2d",
+                "kind": "max",
+                "layout": ["NHWC", "NCHW"][rng.integers(0, 2)],
+            }
+            values.append((g.add("pool2d", [v], kind)[0], s))
+        elif what == 3:
+            values.append((m.relu(v), s))
+        elif what == 4:
+            flat = (s[0], 1, s[1] * s[2], c)
+            values.append((g.add("reshape", [v], {"shape": flat})[0], flat))
+        elif what == 5:
+            dim = int(rng.integers(0, 4))
+            if s[dim] > 1:
+                at = int(rng.integers(1, s[dim]))
+                cut = g.add("concat_backward", [v], {"dim": dim, "sizes": (at, s[dim] - at)})
+                for piece, n in zip(cut, (at, s[dim] - at), strict=True):
+                    values.append((piece, (*s[:dim], n, *s[dim + 1 :])))
+        elif what == 6:
+            mean, invstd = (g.constant(np.full(c, x), "stat") for x in (0.1, 0.9))
+            dy = [w for w, t in values if t == s]
+            others = [w for w, t in values if t == s]
+            operands = [
+                dy[rng.integers(0, len(dy))],
+                v,
+                mean,
+                invstd,
+                m.constant(c),
+                m.constant(c),
+                None,
+            ]
+            if rng.integers(0, 2):
+                operands.append(others[rng.integers(0, len(others))])
+            attributes = {"layout": "NHWC", "relu": False, "training": False}
+            values.append((g.add("batch_norm_backward", operands, attributes)[0], s))
+        elif what == 7:
+            values.append((m.norm(v, c), s))
+        else:
+            dim = int(rng.integers(0, 4))
+            like = [e for e in values if e[1][:dim] == s[:dim] and e[1][dim + 1 :] == s[dim + 1 :]]
+            some = [like[i] for i in rng.integers(0, len(like), rng.integers(1, 4))]
+            size = sum(t[dim] for _, t in some)
+            if size <= 300 and np.prod(s) / s[dim] * size < 20000:
+                values.append(
+                    (m.join(*(w for w, _ in some), dim=dim), (*s[:dim], size, *s[dim + 1 :]))
+                )
+    results = [m.relu(values[i][0]) for i in rng.integers(0, len(values), 4)]
+    m.compare(randn(*shape), *results, values[-1][0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("widths", [(3, 4), (24, 40)], ids=["planes", "channels last"])
+def test_joins_along_every_dimension(dim: int, widths: tuple[int, int]) -> None:
+    """Of networks that stay NCHW, and of others; forward and backward."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            a, b = widths if dim == 1 else (widths[0], widths[0])
+            self.a, self.b = nn.Conv2d(3, a, 3, padding=1), nn.Conv2d(3, b, 3, padding=1)
+            self.norm = nn.BatchNorm2d(a + b if dim == 1 else a)
+            self.c = nn.Conv2d(a + b if dim == 1 else a, 5, 1)
+
+        def forward(self, x: Any) -> Any:
+            joined = F.cat([F.max_pool2d(self.a(x), 2), F.max_pool2d(F.relu(self.b(x)), 2)], dim)
+            return F.adaptive_avg_pool2d(self.c(F.relu(self.norm(joined))), 1)
+
+    fc.manual_seed(0)
+    net, x = Net(), randn(2, 3, 8, 8)
+    twin = copy.deepcopy(net)
+    y = np.asarray(net.eval()(fc.tensor(x)))
+    np.testing.assert_allclose(fc.compile(net, x)(x), y, rtol=1e-4, atol=1e-5)
+    losses = []
+    for n, compiled in ((net, True), (twin, False)):
+        optimizer = fc.optim.SGD(n.parameters(), lr=0.1)
+        trainer = Trainer(n, lambda y, t: F.mse_loss(y, t), optimizer, compile=compiled)
+        losses.append([trainer.step(x, np.ones((2, 5, 1, 1), np.float32)) for _ in range(3)])
+        assert (trainer._program is not None) == compiled
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+
+
+class Siamese(nn.Module):
+    """Two crops as one batch, and what is made of them joined to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 128, 1), nn.Conv2d(3, 128, 1)
+        self.norm, self.c = nn.BatchNorm2d(128), nn.Conv2d(128, 128, 1)
+
+    def forward(self, x: Any) -> Any:
+        both = F.cat([self.a(x), self.b(x)], 0)
+        dense = F.cat([both, self.c(F.relu(self.norm(both)))], 1)
+        wide = F.cat([self.a(x), self.b(x)], 1)
+        return F.adaptive_avg_pool2d(F.cat([dense, wide, wide], 0), 1)
+
+
+def test_joins_of_joins_along_other_dimensions() -> None:
+    fc.manual_seed(0)
+    net, x = Siamese(), randn(2, 3, 4, 4)
+    y = np.asarray(net.eval()(fc.tensor(x)))
+    np.testing.assert_allclose(fc.compile(net, x)(x), y, rtol=1e-4, atol=1e-5)
+    twin = copy.deepcopy(net)
+    losses = []
+    for n, compiled in ((net, True), (twin, False)):
+        optimizer = fc.optim.SGD(n.parameters(), lr=0.1)
+        trainer = Trainer(n, lambda y, t: F.mse_loss(y, t), optimizer, compile=compiled)
+        losses.append([trainer.step(x, np.ones((8, 256, 1, 1), np.float32)) for _ in range(3)])
+        assert (trainer._program is not None) == compiled
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
 class Tail(nn.Module):

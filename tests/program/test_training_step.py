@@ -12,6 +12,7 @@ import pytest
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import nn
+from fastconv.optim.optimizer import MASTER
 from fastconv.program import TrainingStep
 from fastconv.train import Trainer
 
@@ -422,6 +423,64 @@ def test_a_piece_that_is_not_finite_leaves_nothing_behind() -> None:
     twin = copy.deepcopy(net)
     other = Trainer(twin, loss_of, OPTIMIZERS["sgd"](twin.parameters()), accumulate=3)
     assert trainer.step(x, labels) == other.step(x, labels)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_exception_in_a_piece_leaves_nothing_behind(compiled: bool) -> None:
+    fc.manual_seed(0)
+    net = plain()
+    twin = copy.deepcopy(net)
+    x, labels = batch(6)
+    bad = labels.copy()
+    bad[4] = 99
+    values = []
+    for n, first in ((net, bad), (twin, None)):
+        optimizer = OPTIMIZERS["sgd"](n.parameters())
+        trainer = Trainer(n, loss_of, optimizer, accumulate=2, compile=compiled)
+        if first is not None:
+            with pytest.raises(fc.ShapeError, match="99"):
+                trainer.step(x, first)
+        values.append([trainer.step(x, labels), trainer.step(x, labels)])
+        assert (trainer._program is not None) == compiled
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("labels", [3, np.zeros(5, np.int64), (np.zeros(8), np.zeros(8)), None, {}])
+def test_pieces_want_a_label_for_each_image(compiled: bool, labels: Any) -> None:
+    net = plain()
+    optimizer = OPTIMIZERS["sgd"](net.parameters())
+    trainer = Trainer(net, loss_of, optimizer, accumulate=2, compile=compiled)
+    with pytest.raises(fc.FastconvError, match="labels"):
+        trainer.step(batch(8)[0], labels)
+    step = TrainingStep(net, loss_of, optimizer, accumulate=2)
+    for _ in range(2):
+        with pytest.raises(fc.FastconvError, match="labels"):
+            step(batch(8)[0], labels)
+        step(*batch(8))
+
+
+def test_pieces_with_frozen_foreign_and_bfloat16_parameters() -> None:
+    """The joint norm is that of all gradients; masters add up in float32."""
+    pytest.importorskip("ml_dtypes")
+    for narrow in (False, True):
+        updates = []
+        for pieces in (1, 4):
+            fc.manual_seed(0)
+            net = plain()
+            if narrow:
+                net.bfloat16()
+            parameters = list(net.parameters())
+            parameters[2].requires_grad = False
+            before = parameters[-2].numpy().astype(np.float32)
+            optimizer = fc.optim.SGD(parameters[-2:], lr=0.5)
+            step = TrainingStep(net, loss_of, optimizer, 0.05, accumulate=pieces)
+            x, labels = batch(8)
+            step(x.astype(parameters[0].dtype), labels)
+            now = optimizer.state[parameters[-2]][MASTER] if narrow else parameters[-2].numpy()
+            updates.append(now - before)
+        scale = np.abs(updates[0]).max()
+        assert np.abs(updates[0] - updates[1]).max() < (0.02 if narrow else 1e-4) * scale
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "2"])

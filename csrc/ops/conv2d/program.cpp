@@ -157,14 +157,16 @@ class ConvStep final : public Step {
             const Conv2dProblem& p = r_.problem;
             // The algorithm behind "widened" depends on the precision and the cost model's factors too.
             const CostScale scale = cost_scale();
-            const std::string key = message(
-                "pack ", fixed, ' ', plan_.algorithm(), ' ', static_cast<int>(r_.direction), ' ',
-                static_cast<int>(p.layout), ' ', name(p.dtype), ' ', name(precision()), ' ', scale.direct,
-                ' ', scale.winograd, ' ', scale.winograd6, ' ', fastconv::to_string(p.weight_shape()), ' ',
-                p.c, ' ', p.h, ' ', p.w, ' ', p.p, ' ', p.q, ' ', p.groups, ' ', p.vertical.stride, ' ',
-                p.horizontal.stride, ' ', p.vertical.pad_begin, ' ', p.vertical.pad_end, ' ',
-                p.horizontal.pad_begin, ' ', p.horizontal.pad_end, ' ', p.vertical.dilation, ' ',
-                p.horizontal.dilation, ' ', p.x_pitch > 0, ' ', plan_.packed_bytes());
+            const std::string key =
+                message("pack ", fixed, ' ', plan_.algorithm(), ' ', static_cast<int>(r_.direction), ' ',
+                        static_cast<int>(p.layout), ' ', name(p.dtype), ' ', name(precision()), ' ',
+                        scale.direct, ' ', scale.winograd, ' ', scale.winograd6, ' ',
+                        fastconv::to_string(p.weight_shape()), ' ', p.c, ' ', p.h, ' ', p.w, ' ', p.p, ' ',
+                        p.q, ' ', p.groups, ' ', p.vertical.stride, ' ', p.horizontal.stride, ' ',
+                        p.vertical.pad_begin, ' ', p.vertical.pad_end, ' ', p.horizontal.pad_begin, ' ',
+                        p.horizontal.pad_end, ' ', p.vertical.dilation, ' ', p.horizontal.dilation, ' ',
+                        (r_.direction == ConvDirection::dgrad ? p.y_pitch : p.x_pitch) > 0, ' ',
+                        plan_.packed_bytes());
             packed_ = c.cache->get(key, plan_.packed_bytes(), [&](void* to) { plan_.pack(fixed, to); });
         }
     }

@@ -45,13 +45,18 @@ class Joins {
     Node& node(int n) { return graph_.nodes[static_cast<size_t>(n)]; }
     bool made(ValueId id) const { return graph_.value(id).source == Source::node && !uses_.is_output(id); }
 
-    // Whether every node that reads `id` can do so where it has a pitch. Nodes that join or cut can.
-    bool readable(ValueId id) {
+    // What batch-norm's gradient is added to: it has to have that one's pitch.
+    static constexpr size_t kSum = 7;
+    static bool is_sum(const Node& node, size_t i) { return is(node, "batch_norm_backward") && i == kSum; }
+
+    // Whether every node that reads `id` can do so where it has a pitch; `sums`: also as such a sum.
+    bool readable(ValueId id, bool sums = false) {
         for (int n : uses_.readers(id)) {
             const Node& reader = node(n);
-            for (size_t i = 0; i < reader.inputs.size(); ++i)
-                if (reader.inputs[i] == id && !(reader.kind->pitched_in >> std::min<size_t>(i, 31) & 1))
-                    return false;
+            for (size_t i = 0; i < reader.inputs.size(); ++i) {
+                if (reader.inputs[i] != id) continue;
+                if (!pitch_allowed(graph_, reader, false, i) || (is_sum(reader, i) && !sums)) return false;
+            }
         }
         return true;
     }
@@ -62,8 +67,9 @@ class Joins {
         const Node& maker = node(n);
         if (maker.kind->view() || is(maker, "concat_backward")) return false;
         if (!pitched) return true;
+        if (is(maker, "batch_norm_backward") && maker.in(kSum) != kNone) return false;
         for (size_t o = 0; o < maker.outputs.size(); ++o)
-            if (maker.outputs[o] == id) return o < 32 && (maker.kind->pitched_out >> o & 1);
+            if (maker.outputs[o] == id) return pitch_allowed(graph_, maker, true, o);
         return false;
     }
 
@@ -77,7 +83,7 @@ class Joins {
         const ValueId whole = join.out(0);
         if (adjoining(join)) return;
         const Cut cut(join, graph_.type(whole));
-        if (!cut.possible) return;
+        if (!cut.possible || (cut.pitch && !pitch_allowed(graph_, join, true, 0))) return;
         for (size_t i = 0; i < join.inputs.size(); ++i) {
             const ValueId id = join.inputs[i];
             if (std::count(join.inputs.begin(), join.inputs.end(), id) != 1) return;
@@ -101,11 +107,8 @@ class Joins {
     int64_t widened(ValueId whole, int64_t pitch) {
         Type& type = graph_.value(whole).type;
         const int64_t line = 64 / size_of(type.dtype);
-        if (!pitch || type.pitch || pitch % (16 * line) || !made(whole) || !readable(whole)) return pitch;
-        for (int n : uses_.readers(whole)) {
-            const Node& reader = node(n);
-            if (is(reader, "batch_norm_backward") && reader.in(7) == whole) return pitch;
-        }
+        if (!pitch || type.pitch || pitch % (16 * line) || place(whole).whole != kNone) return pitch;
+        if (!made(whole) || !readable(whole)) return pitch;
         return type.pitch = pitch + line;
     }
 
@@ -136,11 +139,12 @@ class Joins {
         const ValueId whole = cut.in(0);
         const Cut how(cut, graph_.type(whole));
         if (!how.possible || graph_.value(whole).source != Source::node) return;
+        if (how.pitch && !pitch_allowed(graph_, cut, false, 0)) return;
         std::vector<ValueId> sums;
         for (ValueId id : cut.outputs) {
             if (id == kNone) continue;
             if (uses_.is_output(id)) return;
-            if (how.pitch && (!readable(id) || !in_sum(whole, id, sums))) return;
+            if (how.pitch && (!readable(id, true) || !in_sum(whole, id, sums))) return;
         }
         for (ValueId id : cut.outputs)
             if (id != kNone) graph_.value(id).type.pitch = how.pitch;
@@ -154,11 +158,14 @@ class Joins {
     bool in_sum(ValueId whole, ValueId piece, std::vector<ValueId>& sums) {
         for (int n : uses_.readers(piece)) {
             const Node& reader = node(n);
-            if (!is(reader, "batch_norm_backward") || reader.in(7) != piece) continue;
+            if (!is(reader, "batch_norm_backward") || reader.in(kSum) != piece) continue;
             if (uses_.readers(piece).size() != 1 || uses_.readers(whole).size() != 1) return false;
-            if (uses_.is_output(whole) || reader.in(0) == piece) return false;
+            if (uses_.is_output(whole) || reader.in(0) == piece || reader.in(1) == piece) return false;
+            // Memory that others look at under another name.
+            const Node& maker = node(uses_.maker(whole));
+            if (maker.kind->view() || is(maker, "concat") || is(maker, "concat_backward")) return false;
             const ValueId sum = reader.out(0);
-            if (!made(sum) || !readable(sum)) return false;
+            if (sum == kNone || !made(sum) || !readable(sum) || place(sum).whole != kNone) return false;
             // Its own pieces' readers decide when their turn comes; a copy reads a pitch too.
             sums.push_back(sum);
         }

@@ -44,6 +44,10 @@ void recompute(Graph& graph) {
     // Operands must be there in backward without this, as they are now, or hardly matter.
     const auto stays = [&](ValueId id, int from, int to) {
         if (id == kNone) return true;
+        // Of a view, what it looks at.
+        for (int n = uses.maker(id); n >= 0 && graph.nodes[static_cast<size_t>(n)].kind->view();
+             n = uses.maker(id))
+            id = graph.nodes[static_cast<size_t>(n)].in(0);
         for (int n : writes[static_cast<size_t>(id)])
             if (n > from && n < to) return false;
         if (graph.value(id).source != Source::node) return true;

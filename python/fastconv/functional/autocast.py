@@ -44,7 +44,7 @@ def autocast(dtype: str | None = "bfloat16") -> Iterator[None]:
     loss.backward()
     ```
     """
-    if dtype not in (None, "bfloat16"):
+    if dtype is not None and not (isinstance(dtype, str) and dtype == "bfloat16"):
         raise DTypeError(f"autocast: dtype must be 'bfloat16' or None, got {dtype!r}")
     before = _local.dtype
     _local.dtype = None if dtype is None else to_dtype("autocast", dtype)
@@ -78,7 +78,7 @@ def matched(*values: Any) -> tuple[Any, ...]:
 
 
 def widened(value: ArrayLike) -> ArrayLike:
-    """The input of a loss: bfloat16 as float32 inside `autocast`."""
+    """An operand of a loss: bfloat16 as float32 inside `autocast`."""
     if _local.dtype is None or not _ops.is_bfloat16(getattr(value, "dtype", np.dtype("f4"))):
         return value
     return astype(value, np.float32)

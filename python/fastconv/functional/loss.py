@@ -44,6 +44,7 @@ def cross_entropy(
     """
     op = "cross_entropy"
     input = widened(input)
+    weight = None if weight is None else widened(weight)
     x = as_array(op, "input", input)
     if x.ndim == 0:
         raise ShapeError(f"{op}: input must be (C,), (N, C) or (N, C, d1, ...), got shape ()")
@@ -90,7 +91,7 @@ def _pointwise(
     weight: ArrayLike | None = None,
     pos_weight: ArrayLike | None = None,
 ) -> ArrayLike:
-    input = widened(input)
+    input, target = widened(input), widened(target)
     x, t = as_array(op, "input", input), as_array(op, "target", target)
     kind = checked_reduction(op, reduction)
     w = _broadcast(op, "weight", weight, x.shape)
@@ -110,7 +111,7 @@ def _broadcast(op: str, what: str, value: Any, shape: tuple[int, ...]) -> NDArra
     """An optional factor seen in the input's shape."""
     if value is None:
         return None
-    array = as_array(op, what, value)
+    array = as_array(op, what, widened(value))
     try:
         return np.broadcast_to(array, shape)
     except ValueError as error:

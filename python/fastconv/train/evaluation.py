@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import NDArray
+from .._ops import is_bfloat16
 from ..data import ArrayDataset, Loader
 from ..errors import ShapeError
 from ..tensor import Tensor, as_array, no_grad
@@ -51,7 +52,7 @@ def evaluate(
             value = float(loss(output, labels).item())
             sums.add(value, correct_of(output, labels), len(labels))
             for name, metric in (metrics or {}).items():
-                mean = metric(np.asarray(output), np.asarray(labels))
+                mean = metric(_plain(output), np.asarray(labels))
                 totals[name] += float(mean) * len(labels)
             if stopping():
                 break
@@ -97,11 +98,17 @@ def predict(
             raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")
         batches = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
     with _evaluation_mode(net):
-        outputs = [np.asarray(net(network_input(x, dtype))) for x in batches]
+        outputs = [_plain(net(network_input(x, dtype))) for x in batches]
     if not outputs:
         raise ShapeError("predict: data has no images")
     output = np.concatenate(outputs)
     return softmax(output) if probabilities else output
+
+
+def _plain(output: Any) -> NDArray:
+    """A network's output as NumPy computes with it: bfloat16 as float32."""
+    array = np.asarray(output)
+    return array.astype(np.float32) if is_bfloat16(array.dtype) else array
 
 
 def network_input(x: Any, dtype: Any) -> Tensor:

@@ -22,7 +22,7 @@ from ..data import Loader
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..functional import autocast
 from ..optim import clip_grad_norm_
-from ..program import TrainingStep, joined_outputs, pieces_of
+from ..program import TrainingStep, checked_pieces, joined_outputs, labels_of_pieces, pieces_of
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from ..tensor import Tensor
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
@@ -51,7 +51,8 @@ class Trainer:
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it. "bfloat16":
-            the parameters are float32, and the network runs inside `autocast`.
+            the parameters are float32, and the network runs inside `autocast`; `predict` and metrics get its
+            output as float32.
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
         accumulate: a batch is worked through in so many pieces of about equal size, whose gradients add up to
             those of the batch: the memory of one piece. The loss must be a mean over images; batch-norm takes
@@ -129,11 +130,8 @@ class Trainer:
             pass
         if clip_grad_norm is not None and not clip_grad_norm >= 0:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-            raise ShapeError(
-                f"Trainer: accumulate must be an integer of at least 1, got {accumulate!r}"
-            )
-        self.clip_grad_norm, self.accumulate, self.recompute = clip_grad_norm, accumulate, recompute
+        self.clip_grad_norm, self.recompute = clip_grad_norm, recompute
+        self.accumulate = checked_pieces("Trainer", accumulate)
         self._program = self._new_program() if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
@@ -251,8 +249,10 @@ class Trainer:
         count = len(x.numpy()) if x.ndim else 1
         pieces = pieces_of(count, self.accumulate)
         mean, outputs = 0.0, []
+        one = len(pieces) == 1
+        if not one:
+            labels = labels_of_pieces("Trainer", labels, count)
         for piece in pieces:
-            one = len(pieces) == 1
             output = self.net(x if one else Tensor(x.numpy()[piece]))
             loss = self.loss(output, labels if one else labels[piece])
             value = float(loss.item())
@@ -265,7 +265,7 @@ class Trainer:
             outputs.append(output)
         if len(outputs) == 1:
             return mean, outputs[0]
-        joined = joined_outputs(outputs)
+        joined = joined_outputs(outputs, pieces)
         return mean, Tensor(joined) if isinstance(joined, np.ndarray) else joined
 
     def _require_finite(self, loss: float) -> None:
