@@ -85,6 +85,7 @@ def measure(case: Case, engines: Engines, peers: list[str], settings: Settings) 
     try:
         if OURS in jobs:
             _repeat_until_quiet(case, engines, jobs, settings, record)
+            jobs = {name: jobs[name] for name in record["samples"]}
             _summarize(record, jobs)
     except EngineError as error:
         record["problems"][OURS] = f"failed: {error}"
@@ -106,7 +107,10 @@ def _repeat_until_quiet(
     quietest = float("inf")
     for attempt in range(1, settings.attempts + 1):
         before = engines.limits(case.footprint, settings.limit_seconds)
-        samples, health = _turns(engines, jobs, settings)
+        samples, health, failed = _turns(engines, jobs, settings)
+        for name, error in failed.items():  # the others go on without it
+            record["problems"][name] = f"failed: {error}"
+        jobs = {name: described for name, described in jobs.items() if name not in failed}
         after = engines.limits(case.footprint, settings.limit_seconds)
         bound = _bound(case.flops, case.bytes, before)
         drift = abs(before[bound] - after[bound]) / max(before[bound], after[bound])
@@ -128,24 +132,35 @@ def _repeat_until_quiet(
 
 def _turns(
     engines: Engines, jobs: dict[str, list[dict[str, Any]]], settings: Settings
-) -> tuple[dict[str, dict[str, list[list[float]]]], dict[str, dict[str, list[float]]]]:
-    """A B A B ...: samples[engine][variant][round], in seconds a call; and each engine's share of
-    the processor and page faults a call, turn by turn."""
+) -> tuple[
+    dict[str, dict[str, list[list[float]]]], dict[str, dict[str, list[float]]], dict[str, str]
+]:
+    """A B A B ...: samples[engine][variant][round], in seconds a call; each engine's share of the
+    processor and page faults a call, turn by turn; and what failed."""
     samples: dict[str, dict[str, list[list[float]]]] = {
         name: {job["variant"]: [] for job in described} for name, described in jobs.items()
     }
     health: dict[str, dict[str, list[float]]] = {
         name: {"cpu_share": [], "page_faults": [], "disturbed": []} for name in jobs
     }
+    failed: dict[str, str] = {}
     for _ in range(settings.rounds):
         for name, described in jobs.items():
-            for job in described:
+            for job in described if name not in failed else ():
                 variant = job["variant"]
-                reply = engines.get(name).ask("time", variant=variant, seconds=settings.seconds)
+                try:
+                    reply = engines.get(name).ask("time", variant=variant, seconds=settings.seconds)
+                except EngineError as error:
+                    if name == OURS:
+                        raise
+                    failed[name] = str(error)
+                    break
                 samples[name][variant].append([float(f"{s:.5g}") for s in reply["samples"]])
                 for key, turns in health[name].items():
                     turns.append(reply[key])
-    return samples, health
+    for name in failed:
+        del samples[name], health[name]
+    return samples, health, failed
 
 
 def _bound(flops: float, traffic: float, limits: dict[str, float]) -> str:

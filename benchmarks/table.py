@@ -85,6 +85,8 @@ def summary(result: dict[str, Any], beside: dict[str, Any] | None = None) -> str
     `beside` is the same on more threads."""
     if result["suite"] == "kernels":
         return lines.table(result, beside)
+    if result["suite"] in ("nets", "train"):
+        return lines.networks(result)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for record in result["cases"]:
         if record.get("peers"):

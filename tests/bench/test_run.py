@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from benchmarks import cases, machine, measure, networks, peers, run, table
+from benchmarks import cases, exchange, lines, machine, measure, networks, peers, run, table
 
 
 def _run(tmp_path: Path, *extra: str) -> dict[str, Any]:
@@ -123,6 +123,84 @@ def test_a_dead_worker_is_an_error_and_starts_again() -> None:
             engines.get("fastconv").ask("time", variant="NCHW", seconds=0.01)
     finally:
         engines.close()
+
+
+def test_a_peer_that_dies_does_not_end_the_case() -> None:
+    class Engine:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def ask(self, do: str, **_: Any) -> dict[str, Any]:
+            if self.name == "frail":
+                raise measure.EngineError("frail: gone")
+            return {"samples": [0.5, 0.25], "cpu_share": 1.0, "page_faults": 0, "disturbed": 0.0}
+
+    class Engines:
+        def get(self, name: str) -> Engine:
+            return Engine(name)
+
+    jobs = {name: [{"variant": "v"}] for name in ("fastconv", "frail", "firm")}
+    settings = measure.Settings(threads=1, rounds=2, seconds=0.01)
+    samples, health, failed = measure._turns(Engines(), jobs, settings)  # type: ignore[arg-type]
+    assert failed == {"frail": "frail: gone"}
+    assert set(samples) == set(health) == {"fastconv", "firm"}
+    assert samples["firm"]["v"] == [[0.5, 0.25]] * 2
+
+
+def test_networks_and_their_bars() -> None:
+    def record(name: str, **ratios: float) -> dict[str, Any]:
+        entries = {n: {"best": {"ratio": r}} for n, r in ratios.items()}
+        limits = {"fma": {"before": 100.0, "after": 90.0}}
+        return {"name": name, "ours_ms": 2.0, "gflops": 50.0, "limits": limits, "peers": entries}
+
+    cases_ = [
+        record("resnet50.batch1.inference", torch=1.6, other=1.3),
+        record("alexnet.batch1.inference", torch=1.6, other=1.3),
+        record("lenet5.batch1.inference", torch=9.0),
+        {"name": "vgg16.batch1.inference", "problems": {}},
+    ]
+    text = lines.networks({"peers": ["torch", "other"], "cases": cases_})
+    rows = [[c.strip() for c in row.strip("|").split("|")] for row in text.splitlines()]
+    assert rows[2] == [
+        "resnet50.batch1.inference",
+        "2",
+        "50 %",
+        "**1.60**",
+        "**1.30**",
+        ">= 1.4x of all",
+        "no",
+    ]
+    assert rows[3][-2:] == [">= 1.5x of torch", "yes"]
+    assert rows[4][3:] == ["**9.00**", "", "", ""]
+    assert len(rows) == 5
+    known = {c.name for name in ("nets", "train") for c in cases.suite(name)}
+    assert set(lines.NETWORKS) <= known
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18_cifar"])
+def test_networks_as_onnx(name: str) -> None:
+    """The file that other engines run computes what our network does, with the same weights."""
+    pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    x = np.random.default_rng(0).standard_normal((2, *networks.NETWORKS[name].image), np.float32)
+    (got,) = ReferenceEvaluator(exchange.onnx_model(name, 2)).run(None, {"x": x})
+    net = networks.build(name, fc.nn, fc.functional)
+    named = list(net.named_parameters())
+    for (_, p), value in zip(named, networks.weights(name, named), strict=True):
+        p.numpy()[...] = value
+    expected = np.asarray(net.eval()(fc.tensor(x)))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_engines_that_run_files_take_networks_only() -> None:
+    for name in ("onnxruntime", "openvino", "mnn", "ncnn"):
+        peer = peers.load(name)
+        made = peer.__new__(peer)
+        with pytest.raises(peers.base.Unsupported, match="whole networks"):
+            made.prepare(cases.suite("ops")[0], {})
+        with pytest.raises(peers.base.Unsupported, match="whole networks"):
+            made.prepare(cases.suite("train")[0], {})
 
 
 def test_case_tables() -> None:
