@@ -79,7 +79,7 @@ _SUBMODULES = (
     "tuning",
 )
 _LAZY = {
-    "autocast": "functional",
+    "autocast": "functional.autocast",
     "compile": "program",
     "save": "serialization",
     "load": "serialization",

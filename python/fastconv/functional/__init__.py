@@ -15,9 +15,6 @@ from .activation import (
     softmax,
     tanh,
 )
-from .autocast import (
-    autocast,
-)
 from .cast import (
     astype,
 )
@@ -78,7 +75,6 @@ __all__ = [
     "adaptive_max_pool2d",
     "add",
     "astype",
-    "autocast",
     "avg_pool2d",
     "batch_norm",
     "binary_cross_entropy_with_logits",

@@ -20,7 +20,7 @@ from .. import random
 from .._arrays import NDArray
 from ..data import Loader
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
-from ..functional import autocast
+from ..functional.autocast import autocast
 from ..optim import clip_grad_norm_
 from ..program import TrainingStep, checked_pieces, joined_outputs, labels_of_pieces, pieces_of
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
