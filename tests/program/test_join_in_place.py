@@ -162,7 +162,7 @@ FPROP = [name for name, _ in _core.conv2d_candidates(
 @pytest.mark.parametrize(
     "shape", [(2, 9, 8, 24, 40, 3, 1), (2, 7, 7, 12, 20, 1, 1), (1, 6, 6, 20, 20, 3, 20)]
 )
-@pytest.mark.parametrize("finish", ["", "relu"])
+@pytest.mark.parametrize("finish", ["", "relu", "residual", "statistics"])
 def test_every_convolution_on_slices(algorithm: str, shape: tuple[int, ...], finish: str) -> None:
     n, h, w, c, k, size, groups = shape
     geometry = {**(SQUARE if size == 3 else POINT), "groups": groups}
@@ -174,12 +174,16 @@ def test_every_convolution_on_slices(algorithm: str, shape: tuple[int, ...], fin
         pytest.skip("declines")
     m = Maker(n, h, w, 8)
     more = {"groups": groups, "algorithm": algorithm}
-    if finish:
-        more |= {"activation": finish, "slope": 0.0}
+    if finish in ("relu", "residual"):
+        more |= {"activation": "relu", "slope": 0.0}
     a = m.conv(m.x, 8, c)
-    b = m.conv(a, c, k, size, **more)  # from a slice into a slice
+    # From a slice into a slice; what is added to it is none.
+    residual = m.relu(m.conv(m.x, 8, k)) if finish == "residual" else None
+    weight = m.constant(k, c // groups, size, size)
+    b, sums = m.graph.add("conv2d", [a, weight, None, residual], {**geometry, **more})
     d = m.conv(b, k, 4)
-    dump = m.compare(randn(n, h, w, 8), m.join(a, b, d), rtol=2e-5)
+    results = [m.join(a, b, d), *([sums] if finish == "statistics" else [])]
+    dump = m.compare(randn(n, h, w, 8), *results, rtol=2e-5)
     assert "in_place" in dump and f"{k} of {c + k + 4}" in dump
 
 
