@@ -151,15 +151,24 @@ def test_networks_and_their_bars() -> None:
     def record(name: str, **ratios: float) -> dict[str, Any]:
         entries = {n: {"best": {"ratio": r}} for n, r in ratios.items()}
         limits = {"fma": {"before": 100.0, "after": 90.0}}
-        return {"name": name, "ours_ms": 2.0, "gflops": 50.0, "limits": limits, "peers": entries}
+        told = (
+            {"mnn": "unsupported: no such type", "ncnn": "failed: gone"} if len(ratios) == 3 else {}
+        )
+        return {
+            "name": name, "ours_ms": 2.0, "gflops": 50.0, "limits": limits, "peers": entries,
+            "problems": told,
+        }  # fmt: skip
 
     cases_ = [
-        record("resnet50.batch1.inference", torch=1.6, other=1.3),
-        record("alexnet.batch1.inference", torch=1.6, other=1.3),
+        record("resnet50.batch1.inference", torch=1.6, openvino=1.3),
+        record("alexnet.batch1.inference", torch=1.6, openvino=1.3),
         record("lenet5.batch1.inference", torch=9.0),
         {"name": "vgg16.batch1.inference", "problems": {}},
+        record("vgg16.batch4.inference", torch=2.9, openvino=1.5),
+        record("resnet50.batch16.inference", torch=1.4, openvino=1.5, onnxruntime=1.6),
+        record("vgg16.batch1.inference", torch=2.7, openvino=1.5),
     ]
-    text = lines.networks({"peers": ["torch", "other"], "cases": cases_})
+    text = lines.networks({"peers": ["torch", "openvino"], "cases": cases_})
     rows = [[c.strip() for c in row.strip("|").split("|")] for row in text.splitlines()]
     assert rows[2] == [
         "resnet50.batch1.inference",
@@ -172,7 +181,9 @@ def test_networks_and_their_bars() -> None:
     ]
     assert rows[3][-2:] == [">= 1.5x of torch", "yes"]
     assert rows[4][3:] == ["**9.00**", "", "", ""]
-    assert len(rows) == 5
+    assert [row[-1] for row in rows[5:]] == ["not all ran", "not all ran", "no"]
+    full = record("vgg16.batch1.inference", torch=2.9, **dict.fromkeys(lines.FILE_PEERS, 1.4))
+    assert lines.networks({"peers": ["torch"], "cases": [full]}).endswith("| yes |")
     known = {c.name for name in ("nets", "train") for c in cases.suite(name)}
     assert set(lines.NETWORKS) <= known
 

@@ -224,6 +224,8 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
             else if (f.bias)
                 for (int64_t pixel = begin; pixel < end; ++pixel)
                     std::copy_n(f.bias, f.c, f.dx + pixel * f.pitch);
+            else if (f.pitch == f.c)
+                std::fill(f.dx + begin * f.c, f.dx + end * f.c, 0.0f);
             else
                 for (int64_t pixel = begin; pixel < end; ++pixel)
                     std::fill_n(f.dx + pixel * f.pitch, f.c, 0.0f);

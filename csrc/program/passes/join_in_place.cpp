@@ -119,7 +119,7 @@ class Joins {
         if (first.whole == kNone || place(join.out(0)).whole != kNone || !made(join.out(0))) return false;
         const int64_t pitch = graph_.type(join.in(0)).pitch;
         if (pitch && !readable(join.out(0))) return false;
-        const Node& outer = node(joined_by(first.whole));
+        const Node& outer = node(uses_.maker(first.whole));
         if (outer.attributes.get<int64_t>("dim") != join.attributes.get<int64_t>("dim")) return false;
         int64_t at = first.from;
         for (ValueId id : join.inputs) {
@@ -131,7 +131,6 @@ class Joins {
         join.attributes.set("in_place", true);
         return true;
     }
-    int joined_by(ValueId whole) const { return uses_.maker(whole); }
 
     // The results become stretches of the operand.
     void cut(int n) {
