@@ -6,7 +6,8 @@
 
 namespace fastconv::FC_ISA_NS {
 
-inline constexpr int kMostDots = 8;
+inline constexpr int kMostDots = 8;        // of a tile
+inline constexpr int kMostDotsTwice = 12;  // for two passes over one tap
 
 // The most rows of a tile of `columns`: rows * columns sums, the fewer of rows and columns, and one more
 // vector fit the registers.
@@ -28,5 +29,19 @@ using DotKernel = void (*)(const RowTile&, const TileOut&);
 
 // The kernel for `rows` (1 to dot_rows_for(columns)) by `columns` (1 to kMostDots).
 DotKernel dot_kernel(int rows, int columns);
+
+// Rows of A and C that lie a constant number of floats apart, B of one tap:
+// C[i][j] = bias[j] + sum over k < depth of a[i * a_step + k] * b[j * dot_depth(depth) + k].
+struct DotRows {
+    const float* a;
+    int64_t a_step, count, depth;
+    const float* b;
+    float* c;
+    int64_t c_step;
+    const float* bias;  // or null
+};
+using DotRowsKernel = void (*)(const DotRows&);
+// For dot_rows_for(columns) rows or more; the bits are those of the tiles.
+DotRowsKernel dot_rows_kernel(int columns);
 
 }  // namespace fastconv::FC_ISA_NS

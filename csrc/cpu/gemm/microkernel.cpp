@@ -91,8 +91,12 @@ void row_body(const RowTile& t, const TileOut& out) {
     const float* const* pointers = t.a;
     Fetch<NV> next(out.next);
     const float* next_b = t.next_b;
-    // Lines of it that are fetched every 16 steps.
-    const int64_t turns = t.taps * (depth / 16) + 1, each = (t.next_lines + turns - 1) / turns;
+    // Lines of it that are fetched every 16 steps. (A division takes as long as two steps.)
+    int64_t each = 0;
+    if (t.next_lines) {
+        const int64_t turns = t.taps * (depth / 16) + 1;
+        each = (t.next_lines + turns - 1) / turns;
+    }
     for (int64_t tap = 0; tap < t.taps; ++tap) {
         const float* a[MR];
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;

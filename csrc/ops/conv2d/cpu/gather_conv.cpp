@@ -27,6 +27,7 @@ constexpr int64_t kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;  // floats
 struct Cut {
     bool dot;                 // blocks of single channels, not of vectors of them
     bool few;                 // one tap of so few channels that all of an item's pixels are one tile
+    bool rows;                // `few`, or dots of one tap: run_rows
     int64_t vectors, blocks;  // of a group's output channels
     int64_t mr;               // rows of the tallest tile
     int64_t taps;             // pointers a pixel
@@ -43,6 +44,7 @@ struct Cut {
         const bool resident = !dot && g.tap_count == 1 && g.depth <= kMostFew && inside(g) &&
                               few_vectors(g.depth) >= least(vectors, 2);
         few = resident && !g.line.wanted;
+        rows = few || (dot && g.tap_count == 1 && inside(g) && !g.line.wanted);
         blocks = ceil_div(vectors, dot ? kMostDots : resident ? few_vectors(g.depth) : kMaxNV);
         const int widest = static_cast<int>(ceil_div(vectors, blocks));
         mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
@@ -209,8 +211,35 @@ struct Pixels {
     bool at_edge(int64_t tile) const { return edge[tile].last >= 0; }
 };
 
+// Calls body(e, run, n, i, j) for every run of output pixels that are neighbours in a row: pixels [m0 + e,
+// m0 + e + run), the first of them (n, i, j).
+template <class Body>
+FC_INLINE inline void each_run(const GatherConv& g, int64_t m0, int64_t m1, const Body& body) {
+    PixelWalk at(m0, g.rows, g.cols);
+    for (int64_t m = m0; m < m1;) {
+        const int64_t run = least(m1 - m, g.cols - at.j);
+        body(m - m0, run, at.n, at.i, at.j);
+        m += run;
+        at.j = g.cols - 1;
+        at.next();
+    }
+}
+
 void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, int64_t m0, int64_t m1,
                      Pixels& px, const float* zeros) {
+    each_run(g, m0, m1, [&](int64_t e, int64_t run, int64_t n, int64_t i, int64_t j) FC_INLINE {
+        const float* from = source.base + n * source.in_n + i * g.step_h * source.in_h;
+        const int64_t step = g.step_w * source.in_w;
+        for (int64_t k = 0; k < run; ++k) px.bases[e + k] = from + (j + k) * step;
+    });
+    if (source.in_t || source.in_e)
+        for (int64_t m = m0; m < m1; ++m) {
+            const int64_t tile = (m - m0) / cut.mr;
+            px.bases[m - m0] += tile * source.in_t + (m - m0 - tile * cut.mr) * source.in_e;
+        }
+    const int64_t tiles = ceil_div(m1 - m0, cut.mr);
+    for (int64_t tile = 0; tile < tiles; ++tile) px.edge[tile] = {0, -1};
+    if (g.offsets || (g.tap_count == 1 && Cut::inside(g))) return;
     PixelWalk at(m0, g.rows, g.cols);
     // Pixels all of whose taps are inside (the first and last tap are the extremes).
     const Tap first = g.taps[0], last = g.taps[g.tap_count - 1];
@@ -221,12 +250,9 @@ void point_at_pixels(const GatherConv& g, const Cut& cut, const Source& source, 
         bool inside = true;
         for (int64_t e = m; e < end; ++e, at.next()) {
             const int64_t h0 = at.i * g.step_h, w0 = at.j * g.step_w;
-            px.bases[e - m0] = source.base + at.n * source.in_n + h0 * source.in_h + w0 * source.in_w +
-                               tile * source.in_t + (e - m) * source.in_e;
             inside &= h0 >= low_h && h0 < high_h && w0 >= low_w && w0 < high_w;
         }
-        px.edge[tile] = {0, -1};
-        if (!inside && !g.offsets) {
+        if (!inside) {
             int64_t low = g.tap_count, high = 0;
             PixelWalk walk = start;
             for (int64_t e = m; e < end; ++e, walk.next()) {
@@ -271,15 +297,17 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
     }
 }
 
-// Pixels [m0, m1) of a problem of one tap and few channels: row by row, or in one go where neither array has
-// gaps. `block`: rows of ld floats for results that do not go straight to their place.
-void run_few(const GatherConv& g, int nv, int64_t m0, int64_t m1, int64_t group, int64_t channel,
-             const float* weights, int64_t columns, float* block, int64_t ld) {
+// Pixels [m0, m1) of a problem of one tap that none finds in the padding, with few channels or few outputs:
+// row by row, or in one go where neither array has gaps. `block`: rows of ld floats for results that do not
+// go straight to their place.
+void run_rows(const GatherConv& g, const Cut& cut, int nv, int64_t m0, int64_t m1, int64_t group,
+              int64_t channel, const float* weights, int64_t columns, float* block, int64_t ld) {
     const Tap& tap = g.taps[0];
     const bool whole = g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 &&
                        g.in_h == g.w * g.in_w && g.in_n == g.h * g.in_h &&
                        (block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
-    const FewKernel kernel = few_kernel(g.depth, nv);
+    const float* bias = g.bias ? g.bias + channel : nullptr;
+    const int64_t a_step = g.step_w * g.in_w, c_step = block ? ld : g.out_w;
     PixelWalk at(m0, g.rows, g.cols);
     for (int64_t m = m0; m < m1;) {
         const int64_t run = whole ? m1 - m : least(m1 - m, g.cols - at.j);
@@ -287,8 +315,17 @@ void run_few(const GatherConv& g, int nv, int64_t m0, int64_t m1, int64_t group,
                             (at.j * g.step_w + tap.dw) * g.in_w + group * g.depth;
         float* to = block ? block + (m - m0) * ld
                           : g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w + channel;
-        kernel({from, g.step_w * g.in_w, run, weights, to, block ? ld : g.out_w, columns,
-                g.bias ? g.bias + channel : nullptr});
+        if (cut.few) {
+            few_kernel(g.depth, nv)({from, a_step, run, weights, to, c_step, columns, bias});
+        } else if (run >= dot_rows_for(nv)) {
+            dot_rows_kernel(nv)({from, a_step, run, g.depth, weights, to, c_step, bias});
+        } else {
+            const float* a[kMaxMR];
+            float* c[kMaxMR];
+            for (int64_t i = 0; i < run; ++i) a[i] = from + i * a_step, c[i] = to + i * c_step;
+            dot_kernel(static_cast<int>(run), nv)({a, 0, 1, g.depth, weights, 0},
+                                                  {c, columns, bias, nullptr, false});
+        }
         m += run;
         at = PixelWalk(m < m1 ? m : m0, g.rows, g.cols);
     }
@@ -309,10 +346,11 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const int64_t ld = ceil_div(g.width, VL) * VL;
     const bool stream = (g.cold && cut.items <= kFewItems) || g.groups * cut.packed_group() > kWeightsInL2;
 
-    if (direct && !(cut.few && g.finish.nothing() && !g.moments.wanted)) {
-        PixelWalk at(m0, g.rows, g.cols);
-        for (int64_t m = m0; m < m1; ++m, at.next())
-            rows[m - m0] = g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w;
+    if (direct && !(cut.rows && g.finish.nothing() && !g.moments.wanted)) {
+        each_run(g, m0, m1, [&](int64_t e, int64_t run, int64_t n, int64_t i, int64_t j) FC_INLINE {
+            float* to = g.out + n * g.out_n + i * g.out_h;
+            for (int64_t k = 0; k < run; ++k) rows[e + k] = to + (j + k) * g.out_w;
+        });
     }
     for (int64_t group = 0; group < g.groups; ++group) {
         const Source source =
@@ -320,17 +358,17 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
         if (!g.offsets)
             for (int64_t t = 0; t < g.tap_count; ++t)
                 distances[t] = g.taps[t].dh * source.in_h + g.taps[t].dw * source.in_w;
-        if (!cut.few) point_at_pixels(g, cut, source, m0, m1, px, zeros);
+        if (!cut.rows) point_at_pixels(g, cut, source, m0, m1, px, zeros);
         for (int64_t block = block0; block < block1; ++block) {
             const int64_t column = cut.first_column(block), channel = group * g.width + column;
             const int nv = cut.nv(block);
-            if (cut.few)
-                run_few(g, nv, m0, m1, group, channel, packed + cut.packed_block(group, block),
-                        cut.columns(g, block), direct ? nullptr : output + column, ld);
+            if (cut.rows)
+                run_rows(g, cut, nv, m0, m1, group, channel, packed + cut.packed_block(group, block),
+                         cut.columns(g, block), direct ? nullptr : output + column, ld);
             // Taps of weights that stay in L2 while all tiles pass over them; the tiles' sums wait in the
             // output.
             const int64_t chunk = cut.chunk(g, nv), step = g.depth * nv * VL;
-            for (int64_t t0 = 0; t0 < cut.taps && !cut.few; t0 += chunk) {
+            for (int64_t t0 = 0; t0 < cut.taps && !cut.rows; t0 += chunk) {
                 const int64_t t1 = least(cut.taps, t0 + chunk);
                 const bool begin = t0 == 0;
                 for (int64_t m = m0; m < m1; m += cut.mr) {
@@ -417,11 +455,12 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
 }  // namespace
 
 // In vectors' multiply-adds a pixel: adding the lanes of a sum costs as much as four; single vectors of
-// outputs, whose every step is a load too, are a little slower over several taps. From nine outputs on two
-// passes over the pixels lose to half-full vectors.
+// outputs, whose every step is a load too, are a little slower over several taps. Nine to twelve outputs take
+// two passes over the pixels, which win only where those are one run: with one tap.
 bool gather_dots(int64_t depth, int64_t width, int64_t taps) {
     const int64_t dots = (dot_depth(depth) / VL * taps + 4) * width;
-    return width <= kMostDots && 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
+    if (width <= kMostDots) return 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
+    return taps == 1 && width <= kMostDotsTwice && 10 * dots < 13 * depth;
 }
 
 GatherSizes gather_sizes(const GatherConv& g) {
