@@ -23,6 +23,9 @@ inline constexpr int kMaxNV = 2;
 inline constexpr int rows_for(int) { return 4; }
 #endif
 inline constexpr int kMaxMR = 8;
+// Rows of a tile of one vector whose rows share a pointer (narrow.h): as many as the registers hold, and
+// three addresses reach.
+inline constexpr int kNarrowRows = VL == 16 ? 15 : 12;
 inline constexpr int kMaxNR = kMaxNV * VL;
 
 // Pixels that a convolution's work item covers: with 64 channels of input and output each, 96 pixels of both

@@ -28,10 +28,13 @@ struct Dots {
     }
     // Steps of whole vectors and a masked one over `depth` channels; weight(j) is column j's.
     template <class Weight>
-    FC_INLINE void add(const float* const (&a)[MR], int64_t depth, Tail rest, const Weight& weight) {
+    FC_INLINE void add(const float* const (&a)[MR], int64_t depth, Tail rest, const Weight& weight,
+                       int64_t ahead = 0) {
         const int64_t whole = depth / VL * VL;
-        for (int64_t k = 0; k < whole; k += VL)
+        for (int64_t k = 0; k < whole; k += VL) {
+            if (ahead) unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + k + ahead, 0, 3); });
             step(k, weight, [&](auto i) FC_INLINE { return load(a[i] + k); });
+        }
         if (whole < depth) step(whole, weight, [&](auto i) FC_INLINE { return load(a[i] + whole, rest); });
     }
     template <class Weight, class Get>
@@ -111,7 +114,8 @@ void dot_rows(const DotRows& t) {
         const float* a[MR];
         unrolled<MR>([&](auto i) FC_INLINE { a[i] = t.a + (m + i) * t.a_step; });
         Tile dots;
-        dots.add(a, t.depth, rest, [&](auto j) FC_INLINE { return t.b + j * column; });
+        dots.add(
+            a, t.depth, rest, [&](auto j) FC_INLINE { return t.b + j * column; }, t.far ? MR * t.a_step : 0);
         float sums[Tile::kGroups * VL];
         float* const to = t.c + m * t.c_step;
         const bool dense = t.c_step == NC;

@@ -39,6 +39,7 @@ struct DotRows {
     float* c;
     int64_t c_step;
     const float* bias;  // or null
+    bool far;           // A comes from beyond L2: the next tile's rows are fetched meanwhile
 };
 using DotRowsKernel = void (*)(const DotRows&);
 // For dot_rows_for(columns) rows or more; the bits are those of the tiles.

@@ -33,6 +33,7 @@ inline void store(float* p, vf v, Tail t) { _mm256_maskstore_ps(p, t.mask, v); }
 inline vf fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 // acc += a * b, in one instruction of this form.
 inline void accumulate(vf& acc, vf a, vf b) { asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
+inline void accumulate_from(vf& acc, const float* a, vf b) { accumulate(acc, set1(*a), b); }
 // As maxps/minps: where the operands are unordered, the second one.
 inline vf max(vf a, vf b) { return _mm256_max_ps(a, b); }
 inline vf min(vf a, vf b) { return _mm256_min_ps(a, b); }

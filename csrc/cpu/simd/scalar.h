@@ -42,6 +42,7 @@ inline void store(float* p, vf v, Tail t) {
 }
 inline vf fma(vf a, vf b, vf c) { return a * b + c; }
 inline void accumulate(vf& acc, vf a, vf b) { acc = a * b + acc; }
+inline void accumulate_from(vf& acc, const float* a, vf b) { accumulate(acc, set1(*a), b); }
 // a where m, b elsewhere.
 inline vf select(vm m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 inline vm less(vf a, vf b) { return a < b; }

@@ -151,6 +151,8 @@ struct WgradSizes {
     size_t partial, scratch;
 };
 
+// Most outputs of one of several groups for which `dot` serves: their pixels may lie pages apart.
+inline constexpr int64_t kFewDots = 4;
 // Whether `dot` costs less than lanes along the outputs.
 FC_ISA_DECLARE(bool gather_dots(int64_t depth, int64_t width, int64_t taps))
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))

@@ -258,7 +258,6 @@ bool direct_point(const Conv2dProblem& p) {
 
 // A tile of dots reads a line for every few multiply-adds, and the pixels of a group may lie pages apart.
 bool dots(const Conv2dProblem& p, int64_t depth, int64_t width) {
-    constexpr int64_t kFewDots = 4;
     return (p.groups == 1 || width <= kFewDots) && FC_ISA_PICK(gather_dots)(depth, width, p.taps());
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/conv2d/bands.h"
+#include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -147,12 +148,12 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const bool few = p.taps() == 1 && g.depth <= g.lanes;
     const double start =
         few ? 3.0 * static_cast<double>(across) : 20.0 * static_cast<double>(ceil_div(across, 4));
-    // Lanes along the inputs, where outputs are few: cpu/gemm/dot.h.
-    const double dots =
-        (static_cast<double>(ceil_div(g.depth, g.lanes)) * steps / static_cast<double>(g.depth) + 4) *
-        static_cast<double>(g.width);
-    const double gemm =
-        static_cast<double>(g.groups) * std::min(static_cast<double>(across) * steps + start, dots + start);
+    // Lanes along the inputs, where outputs are few (cpu/gemm/dot.h): every tap starts anew.
+    const double reads = static_cast<double>(ceil_div(g.depth, g.lanes) + 1);
+    const double dots = (reads * steps / static_cast<double>(g.depth) + 4) * static_cast<double>(g.width);
+    const double each = g.width <= kFewDots ? std::min(static_cast<double>(across) * steps, dots)
+                                            : static_cast<double>(across) * steps;
+    const double gemm = static_cast<double>(g.groups) * (each + start);
     return vectors * (1.25 * far * steps + copies) < gemm;
 }
 

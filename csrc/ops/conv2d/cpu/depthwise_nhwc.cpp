@@ -11,6 +11,7 @@ namespace {
 constexpr int kTile = 7;
 constexpr int kPairs = 4;  // pairs of columns of a dgrad tile of stride 2
 constexpr int kMostRows = 32;
+constexpr int kFewTaps = 4;
 constexpr int kMostTaps = 7;  // of a filter's row with kernels of its own
 // Two output rows share input rows where the registers suffice.
 #if defined(FC_ISA_AVX512)
@@ -193,7 +194,12 @@ int64_t dgrad_block(const DepthwiseNhwc& g) { return row_block(2 * g.w * g.c, g.
 
 }  // namespace
 
-bool depthwise_fprop_tiled(const DepthwiseNhwc& g) { return g.c >= VL && g.r + g.stride_h <= kMostRows; }
+bool depthwise_fprop_tiled(const DepthwiseNhwc& g) {
+    // Where few taps meet each input pixel once and others never, there is nothing to keep in registers, and
+    // whole pixels are longer runs of memory than a vector of channels.
+    const bool once_each = g.stride_w > g.s && g.r * g.s <= kFewTaps;
+    return g.c >= VL && g.r + g.stride_h <= kMostRows && !once_each;
+}
 
 bool depthwise_dgrad_tiled(const DepthwiseNhwc& g) {
     return g.c >= VL && g.r <= kMostRows && g.stride_w == 2 && g.dilation_w == 1 && g.s <= kMostTaps;

@@ -3,6 +3,7 @@
 #include "cpu/gemm/dot.h"
 #include "cpu/gemm/few.h"
 #include "cpu/gemm/microkernel.h"
+#include "cpu/gemm/narrow.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/common.h"
@@ -21,13 +22,15 @@ constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
 // few items share them, or all of them together are more than L2 holds. Two blocks must fit there.
 constexpr int64_t kFewItems = 8;
 constexpr int64_t kChunkFloats = 56 << 10;
+constexpr int64_t kInputInL2 = 256 << 10;                              // floats
 constexpr int64_t kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;  // floats
 
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
     bool dot;                 // blocks of single channels, not of vectors of them
     bool few;                 // one tap of so few channels that all of an item's pixels are one tile
-    bool rows;                // `few`, or dots of one tap: run_rows
+    bool rows;                // a row of pixels at a time: `few`, dots of one tap, or one vector of outputs
+    bool narrow;              // a whole filter of few channels into one vector of outputs
     int64_t vectors, blocks;  // of a group's output channels
     int64_t mr;               // rows of the tallest tile
     int64_t taps;             // pointers a pixel
@@ -47,6 +50,8 @@ struct Cut {
         rows = few || (dot && g.tap_count == 1 && inside(g) && !g.line.wanted);
         blocks = ceil_div(vectors, dot ? kMostDots : resident ? few_vectors(g.depth) : kMaxNV);
         const int widest = static_cast<int>(ceil_div(vectors, blocks));
+        narrow = g.offsets && vectors == 1 && !rows;
+        rows = rows || narrow;
         mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
         taps = g.offsets ? 1 : g.tap_count;
         packed_rows = g.tap_count * (dot ? dot_depth(g.depth) : g.depth);
@@ -58,6 +63,8 @@ struct Cut {
         const int64_t about = most(1, (pixels + block_pixels / 2) / block_pixels);
         block_pixels =
             most(1, least(ceil_div(ceil_div(pixels, about), mr), most(1, 2 * block_pixels / mr))) * mr;
+        // Rows of pixels are not cut in two.
+        if (narrow && g.cols < block_pixels) block_pixels = block_pixels / g.cols * g.cols;
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
     }
@@ -297,28 +304,39 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
     }
 }
 
-// Pixels [m0, m1) of a problem of one tap that none finds in the padding, with few channels or few outputs:
-// row by row, or in one go where neither array has gaps. `block`: rows of ld floats for results that do not
-// go straight to their place.
+// Pixels [m0, m1) of a problem of few channels or few outputs, no tap of which falls into the padding: row by
+// row, or in one go where neither array has gaps. `block`: rows of ld floats for results that do not go
+// straight to their place.
 void run_rows(const GatherConv& g, const Cut& cut, int nv, int64_t m0, int64_t m1, int64_t group,
               int64_t channel, const float* weights, int64_t columns, float* block, int64_t ld) {
-    const Tap& tap = g.taps[0];
+    const Tap tap = cut.narrow ? Tap{0, 0, 0} : g.taps[0];
     const bool whole = g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 &&
                        g.in_h == g.w * g.in_w && g.in_n == g.h * g.in_h &&
                        (block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
     const float* bias = g.bias ? g.bias + channel : nullptr;
     const int64_t a_step = g.step_w * g.in_w, c_step = block ? ld : g.out_w;
+    const bool far = g.n * g.h * g.w * g.in_w > kInputInL2;
+    const auto place = [&](const PixelWalk& at, int64_t m) FC_INLINE {
+        return block ? block + (m - m0) * ld
+                     : g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w + channel;
+    };
     PixelWalk at(m0, g.rows, g.cols);
     for (int64_t m = m0; m < m1;) {
         const int64_t run = whole ? m1 - m : least(m1 - m, g.cols - at.j);
         const float* from = g.in + at.n * g.in_n + (at.i * g.step_h + tap.dh) * g.in_h +
                             (at.j * g.step_w + tap.dw) * g.in_w + group * g.depth;
-        float* to = block ? block + (m - m0) * ld
-                          : g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w + channel;
+        float* to = place(at, m);
+        m += run;
+        if (m < m1) at.j = g.cols - 1, at.next();
         if (cut.few) {
             few_kernel(g.depth, nv)({from, a_step, run, weights, to, c_step, columns, bias});
+        } else if (cut.narrow) {
+            NarrowRows rows{from,    a_step, run,    g.offsets, cut.packed_rows,
+                            weights, to,     c_step, columns,   bias};
+            if (m < m1 && !block) rows.next = place(at, m), rows.next_count = least(m1 - m, g.cols);
+            narrow_rows(rows);
         } else if (run >= dot_rows_for(nv)) {
-            dot_rows_kernel(nv)({from, a_step, run, g.depth, weights, to, c_step, bias});
+            dot_rows_kernel(nv)({from, a_step, run, g.depth, weights, to, c_step, bias, far});
         } else {
             const float* a[kMaxMR];
             float* c[kMaxMR];
@@ -326,8 +344,6 @@ void run_rows(const GatherConv& g, const Cut& cut, int nv, int64_t m0, int64_t m
             dot_kernel(static_cast<int>(run), nv)({a, 0, 1, g.depth, weights, 0},
                                                   {c, columns, bias, nullptr, false});
         }
-        m += run;
-        at = PixelWalk(m < m1 ? m : m0, g.rows, g.cols);
     }
 }
 
