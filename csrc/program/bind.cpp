@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/bindings.h"
+#include "ops/conv2d/program.h"
 #include "program/kind.h"
 #include "program/passes/passes.h"
 #include "program/program.h"
@@ -106,6 +107,48 @@ struct GraphAndArrays {
         for (int i = 0; i < t.shape.ndim; ++i) shape[static_cast<size_t>(i)] = t.shape[i];
         return py::make_tuple(name(t.dtype), shape);
     }
+
+    // The convolutions: their places in the list of nodes, and what conv2d_choice says.
+    py::list convolutions() const {
+        py::list result;
+        for (size_t n = 0; n < graph.nodes.size(); ++n)
+            if (const auto choice = conv2d_choice(describe(graph, graph.nodes[n]))) {
+                py::list algorithms;
+                for (const std::string& name : choice->algorithms) algorithms.append(name);
+                result.append(py::make_tuple(n, choice->problem, choice->chosen, algorithms));
+            }
+        return result;
+    }
+    Node& node(size_t n) {
+        if (n >= graph.nodes.size()) throw ShapeError(message(kOp, ": there is no node ", n));
+        return graph.nodes[n];
+    }
+    void choose(size_t n, const std::string& algorithm) { node(n).attributes.set("algorithm", algorithm); }
+    // A graph of one node: its operands are inputs, but for constants, which stay this graph's.
+    GraphAndArrays alone(size_t n) {
+        GraphAndArrays made;
+        made.arrays = arrays;
+        Node copy = node(n);
+        for (ValueId& id : copy.inputs) {
+            if (id == kNone) continue;
+            const Value& value = graph.value(id);
+            id = value.source == Source::constant
+                     ? made.graph.add_value(value.type, Source::constant, value.name, value.data)
+                     : made.graph.add_input(value.type, "operand");
+        }
+        for (ValueId& id : copy.outputs) {
+            if (id == kNone) continue;
+            id = made.graph.add_value(graph.type(id), Source::node);
+            made.graph.outputs.push_back(id);
+        }
+        made.graph.nodes.push_back(std::move(copy));
+        return made;
+    }
+    py::list input_types() const {
+        py::list result;
+        for (ValueId id : graph.inputs) result.append(type(id));
+        return result;
+    }
 };
 
 // The caller's inputs, checked, and arrays for the results.
@@ -202,6 +245,10 @@ void bind_program(py::module_& m) {
         .def("add", &GraphAndArrays::add, py::arg("kind"), py::arg("operands"), py::arg("attributes"))
         .def("set_outputs", &GraphAndArrays::set_outputs, py::arg("values"))
         .def("type", &GraphAndArrays::type, py::arg("value"))
+        .def("convolutions", &GraphAndArrays::convolutions)
+        .def("choose", &GraphAndArrays::choose, py::arg("node"), py::arg("algorithm"))
+        .def("alone", &GraphAndArrays::alone, py::arg("node"), py::keep_alive<0, 1>())
+        .def("input_types", &GraphAndArrays::input_types)
         .def("run_pass", [](GraphAndArrays& g, const std::string& name) { run_pass(g.graph, name); })
         .def("copy", [](const GraphAndArrays& g) { return GraphAndArrays{g.graph, py::list(g.arrays)}; })
         .def("dump", [](const GraphAndArrays& g) { return g.graph.dump(); });

@@ -8,18 +8,37 @@ native call: no Python and no dispatch between the first kernel and the last, an
 from __future__ import annotations
 
 import copy
-import operator
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import _core, random
-from ._arrays import NDArray, is_floating
+from ._arrays import NDArray
+from ._pieces import (
+    LAST,
+    MORE,
+    WHOLE,
+    Pieces,
+    as_labels,
+    checked_pieces,
+    labels_of_pieces,
+    pieces_of,
+    with_parts,
+)
+from ._recording import (
+    Watch,
+    arrays_of,
+    flatten,
+    in_memory_order,
+    replaced,
+    unchanged,
+    unflatten,
+)
 from ._symbolic import Capture, SymbolicArray, is_symbolic
+from .choice import choose_algorithms
 from .errors import CaptureError, DTypeError, ShapeError
 from .functional.autocast import autocast_dtype
 from .optim.optimizer import kept_dtype
@@ -36,7 +55,7 @@ _DTYPES = ("float32", "float64", "bfloat16")
 _capturing = threading.Lock()
 
 
-def compile(net: Any, *example: Any, dtype: str | None = None) -> Program:
+def compile(net: Any, *example: Any, dtype: str | None = None, tune: bool = False) -> Program:
     """A `Program` that computes what `net` does in evaluation mode.
 
     The weights are copied: a program does not see later changes of the network; `refresh` copies them again.
@@ -48,6 +67,8 @@ def compile(net: Any, *example: Any, dtype: str | None = None) -> Program:
             sizes are planned when they come.
         dtype: "bfloat16" keeps weights and activations as bfloat16 and computes in float32; inputs and
             outputs stay float32. By default everything stays as the network has it.
+        tune: time each convolution's algorithms here and take the fastest, instead of the cost model's choice.
+            It takes seconds, once for each machine: see `fastconv.choice`.
 
     Raises:
         CaptureError: the network reads the contents of an array, or is in training mode.
@@ -58,7 +79,7 @@ def compile(net: Any, *example: Any, dtype: str | None = None) -> Program:
     y = prog(x)
     ```
     """
-    return Program(net, *example, dtype=dtype)
+    return Program(net, *example, dtype=dtype, tune=tune)
 
 
 class Program:
@@ -69,7 +90,14 @@ class Program:
         dtype: what the weights and activations are kept as.
     """
 
-    def __init__(self, net: Any, *example: Any, dtype: str | None = None) -> None:
+    def __init__(
+        self,
+        net: Any,
+        *example: Any,
+        dtype: str | None = None,
+        tune: bool = False,
+        _strict: bool = False,
+    ) -> None:
         if not callable(getattr(net, "named_parameters", None)):
             raise DTypeError(f"compile: expects a Module, got {type(net).__name__}")
         if dtype is not None and dtype not in _DTYPES:
@@ -84,7 +112,8 @@ class Program:
         if dtype in ("float32", "float64") and own - {dtype}:
             raise DTypeError(f"compile: the network is {sorted(own)}, not {dtype}; use net.to")
         self.net, self.dtype = net, dtype or (own.pop() if len(own) == 1 else "float32")
-        self._narrow = dtype == "bfloat16"
+        # Strict: what forward changes in the network, beside arrays, is refused instead of left out.
+        self._narrow, self._tune, self._strict = dtype == "bfloat16", tune, _strict
         self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
         self._copy: Any = None
@@ -136,16 +165,16 @@ class Program:
         capture, result = self._record(arrays, True)
         if not capture.fits():
             capture, result = self._record(arrays, False)
-        plan = _Plan(capture, result, self._narrow)
+        plan = _Plan(capture, result, self._narrow, tune=self._tune)
         plan.inputs = [(a.shape, a.dtype) for a in arrays]
         return plan
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
         made = Capture(channels_last=channels_last, cache=self._cache, arrays=self._met)
-        with _capturing, made as capture, no_grad(), _unchanged(self._copy):
+        with _capturing, made as capture, no_grad(), unchanged(self._copy, self._strict):
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
-            stand_ins = {t: capture.constant(t.numpy(), n) for n, t in _arrays_of(self._copy)}
-            with _replaced(stand_ins):
+            stand_ins = {t: capture.constant(t.numpy(), n) for n, t in arrays_of(self._copy)}
+            with replaced(stand_ins):
                 result = self._copy(*[Tensor(capture.picture(a)) for a in inputs])
         return capture, result
 
@@ -193,10 +222,15 @@ class _Plan:
     inputs: Sequence[tuple[tuple[int, ...], np.dtype[Any]]] = ()
 
     def __init__(
-        self, capture: Capture, result: Any, narrow: bool = False, recompute: bool = False
+        self,
+        capture: Capture,
+        result: Any,
+        narrow: bool = False,
+        recompute: bool = False,
+        tune: bool = False,
     ) -> None:
         leaves: list[SymbolicArray] = []
-        self.structure = _flatten(result, leaves)
+        self.structure = flatten(result, leaves)
         capture.graph.set_outputs([leaf.contiguous().value for leaf in leaves])
         self._recorded = capture.graph
         self.keys = len(capture.keys)
@@ -205,12 +239,15 @@ class _Plan:
             self.passes.insert(self.passes.index("fuse_batch_norm_load"), "store_bfloat16")
         if recompute:
             self.passes.insert(self.passes.index("join_in_place"), "recompute")
+        self._tune = tune
         self.native = _core.Program(self._after(self.passes[-1]))
 
     def _after(self, last: str) -> _core.Graph:
         """The recorded graph after the passes up to `last`; "" for none."""
         graph = self._recorded.copy()
         for name in self.passes if last else []:
+            if self._tune and name == "fuse_batch_norm_load":  # the first that asks for algorithms
+                choose_algorithms(graph)
             graph.run_pass(name)
             if name == last:
                 break
@@ -218,7 +255,7 @@ class _Plan:
 
     def run(self, inputs: Sequence[Any]) -> Any:
         results, _ = self.native.run([*inputs, *_keys(self.keys)] if self.keys else inputs)
-        return _unflatten(self.structure, iter(results))
+        return unflatten(self.structure, iter(results))
 
     def dump(self, after: str | None) -> str:
         if after is None:
@@ -252,120 +289,6 @@ def _checked(position: int, value: Any) -> NDArray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _arrays_of(net: Any) -> Iterator[tuple[str, Tensor]]:
-    """The parameters and buffers of a network, each once, but for those that no op takes."""
-    if not callable(getattr(net, "named_buffers", None)):
-        raise CaptureError(f"compile: expects a Module, got {type(net).__name__}")
-    seen: set[int] = set()
-    for found in (net.named_parameters(), net.named_buffers()):
-        for name, tensor in found:
-            if id(tensor) not in seen and (is_floating(tensor.dtype) or tensor.dtype == np.int64):
-                seen.add(id(tensor))
-                yield name, tensor
-
-
-@contextmanager
-def _replaced(stand_ins: dict[Tensor, SymbolicArray]) -> Iterator[None]:
-    """Tensors hold symbolic arrays inside the block."""
-    before = [(t, t._array, t.grad) for t in stand_ins]
-    try:
-        for tensor, symbol in stand_ins.items():
-            tensor._array = symbol  # type: ignore[assignment]
-            tensor.grad = None
-        yield
-    finally:
-        for tensor, array, grad in before:
-            tensor._array, tensor.grad = array, grad
-
-
-@contextmanager
-def _unchanged(net: Any, strict: bool = False) -> Iterator[None]:
-    """The modules' attributes are afterwards what they were; with `strict` a change is refused."""
-    before = [(m, dict(vars(m))) for _, m in net.named_modules()]
-    changed = None
-    try:
-        yield
-    finally:
-        for module, attributes in before:
-            now = vars(module)
-            if len(now) != len(attributes) or any(
-                now.get(k, now) is not v for k, v in attributes.items()
-            ):
-                changed = type(module).__name__
-                now.clear()
-                now.update(attributes)
-    if changed and strict:
-        raise CaptureError(
-            f"compile: {changed} changes its attributes in forward, which must happen in every step"
-        )
-
-
-class _Watch:
-    """What a recorded step depends on beside the contents of arrays: the modules and their attributes, hooks
-    among them, and which tensors there are and want gradients. Looked at in every step, so it must be quick."""
-
-    def __init__(self, *roots: Any) -> None:
-        trees = [r for r in roots if hasattr(r, "named_modules")]
-        self._modules = [m for r in trees for _, m in r.named_modules()]
-        self._attributes = [(vars(m), dict(vars(m))) for m in self._modules]
-        tensors = [t for r in trees for _, t in _arrays_of(r)]
-        self._tensors = [(t, t.numpy(), t.requires_grad) for t in tensors]
-
-    def same(self) -> bool:
-        """Whether everything is as it was."""
-        try:
-            return (
-                all(now == before for now, before in self._attributes)
-                and all(t._array is a and t.requires_grad is r for t, a, r in self._tensors)
-                and not any(m._hooks for m in self._modules)
-            )
-        except ValueError:  # an attribute was an array and is another one
-            return False
-
-
-def _flatten(value: Any, leaves: list[SymbolicArray]) -> Any:
-    """The structure of a result: its arrays go to `leaves`, None stands for them."""
-    symbol: Any = value._array if isinstance(value, Tensor) else None
-    if is_symbolic(symbol):
-        leaves.append(symbol)
-        return None
-    if isinstance(value, dict):
-        return {k: _flatten(v, leaves) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_flatten(v, leaves) for v in value]
-        if hasattr(value, "_fields"):
-            return type(value)(*parts)
-        return type(value)(parts)
-    raise CaptureError(
-        f"compile: the network returned {type(value).__name__}, expected arrays that depend on its "
-        "inputs, or tuples, lists and dictionaries of them"
-    )
-
-
-def _unflatten(structure: Any, results: Iterator[NDArray]) -> Any:
-    if structure is None:
-        return next(results)
-    if isinstance(structure, dict):
-        return {k: _unflatten(v, results) for k, v in structure.items()}
-    parts = [_unflatten(v, results) for v in structure]
-    if hasattr(structure, "_fields"):
-        return type(structure)(*parts)
-    return type(structure)(parts)
-
-
-def _in_memory_order(value: Any) -> Any:
-    """A result whose arrays are contiguous, by copies made here and not behind what follows."""
-    array: Any = value._array if isinstance(value, Tensor) else None
-    if is_symbolic(array):
-        return Tensor(array.contiguous())
-    if isinstance(value, dict):
-        return {k: _in_memory_order(v) for k, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        parts = [_in_memory_order(v) for v in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
-
-
 class TrainingStep:
     """Forward, loss, backward and the optimiser's update as one native call.
 
@@ -379,6 +302,7 @@ class TrainingStep:
             those of the batch: the memory of one piece. Batch-norm sees the pieces one by one.
         recompute: results of batch-norm, activations and sums are not kept for backward but computed again:
             less memory, some more time, the same numbers.
+        tune: as for `compile`.
     """
 
     def __init__(
@@ -390,9 +314,10 @@ class TrainingStep:
         *,
         accumulate: int = 1,
         recompute: bool = False,
+        tune: bool = False,
     ) -> None:
         self.net, self.loss, self.optimizer = net, loss, optimizer
-        self.clip_grad_norm, self.recompute = clip_grad_norm, recompute
+        self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
         self.accumulate = checked_pieces("TrainingStep", accumulate)
         self._plans: OrderedDict[tuple[Any, ...], _StepPlan] = OrderedDict()
         # Sums of gradients, between pieces of a batch: zeros otherwise.
@@ -415,6 +340,7 @@ class TrainingStep:
         return (
             part,
             self.recompute,
+            self.tune,
             x.shape,
             x.dtype.str,
             labels.shape,
@@ -424,17 +350,17 @@ class TrainingStep:
             self.clip_grad_norm,
         )
 
-    def known(self, x: NDArray, labels: Any) -> _StepPlan | _Pieces | None:
+    def known(self, x: NDArray, labels: Any) -> _StepPlan | Pieces | None:
         """The plan for batches like this one, where there is one and nothing that it depends on has changed."""
         if not self._plans:
             return None
-        labels = _as_labels(labels)
+        labels = as_labels(labels)
         pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
         if len(pieces) < 2:
-            return self._known(x, labels, _WHOLE)
+            return self._known(x, labels, WHOLE)
         labels = labels_of_pieces("TrainingStep", labels, len(x))
-        plans = [self._known(x[p], labels[p], part) for p, part in _with_parts(pieces)]
-        return _Pieces(self, pieces, plans) if all(plans) else None
+        plans = [self._known(x[p], labels[p], part) for p, part in with_parts(pieces)]
+        return Pieces(self, pieces, plans) if all(plans) else None
 
     def _known(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan | None:
         key = self._key(x, labels, part)
@@ -444,19 +370,19 @@ class TrainingStep:
         self._plans.move_to_end(key)
         return plan
 
-    def plan(self, x: NDArray, labels: Any) -> _StepPlan | _Pieces:
+    def plan(self, x: NDArray, labels: Any) -> _StepPlan | Pieces:
         """The plan for batches like this one, made anew where need be."""
         plan = self.known(x, labels)
         if plan is not None:
             return plan
-        labels = _as_labels(labels)
+        labels = as_labels(labels)
         pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
         if len(pieces) < 2:
-            return self._made(x, labels, _WHOLE)
+            return self._made(x, labels, WHOLE)
         labels = labels_of_pieces("TrainingStep", labels, len(x))
         # The last first: where it cannot be recorded, nothing has changed.
-        made = [self._made(x[p], labels[p], part) for p, part in reversed(_with_parts(pieces))]
-        return _Pieces(self, pieces, made[::-1])
+        made = [self._made(x[p], labels[p], part) for p, part in reversed(with_parts(pieces))]
+        return Pieces(self, pieces, made[::-1])
 
     def _made(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan:
         plan = self._known(x, labels, part)
@@ -477,101 +403,6 @@ class TrainingStep:
         if total is None or total.shape != array.shape or total.dtype != kept_dtype(array):
             total = self._sums[parameter] = np.zeros(array.shape, kept_dtype(array))
         return total
-
-
-# What a plan does: a whole step; a piece that only adds to the sums; the last piece, with the update.
-_WHOLE, _MORE, _LAST = "whole", "more", "last"
-
-
-def pieces_of(count: int, pieces: int) -> list[slice]:
-    """`count` images in at most so many pieces of about equal size, the larger ones first."""
-    pieces = max(1, min(pieces, count))
-    size, larger = divmod(count, pieces)
-    starts = [i * size + min(i, larger) for i in range(pieces + 1)]
-    return [slice(starts[i], starts[i + 1]) for i in range(pieces)]
-
-
-def _with_parts(pieces: list[slice]) -> list[tuple[slice, str]]:
-    return [(p, _MORE) for p in pieces[:-1]] + [(pieces[-1], _LAST)]
-
-
-def joined_outputs(outputs: list[Any], pieces: list[slice]) -> Any:
-    """The network's output for a batch, from those of its pieces; what has no place for each image is that of
-    the last piece."""
-    first = outputs[0]
-    if isinstance(first, dict):
-        return {k: joined_outputs([o[k] for o in outputs], pieces) for k in first}
-    if isinstance(first, (tuple, list)):
-        parts = [joined_outputs(list(each), pieces) for each in zip(*outputs, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
-    arrays = [np.asarray(o) for o in outputs]
-    sizes = [p.stop - p.start for p in pieces]
-    if any(
-        a.ndim == 0 or len(a) != n for a, n in zip(arrays, sizes, strict=False)
-    ):  # fewer than pieces after an error
-        return outputs[-1]
-    return np.concatenate(arrays)
-
-
-def labels_of_pieces(op: str, labels: Any, count: int) -> NDArray:
-    """The labels of a batch that is to be cut: one for each image.
-
-    Raises:
-        ShapeError, DTypeError: they are not.
-    """
-    array = as_array(op, "labels", labels)
-    if array.ndim == 0 or len(array) != count:
-        raise ShapeError(
-            f"{op}: a batch in pieces needs a label for each of its {count} images, "
-            f"got labels of shape {array.shape}"
-        )
-    return array
-
-
-def checked_pieces(op: str, accumulate: Any) -> int:
-    """In how many pieces batches go. ShapeError unless it is an integer of at least 1."""
-    try:
-        pieces = 0 if isinstance(accumulate, (bool, np.bool_)) else operator.index(accumulate)
-    except TypeError:
-        pieces = 0
-    if pieces < 1:
-        raise ShapeError(f"{op}: accumulate must be an integer of at least 1, got {accumulate!r}")
-    return pieces
-
-
-class _Pieces:
-    """A step on a batch in pieces."""
-
-    def __init__(self, step: TrainingStep, pieces: list[slice], plans: Sequence[Any]) -> None:
-        self._step, self._pieces, self._plans = step, pieces, plans
-
-    def run(self, x: NDArray, labels: Any) -> tuple[float, Any]:
-        labels = _as_labels(labels)
-        loss, outputs = 0.0, []
-        done = False
-        try:
-            for piece, plan in zip(self._pieces, self._plans, strict=True):
-                share = (piece.stop - piece.start) / len(x)
-                value, output = plan.run(x[piece], labels[piece], share)
-                loss += share * value
-                outputs.append(output)
-                if not np.isfinite(value):
-                    break
-            else:
-                done = True
-        finally:
-            if not done:  # what pieces have added is of no use
-                for total in self._step._sums.values():
-                    total[...] = 0
-        return loss, joined_outputs(outputs, self._pieces)
-
-    def dump(self, after: str | None = None) -> str:
-        return "\n".join(plan.dump(after) for plan in dict.fromkeys(self._plans))
-
-
-def _as_labels(labels: Any) -> NDArray:
-    array = as_array("TrainingStep", "labels", labels)
-    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
 
 
 def _options_of(optimizer: Any) -> tuple[Any, ...]:
@@ -615,9 +446,9 @@ class _StepPlan:
     def __init__(self, step: TrainingStep, x: NDArray, labels: NDArray, part: str) -> None:
         net, loss, optimizer = step.net, step.loss, step.optimizer
         self._part = part
-        self._bound = [(t, t.numpy()) for _, t in _arrays_of(net)]
+        self._bound = [(t, t.numpy()) for _, t in arrays_of(net)]
         _refuse_python_between_kernels(net, optimizer)
-        self._watch = _Watch(net, loss)
+        self._watch = Watch(net, loss)
         inside = {id(t) for t, _ in self._bound}
         for group in optimizer.param_groups:
             for p in group["params"]:
@@ -630,13 +461,13 @@ class _StepPlan:
             capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
         self.recorders: list[GroupRecorder] = []
         with _capturing, capture:
-            sums = [] if part == _WHOLE else self._add_up(step, capture, gradients)
-            if part != _MORE:
+            sums = [] if part == WHOLE else self._add_up(step, capture, gradients)
+            if part != MORE:
                 self._update(step, capture, stand_ins, gradients)
-            if part == _LAST:
+            if part == LAST:
                 for total in sums:
                     capture.node("clear", [total])
-        self._plan = _Plan(capture, result, recompute=step.recompute)
+        self._plan = _Plan(capture, result, recompute=step.recompute, tune=step.tune)
         self.native = self._plan.native
 
     def _add_up(
@@ -651,7 +482,7 @@ class _StepPlan:
                 continue
             total = capture.state(step._sum_of(p), "sum")
             g = g.astype(total.dtype, copy=False)
-            if self._part == _MORE:
+            if self._part == MORE:
                 capture.node("accumulate", [total, g])
             else:
                 gradients[p] = capture.node("elementwise", [total, g], kind="add")[0]
@@ -680,12 +511,12 @@ class _StepPlan:
         """Forward, loss and backward: the graph, loss and output, and the parameters' values and
         gradients in it."""
         made = Capture(live=True, channels_last=channels_last)
-        with _capturing, made as capture, _unchanged(net, strict=True):
+        with _capturing, made as capture, unchanged(net, strict=True):
             data = capture.input("x", x.shape, x.dtype)
             target = capture.input("labels", labels.shape, labels.dtype)
-            named = zip(_arrays_of(net), self._bound, strict=True)
+            named = zip(arrays_of(net), self._bound, strict=True)
             stand_ins = {t: capture.state(a, name) for (name, t), (_, a) in named}
-            with _replaced(stand_ins):
+            with replaced(stand_ins):
                 output = net(Tensor(capture.picture(data)))
                 # The bare array: labels are no Tensor function by function either, and what is done to them
                 # with NumPy is refused.
@@ -698,10 +529,10 @@ class _StepPlan:
                     raise ShapeError(
                         f"compile: the loss must have one element, got shape {value.shape}"
                     )
-                result = (value, _in_memory_order(output))
+                result = (value, in_memory_order(output))
                 capture.node("stop_unless_finite", [value._array])
                 share = None
-                if self._part != _WHOLE:  # the gradient's part in that of the batch
+                if self._part != WHOLE:  # the gradient's part in that of the batch
                     share = Tensor(capture.input("share", value.shape, value.dtype))
                 value.backward(share)
                 self._loss_dtype, self._loss_shape = value.dtype, value.shape
@@ -717,8 +548,8 @@ class _StepPlan:
         )
 
     def inputs(self, x: NDArray, labels: NDArray, share: float = 1.0) -> list[Any]:
-        values: list[Any] = [x, _as_labels(labels), *_keys(self._plan.keys)]
-        if self._part != _WHOLE:
+        values: list[Any] = [x, as_labels(labels), *_keys(self._plan.keys)]
+        if self._part != WHOLE:
             values.append(np.full(self._loss_shape, share, self._loss_dtype))
         for recorder in self.recorders:
             values += recorder.inputs()
@@ -726,7 +557,7 @@ class _StepPlan:
 
     def run(self, x: NDArray, labels: NDArray, share: float = 1.0) -> tuple[float, Any]:
         results, whole = self.native.run(self.inputs(x, labels, share))
-        value, output = _unflatten(self._plan.structure, iter(results))
+        value, output = unflatten(self._plan.structure, iter(results))
         if whole:
             for recorder in self.recorders:
                 recorder.stepped()

@@ -30,6 +30,10 @@ class Arena {
     size_t used_ = 0;
 };
 
+// Residual and activation as a pass over the output, which has no pitch: for candidates that do not apply
+// them as they store.
+void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvEpilogue& e, void* out);
+
 // fprop or dgrad: `in` is x or dy, `out` is y or dx.
 struct ConvCandidate {
     const char* name;

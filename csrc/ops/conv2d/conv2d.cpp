@@ -152,7 +152,7 @@ constexpr ConvCandidate kDgrad[] = {
      winograd_dgrad<6>, winograd_dgrad_unwanted<6>, winograd_dgrad_packs_itself<6>, nullptr, false, true},
     {"winograd", winograd_declines, true, winograd_dgrad_packed_bytes<4>, winograd_dgrad_pack<4>,
      winograd_dgrad<4>, winograd_dgrad_unwanted<4>, winograd_dgrad_packs_itself<4>, nullptr, false, true},
-    {"implicit_gemm", only_f32, false, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
+    {"implicit_gemm", only_f32, true, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true},
     {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad, nullptr,
      bf16_dgrad_packs_itself},
@@ -219,7 +219,8 @@ std::vector<std::pair<std::string, std::string>> describe(const Candidate (&list
     return result;
 }
 
-// Residual and activation as a pass over the output, for candidates that do not apply them as they store.
+}  // namespace
+
 void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvEpilogue& e, void* out) {
     const bool fprop = direction == ConvDirection::fprop;
     const TensorView y{out, p.dtype, fprop ? p.y_shape() : p.x_shape()};
@@ -228,7 +229,11 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
         binary(Binary::add, y, residual, y);
     }
     if (e.activate) activation_forward(e.activation, e.slope, y, y);
+    if (e.saved)
+        activation_backward(e.activation, e.slope, {const_cast<void*>(e.saved), y.dtype, y.shape}, y, y);
 }
+
+namespace {
 
 // Copies `rows` of `bytes` each.
 void copy_rows(const void* from, int64_t from_step, void* to, int64_t to_step, int64_t bytes, int64_t rows,
@@ -307,8 +312,9 @@ void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Con
     }
     const bool sums = args.statistics.wanted && !candidate.fuses_statistics;
     const bool finish = !args.epilogue.plain() && (sums || !candidate.fuses);
-    // Passes over the result, and a residual, know no pitch.
-    const bool aside = asked_out && (!out_pitch || sums || finish || args.epilogue.residual);
+    // Passes over the result, and arrays like it, know no pitch.
+    const bool arrays = args.epilogue.residual || args.epilogue.saved || (!fprop && args.epilogue.activate);
+    const bool aside = asked_out && (!out_pitch || sums || finish || arrays);
     if (aside) {
         out_pitch = 0;
         a.out = arena.take<char>(Pixels(p, !fprop).bytes());

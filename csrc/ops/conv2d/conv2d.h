@@ -73,8 +73,11 @@ struct ConvEpilogue {
     bool activate = false;
     Activation activation = Activation::relu;
     double slope = 0.01;  // leaky_relu's
+    // An array like the output: what the gradient of `activation` reads (its output or input), by which the
+    // result is multiplied. Instead of `activate`.
+    const void* saved = nullptr;
 
-    bool plain() const { return !residual && !activate; }
+    bool plain() const { return !residual && !activate && !saved; }
 };
 
 // What happens to each value of x before it is convolved: its channel's line, then perhaps a ReLU. Padding

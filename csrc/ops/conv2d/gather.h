@@ -27,9 +27,10 @@ struct TapRun {
     int64_t dh, dw;
 };
 
-// What follows the bias: an array like the output is added, then an activation.
+// What follows the bias: an array like the output is added, then an activation, or its gradient by what it
+// saved.
 struct Finish {
-    const float* residual = nullptr;
+    const float *residual = nullptr, *saved = nullptr;
     const float* out = nullptr;  // the output array, of which a kernel finishes piece by piece
     bool activate = false;
     Activation activation = Activation::relu;
@@ -38,11 +39,12 @@ struct Finish {
     Finish() = default;
     explicit Finish(const ConvArgs& args)
         : residual(static_cast<const float*>(args.epilogue.residual)),
+          saved(static_cast<const float*>(args.epilogue.saved)),
           out(static_cast<const float*>(args.out)),
           activate(args.epilogue.activate),
           activation(args.epilogue.activation),
           slope(static_cast<float>(args.epilogue.slope)) {}
-    bool nothing() const { return !residual && !activate; }
+    bool nothing() const { return !residual && !activate && !saved; }
 };
 
 // What comes before: the input's line and ReLU, arrays of all channels.

@@ -353,7 +353,10 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
     Gathers all = dgrad_gathers(p);
     if (all.gaps && !arena.counting())
         fill_with_bias(p, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out));
-    all.run(args, Finish(), arena);
+    // Where pixels are left to the filling, what follows is a pass over all of them.
+    all.run(args, all.gaps ? Finish() : Finish(args), arena);
+    if (all.gaps && !arena.counting() && !args.epilogue.plain())
+        apply_epilogue(p, ConvDirection::dgrad, args.epilogue, args.out);
 }
 
 // Where the direct kernel takes x into panels pixel by pixel.

@@ -1,8 +1,9 @@
-// Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual) -> dx;
-// conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight, bias),
+// Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual, saved)
+// -> dx; conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight, bias),
 // conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry, layout,
-// `shape` (of what a gradient node makes), activation and slope (behind the residual), line_relu.
-// A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K) are for the one behind.
+// `shape` (of what a gradient node makes), activation and slope (behind the residual; with `saved`, its
+// gradient), line_relu. A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K)
+// are for the one behind.
 #include "ops/conv2d/program.h"
 
 #include <optional>
@@ -51,7 +52,7 @@ struct Roles {
     Conv2dProblem problem;
     ConvDirection direction = ConvDirection::fprop;
     // Operand numbers; -1: the node has none.
-    int in = 0, weight = 1, bias = -1, residual = -1, line = -1;
+    int in = 0, weight = 1, bias = -1, residual = -1, line = -1, saved = -1;
     bool transposed = false;
     Type result;
     int64_t channels = 0;  // of the result
@@ -88,10 +89,10 @@ Roles roles_of(const Call& c) {
             r.result = {dtype, r.problem.x_shape()}, r.channels = r.problem.c;
         }
     } else if (of_input) {
-        c.operands(2, 3);
+        c.operands(2, 4);
         r.problem = conv2d_problem(c.name, c.in[0].dtype, shape_of(c), c.in[0].shape, params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
-        r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2;
+        r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2, r.saved = 3;
         r.result = {r.problem.dtype, r.problem.x_shape()}, r.channels = r.problem.c;
     } else if (of_weight) {
         c.operands(2, 3);
@@ -117,7 +118,8 @@ Roles roles_of(const Call& c) {
     if (there(r.residual)) require_like(c, "residual", operand(r.residual), r.problem.dtype, r.result.shape);
     if (there(r.line))
         require_like(c, "line", operand(r.line), line_dtype(r.problem.dtype), {3, r.problem.c});
-    for (int* optional : {&r.bias, &r.residual, &r.line})
+    if (there(r.saved)) require_like(c, "saved", operand(r.saved), r.problem.dtype, r.result.shape);
+    for (int* optional : {&r.bias, &r.residual, &r.line, &r.saved})
         if (!there(*optional)) *optional = -1;
     return r;
 }
@@ -146,7 +148,7 @@ class ConvStep final : public Step {
     explicit ConvStep(const Call& c)
         : r_(roles_of(c)), plan_(r_.problem, r_.direction, algorithm_of(c, r_)), statistics_(c.wants(1)) {
         if (c.attributes.has("activation")) {
-            activate_ = true;
+            activate_ = r_.saved < 0;
             activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
             slope_ = c.attributes.has("slope") ? c.attributes.number("slope") : 0.01;
         }
@@ -173,8 +175,8 @@ class ConvStep final : public Step {
 
     size_t workspace_bytes(int team) const override {
         if (!r_.problem.n) return 0;
-        return packing_bytes(team) +
-               plan_.workspace_bytes(team, r_.line >= 0, statistics_, r_.residual >= 0 || activate_);
+        return packing_bytes(team) + plan_.workspace_bytes(team, r_.line >= 0, statistics_,
+                                                           r_.residual >= 0 || r_.saved >= 0 || activate_);
     }
     std::string algorithm() const override { return plan_.algorithm(); }
     double operations() const override { return program::operations(r_.problem); }
@@ -202,6 +204,7 @@ class ConvStep final : public Step {
         args.epilogue.residual = r_.residual < 0 ? nullptr : f.in[r_.residual];
         args.epilogue.activate = activate_, args.epilogue.activation = activation_;
         args.epilogue.slope = slope_;
+        args.epilogue.saved = r_.saved < 0 ? nullptr : f.in[r_.saved];
         if (statistics_) {
             double* sums = static_cast<double*>(f.out[1]);
             args.statistics = {true, sums, sums + r_.problem.k};
@@ -261,6 +264,34 @@ bool conv2d_takes_line(const Call& c) {
     const Roles r = roles_of(c);
     return !r.transposed && r.direction != ConvDirection::dgrad &&
            ConvPlan(r.problem, r.direction, algorithm_of(c, r)).fuses_prologue();
+}
+
+std::optional<ConvChoice> conv2d_choice(const Call& c) {
+    const std::string node = c.name;
+    const bool convolves = node == "conv2d" || node == "conv2d_input" || node == "conv2d_weight" ||
+                           (node.rfind("conv_transpose2d", 0) == 0);
+    if (!convolves) return {};
+    const Roles r = roles_of(c);
+    const Conv2dProblem& p = r.problem;
+    if (!p.n) return {};
+    const bool fixed = r.direction != ConvDirection::wgrad && c.constant[static_cast<size_t>(r.weight)];
+    constexpr const char* kDirections[] = {"fprop", "dgrad", "wgrad"};
+    ConvChoice result;
+    result.problem = message(
+        kDirections[static_cast<int>(r.direction)], ' ', name(p.dtype), ' ',
+        p.layout == Layout::nchw ? "NCHW" : "NHWC", " x ", fastconv::to_string(p.x_shape()), " weight ",
+        fastconv::to_string(p.weight_shape()), " stride ", p.vertical.stride, 'x', p.horizontal.stride,
+        " padding ", p.vertical.pad_begin, '+', p.vertical.pad_end, 'x', p.horizontal.pad_begin, '+',
+        p.horizontal.pad_end, " dilation ", p.vertical.dilation, 'x', p.horizontal.dilation, " groups ",
+        p.groups, fixed ? " constant" : "", r.line >= 0 ? " line" : "", c.wants(1) ? " statistics" : "",
+        r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
+        c.attributes.has("activation") ? " activation" : "");
+    result.chosen = ConvPlan(p, r.direction, algorithm_of(c, r)).algorithm();
+    const bool exact = precision() == Precision::highest;
+    for (const auto& [algorithm, reason] : conv2d_candidates(p, r.direction))
+        if (reason.empty() && algorithm != "reference" && !(exact && algorithm.rfind("winograd", 0) == 0))
+            result.algorithms.push_back(algorithm);
+    return result;
 }
 
 void add_conv2d_kinds(KindList& list) {

@@ -55,6 +55,7 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     float* bias = arena.take<float>(size(channels));
     float* residual =
         arena.take<float>(args.epilogue.residual || arena.counting() ? size(chunk * out_size) : 0);
+    float* saved = arena.take<float>(args.epilogue.saved || arena.counting() ? size(chunk * out_size) : 0);
     char* inner = arena.take<char>(whole.workspace_bytes(args.team));
     if (arena.counting()) return;
     const auto widen = [](const void* from, int64_t at, float* to, int64_t count) {
@@ -73,6 +74,10 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
         if (args.epilogue.residual) {
             widen(args.epilogue.residual, n * out_size, residual, images * out_size);
             a.epilogue.residual = residual;
+        }
+        if (args.epilogue.saved) {
+            widen(args.epilogue.saved, n * out_size, saved, images * out_size);
+            a.epilogue.saved = saved;
         }
         ConvPlan(in_f32(p, images), direction, algorithm).run(a, inner);
         FC_ISA_PICK(convert_f32_to_bf16)(out, static_cast<bfloat16*>(args.out) + n * out_size,

@@ -8,10 +8,16 @@ struct Pass {
     void (*run)(Graph&);
 };
 constexpr Pass kPasses[] = {
-    {"remove_dead_code", remove_dead_code},     {"simplify_layout", simplify_layout},
-    {"fold_batch_norm", fold_batch_norm},       {"fuse_batch_norm_relu", fuse_batch_norm_relu},
-    {"fuse_conv_epilogue", fuse_conv_epilogue}, {"fuse_conv_statistics", fuse_conv_statistics},
-    {"fuse_gradient_sum", fuse_gradient_sum},   {"fuse_batch_norm_load", fuse_batch_norm_load},
+    {"remove_dead_code", remove_dead_code},
+    {"simplify_layout", simplify_layout},
+    {"fold_batch_norm", fold_batch_norm},
+    {"fuse_batch_norm_relu", fuse_batch_norm_relu},
+    {"fuse_conv_epilogue", fuse_conv_epilogue},
+    {"fuse_conv_statistics", fuse_conv_statistics},
+    {"fuse_gradient_sum", fuse_gradient_sum},
+    {"mask_before_pooling", mask_before_pooling},
+    {"fuse_activation_gradient", fuse_activation_gradient},
+    {"fuse_batch_norm_load", fuse_batch_norm_load},
     {"join_in_place", join_in_place},
 };
 

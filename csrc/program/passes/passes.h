@@ -27,6 +27,11 @@ void fuse_conv_statistics(Graph& graph);
 void fuse_batch_norm_load(Graph& graph);
 // The sum of a convolution's or batch-norm's input gradient and another gradient is taken as it is stored.
 void fuse_gradient_sum(Graph& graph);
+// The mask of a ReLU in front of a pooling of maxima is applied to the gradient before it is spread over the
+// windows, by the maxima, so that the larger array need not be kept.
+void mask_before_pooling(Graph& graph);
+// The gradient of an activation is taken as a convolution's input gradient is stored.
+void fuse_activation_gradient(Graph& graph);
 // Arrays that are joined are written where they belong in the joined one, and gradients that are cut read
 // where they lie: without copies. It goes last: other passes do not know of pitches.
 void join_in_place(Graph& graph);

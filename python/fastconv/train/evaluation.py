@@ -12,6 +12,7 @@ from .._arrays import NDArray
 from .._ops import is_bfloat16
 from ..data import ArrayDataset, Loader
 from ..errors import ShapeError
+from ..program import Program
 from ..tensor import Tensor, as_array, no_grad
 from .batches import EVALUATION_BATCH, Data, as_loader
 from .metrics import Metric, Running, count_correct, softmax
@@ -27,6 +28,7 @@ def evaluate(
     metrics: Mapping[str, Metric] | None = None,
     dtype: Any = "float32",
     stopping: Callable[[], bool] = bool,
+    compile: bool = True,
 ) -> dict[str, Any]:
     """Mean loss and accuracy of a network in evaluation mode.
 
@@ -37,6 +39,7 @@ def evaluate(
         metrics: more figures: name -> function of (outputs, labels) of a batch, its mean.
         dtype: what the images are converted to.
         stopping: asked after each batch whether to leave out the rest.
+        compile: whether batches after the first run as one native call, where the network allows it.
 
     Returns:
         `loss` and `accuracy` (0 to 1; absent where the output is not one score per class),
@@ -47,8 +50,9 @@ def evaluate(
     """
     sums, totals = Running(), dict.fromkeys(metrics or {}, 0.0)
     with _evaluation_mode(net):
+        forward = _Forward(net, compile)
         for x, labels in as_loader(data):
-            output = net(network_input(x, dtype))
+            output = forward(network_input(x, dtype))
             value = float(loss(output, labels).item())
             sums.add(value, correct_of(output, labels), len(labels))
             for name, metric in (metrics or {}).items():
@@ -71,6 +75,7 @@ def predict(
     batch_size: int = EVALUATION_BATCH,
     probabilities: bool = False,
     dtype: Any = "float32",
+    compile: bool = True,
 ) -> NDArray:
     """The output of a network in evaluation mode.
 
@@ -81,6 +86,7 @@ def predict(
         batch_size: images at a time, for an array.
         probabilities: softmax over the last dimension of the output.
         dtype: what the images are converted to.
+        compile: whether batches after the first run as one native call, where the network allows it.
 
     Returns:
         Outputs of all images, in order: (N, classes) for a classifier.
@@ -98,11 +104,37 @@ def predict(
             raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")
         batches = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
     with _evaluation_mode(net):
-        outputs = [_plain(net(network_input(x, dtype))) for x in batches]
+        forward = _Forward(net, compile)
+        outputs = [_plain(forward(network_input(x, dtype))) for x in batches]
     if not outputs:
         raise ShapeError("predict: data has no images")
     output = np.concatenate(outputs)
     return softmax(output) if probabilities else output
+
+
+class _Forward:
+    """A network in evaluation mode: the first batch function by function, the others as a program. What
+    cannot be one (`compile`), is hooked, keeps something of what it sees, or has several outputs, stays as it
+    is."""
+
+    def __init__(self, net: Any, compile: bool) -> None:
+        self._net, self._compile, self._batches = net, compile, 0
+        self._program: Program | None = None
+
+    def __call__(self, x: Tensor) -> Any:
+        self._batches += 1
+        if self._compile and self._batches > 1:
+            try:
+                if self._program is None:
+                    self._program = Program(self._net, x.numpy(), _strict=True)
+                return Tensor(self._program(x.numpy()))
+            except Exception:  # the network itself says what is wrong
+                self._compile, self._program = False, None
+        output = self._net(x)
+        hooked = any(module._hooks for _, module in self._net.named_modules())
+        if not isinstance(output, Tensor) or hooked:
+            self._compile = False
+        return output
 
 
 def _plain(output: Any) -> NDArray:

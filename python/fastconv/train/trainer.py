@@ -18,11 +18,12 @@ import numpy as np
 
 from .. import random
 from .._arrays import NDArray
+from .._pieces import checked_pieces, joined_outputs, labels_of_pieces, pieces_of
 from ..data import Loader
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..functional.autocast import autocast
 from ..optim import clip_grad_norm_
-from ..program import TrainingStep, checked_pieces, joined_outputs, labels_of_pieces, pieces_of
+from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from ..tensor import Tensor
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
@@ -59,6 +60,8 @@ class Trainer:
             its statistics piece by piece.
         recompute: a compiled step does not keep results of batch-norm, activations and sums for backward but
             computes them again: less memory, some more time, the same numbers.
+        tune: a compiled step times what each convolution could run, once for each machine, and takes the
+            fastest: see `fastconv.choice`.
         compile: whether a step runs as one native call (`fastconv.program`), which is faster. What cannot be
             recorded, because it depends on the contents of arrays, runs function by function after one
             warning. The numbers agree but for rounding; dropout of pictures draws other masks. Arrays that
@@ -95,6 +98,7 @@ class Trainer:
         clip_grad_norm: float | None = None,
         accumulate: int = 1,
         recompute: bool = False,
+        tune: bool = False,
         compile: bool = True,
         batch_size: int = 64,
         seed: int = 0,
@@ -130,8 +134,9 @@ class Trainer:
             pass
         if clip_grad_norm is not None and not clip_grad_norm >= 0:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
-        self.clip_grad_norm, self.recompute = clip_grad_norm, recompute
+        self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
         self.accumulate = checked_pieces("Trainer", accumulate)
+        self._compiles = compile
         self._program = self._new_program() if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
@@ -202,6 +207,7 @@ class Trainer:
             self.clip_grad_norm,
             accumulate=self.accumulate,
             recompute=self.recompute,
+            tune=self.tune,
         )
 
     def _fits(self, program: TrainingStep) -> bool:
@@ -213,6 +219,7 @@ class Trainer:
             and program.clip_grad_norm == self.clip_grad_norm
             and program.accumulate == self.accumulate
             and program.recompute == self.recompute
+            and program.tune == self.tune
         )
 
     def _known_plan(self, x: Any, labels: Any) -> Any:
@@ -485,6 +492,7 @@ class Trainer:
                 metrics=self.metrics,
                 dtype=self.dtype,
                 stopping=lambda: watch and self._stopping,
+                compile=self._compiles,
             )
 
     def predict(
@@ -493,7 +501,12 @@ class Trainer:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
         with self._precision():
             return predict(
-                self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
+                self.net,
+                data,
+                batch_size=batch_size,
+                probabilities=probabilities,
+                dtype=self.dtype,
+                compile=self._compiles,
             )
 
     # Checkpoints.

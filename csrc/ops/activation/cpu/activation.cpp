@@ -39,35 +39,7 @@ void forward(Activation kind, float slope, const T* x, T* y, int64_t n) {
 
 template <class T>
 void backward(Activation kind, float slope, const T* saved, const T* dy, T* dx, int64_t n) {
-    const vf s = set1(slope), one = set1(1.0f);
-    switch (kind) {
-        case Activation::relu:
-            // Where the output is NaN the gradient passes, as in PyTorch.
-            return map2(saved, dy, dx, n, [](vf v, vf g) {
-                return select(less(zero(), v), g, select(unordered(v, v), g, zero()));
-            });
-        case Activation::relu6:
-            return map2(saved, dy, dx, n, [](vf v, vf g) {
-                return select(less(zero(), v), select(less(v, set1(6.0f)), g, zero()), zero());
-            });
-        case Activation::leaky_relu:
-            return map2(saved, dy, dx, n, [s](vf v, vf g) { return select(less(zero(), v), g, g * s); });
-        case Activation::sigmoid:
-            return map2(saved, dy, dx, n, [one](vf v, vf g) { return g * v * (one - v); });
-        case Activation::tanh:
-            return map2(saved, dy, dx, n, [one](vf v, vf g) { return g * fma(zero() - v, v, one); });
-        case Activation::gelu:
-            return map2(saved, dy, dx, n, [](vf v, vf g) {
-                const vf density = set1(0.39894228040f) * exp(set1(-0.5f) * v * v);
-                return g * fma(v, density, normal_cdf(v));
-            });
-        case Activation::gelu_tanh:
-            return map2(saved, dy, dx, n, [one](vf v, vf g) {
-                const vf gate = gelu_tanh_gate(v);
-                const vf inner = set1(2 * 0.79788456080f) * fma(set1(3 * 0.044715f), v * v, one);
-                return g * fma(v * gate * (one - gate), inner, gate);
-            });
-    }
+    with_activation_gradient(kind, slope, [&](const auto& f) { map2(saved, dy, dx, n, f); });
 }
 
 }  // namespace

@@ -55,5 +55,39 @@ inline void with_activation(Activation kind, float slope, const Use& use) {
     }
 }
 
+// Calls use(f) with f(vf saved, vf g) the gradient g times the derivative, `saved` being what
+// activation_saves_output says.
+template <class Use>
+inline void with_activation_gradient(Activation kind, float slope, const Use& use) {
+    const vf s = set1(slope), one = set1(1.0f);
+    switch (kind) {
+        case Activation::relu:
+            // Where the output is NaN the gradient passes, as in PyTorch.
+            return use(
+                [](vf v, vf g) { return select(less(zero(), v), g, select(unordered(v, v), g, zero())); });
+        case Activation::relu6:
+            return use([](vf v, vf g) {
+                return select(less(zero(), v), select(less(v, set1(6.0f)), g, zero()), zero());
+            });
+        case Activation::leaky_relu:
+            return use([s](vf v, vf g) { return select(less(zero(), v), g, g * s); });
+        case Activation::sigmoid:
+            return use([one](vf v, vf g) { return g * v * (one - v); });
+        case Activation::tanh:
+            return use([one](vf v, vf g) { return g * fma(zero() - v, v, one); });
+        case Activation::gelu:
+            return use([](vf v, vf g) {
+                const vf density = set1(0.39894228040f) * exp(set1(-0.5f) * v * v);
+                return g * fma(v, density, normal_cdf(v));
+            });
+        case Activation::gelu_tanh:
+            return use([one](vf v, vf g) {
+                const vf gate = gelu_tanh_gate(v);
+                const vf inner = set1(2 * 0.79788456080f) * fma(set1(3 * 0.044715f), v * v, one);
+                return g * fma(v * gate * (one - gate), inner, gate);
+            });
+    }
+}
+
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

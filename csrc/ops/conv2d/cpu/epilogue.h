@@ -1,4 +1,5 @@
-// Residual and activation, applied to results that have just been stored and still lie in cache.
+// Residual and activation, or an activation's gradient, applied to results that have just been stored and
+// still lie in cache.
 #pragma once
 
 #include "ops/activation/cpu/functions.h"
@@ -9,8 +10,19 @@ namespace {
 
 // y[0 .. count): a piece of the output that f describes.
 inline void finish(const Finish& f, float* y, int64_t count) {
+    const float* residual = f.residual ? f.residual + (y - f.out) : nullptr;
+    if (f.saved) {
+        const float* saved = f.saved + (y - f.out);
+        return with_activation_gradient(f.activation, f.slope, [&](const auto& gradient) {
+            for (int64_t i = 0; i < count; i += VL) {
+                const Tail t = tail(count - i);
+                vf v = load(y + i, t);
+                if (residual) v = v + load(residual + i, t);
+                store(y + i, gradient(load(saved + i, t), v), t);
+            }
+        });
+    }
     const auto each = [&](const auto& function) {
-        const float* residual = f.residual ? f.residual + (y - f.out) : nullptr;
         for (int64_t i = 0; i < count; i += VL) {
             const Tail t = tail(count - i);
             vf v = load(y + i, t);
