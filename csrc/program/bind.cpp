@@ -126,15 +126,16 @@ struct GraphAndArrays {
     void choose(size_t n, const std::string& algorithm) { node(n).attributes.set("algorithm", algorithm); }
     // A graph of one node: its operands are inputs, but for constants, which stay this graph's.
     GraphAndArrays alone(size_t n) {
-        GraphAndArrays made;
-        made.arrays = arrays;
+        GraphAndArrays made{graph, py::list(arrays)};  // what constants point into lives on
+        made.graph.cache = std::make_shared<WeightCache>();
+        made.graph.nodes.clear();
+        made.graph.inputs.clear();
+        made.graph.outputs.clear();
         Node copy = node(n);
         for (ValueId& id : copy.inputs) {
             if (id == kNone) continue;
             const Value& value = graph.value(id);
-            id = value.source == Source::constant
-                     ? made.graph.add_value(value.type, Source::constant, value.name, value.data)
-                     : made.graph.add_input(value.type, "operand");
+            if (value.source != Source::constant) id = made.graph.add_input(value.type, "operand");
         }
         for (ValueId& id : copy.outputs) {
             if (id == kNone) continue;
@@ -247,7 +248,7 @@ void bind_program(py::module_& m) {
         .def("type", &GraphAndArrays::type, py::arg("value"))
         .def("convolutions", &GraphAndArrays::convolutions)
         .def("choose", &GraphAndArrays::choose, py::arg("node"), py::arg("algorithm"))
-        .def("alone", &GraphAndArrays::alone, py::arg("node"), py::keep_alive<0, 1>())
+        .def("alone", &GraphAndArrays::alone, py::arg("node"))
         .def("input_types", &GraphAndArrays::input_types)
         .def("run_pass", [](GraphAndArrays& g, const std::string& name) { run_pass(g.graph, name); })
         .def("copy", [](const GraphAndArrays& g) { return GraphAndArrays{g.graph, py::list(g.arrays)}; })

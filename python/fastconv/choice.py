@@ -16,6 +16,7 @@ import platform
 import tempfile
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +48,28 @@ def path() -> Path | None:
     return None if file is None else file.with_name(f"algorithms-{_core.isa()}.json")
 
 
-def choose_algorithms(graph: _core.Graph) -> None:
-    """Give each convolution of a graph that could run in several ways the fastest of them."""
+def choose_algorithms(graph: _core.Graph) -> list[tuple[int, str]]:
+    """The fastest algorithm of each convolution of a graph that could run in several ways, by its node."""
+    chosen_now = []
     with _lock:
         known, new = _load(), False
+        scales = [scale for scale in _core.conv2d_cost_scale().values() if scale != 1]
         evict: Any = None
         for node, problem, chosen, algorithms in graph.convolutions():
             if len(algorithms) < 2:
                 continue
             key = f"{problem} threads {_core.get_num_threads()} {_core.get_precision()}"
+            if " bfloat16 " in problem:  # some go through float32, by the cost model's choice
+                key += f" {os.environ.get('FASTCONV_BF16', '')} {scales}"
             if known.get(key) not in algorithms:
                 if evict is None and " constant" in problem:
                     evict = np.empty(_EVICT, np.uint8)
                 known[key] = _measure(graph, node, chosen, algorithms, evict)
                 new = True
-            graph.choose(node, known[key])
+            chosen_now.append((node, known[key]))
         if new:
             _save(known)
+    return chosen_now
 
 
 def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], evict: Any) -> str:
@@ -82,7 +88,8 @@ def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], 
             evict.fill(0)
             for array in inputs:
                 array.view(np.uint8).max(initial=0)
-        times[name] = min(times[name], programs[name].profile(inputs, 1)[0]["seconds"])
+        with suppress(MemoryError):  # then it is not the one
+            times[name] = min(times[name], programs[name].profile(inputs, 1)[0]["seconds"])
 
     for turn in range(_ROUNDS):
         best = min(times.values())
@@ -121,17 +128,23 @@ def _load() -> dict[str, str]:
     if _known is not None and file == _source:
         return _known
     _known, _source = {}, file
-    if file is None or not file.exists():
-        return _known
+    if file is not None:
+        _known.update(_read(file))
+    return _known
+
+
+def _read(file: Path) -> dict[str, str]:
     try:
         found = json.loads(file.read_text())
         if {k: found[k] for k in ("format", "version", "processor", "isa")} == _machine():
-            _known = {str(k): str(v) for k, v in found["choices"].items()}
+            return {str(k): str(v) for k, v in found["choices"].items()}
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         warnings.warn(
             f"compile: {file} is no file of choices: {error!r}; it is made anew", stacklevel=2
         )
-    return _known
+    return {}
 
 
 def _save(choices: dict[str, str]) -> None:
@@ -139,7 +152,10 @@ def _save(choices: dict[str, str]) -> None:
     file = path()
     if file is None:
         return
-    text = json.dumps({**_machine(), "choices": choices}, indent=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a broken file has been spoken
+        others = _read(file)  # another process may have measured meanwhile
+    text = json.dumps({**_machine(), "choices": {**others, **choices}}, indent=1)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=file.name, suffix=".part")

@@ -91,12 +91,7 @@ class Program:
     """
 
     def __init__(
-        self,
-        net: Any,
-        *example: Any,
-        dtype: str | None = None,
-        tune: bool = False,
-        _strict: bool = False,
+        self, net: Any, *example: Any, dtype: str | None = None, tune: bool = False
     ) -> None:
         if not callable(getattr(net, "named_parameters", None)):
             raise DTypeError(f"compile: expects a Module, got {type(net).__name__}")
@@ -112,8 +107,7 @@ class Program:
         if dtype in ("float32", "float64") and own - {dtype}:
             raise DTypeError(f"compile: the network is {sorted(own)}, not {dtype}; use net.to")
         self.net, self.dtype = net, dtype or (own.pop() if len(own) == 1 else "float32")
-        # Strict: what forward changes in the network, beside arrays, is refused instead of left out.
-        self._narrow, self._tune, self._strict = dtype == "bfloat16", tune, _strict
+        self._narrow, self._tune = dtype == "bfloat16", tune
         self._lock = threading.Lock()
         self._plans: OrderedDict[tuple[Any, ...], _Plan] = OrderedDict()
         self._copy: Any = None
@@ -171,12 +165,17 @@ class Program:
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
         made = Capture(channels_last=channels_last, cache=self._cache, arrays=self._met)
-        with _capturing, made as capture, no_grad(), unchanged(self._copy, self._strict):
+        with _capturing, made as capture, no_grad(), unchanged(self._copy):
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
             stand_ins = {t: capture.constant(t.numpy(), n) for n, t in arrays_of(self._copy)}
             with replaced(stand_ins):
                 result = self._copy(*[Tensor(capture.picture(a)) for a in inputs])
         return capture, result
+
+    @property
+    def random(self) -> bool:
+        """Whether the last plan draws random numbers (dropout with `training=True`)."""
+        return self._latest().keys > 0
 
     def _latest(self) -> _Plan:
         with self._lock:
@@ -240,6 +239,7 @@ class _Plan:
         if recompute:
             self.passes.insert(self.passes.index("join_in_place"), "recompute")
         self._tune = tune
+        self._choices: list[tuple[int, str]] | None = None
         self.native = _core.Program(self._after(self.passes[-1]))
 
     def _after(self, last: str) -> _core.Graph:
@@ -247,7 +247,10 @@ class _Plan:
         graph = self._recorded.copy()
         for name in self.passes if last else []:
             if self._tune and name == "fuse_batch_norm_load":  # the first that asks for algorithms
-                choose_algorithms(graph)
+                if self._choices is None:
+                    self._choices = choose_algorithms(graph)
+                for node, algorithm in self._choices:
+                    graph.choose(node, algorithm)
             graph.run_pass(name)
             if name == last:
                 break

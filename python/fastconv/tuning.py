@@ -4,7 +4,7 @@ The choice is made by a cost model (csrc/ops/conv2d/cost.h) whose built-in coeff
 machine of each instruction set. `tune` times a few 3x3 layers here and finds, for each algorithm,
 the factor between what it takes and what the model expects; `save` writes the factors to a file that
 `import fastconv` reads. Convolutions themselves never time anything: the choice, and with it the bits
-of a result, depend on shapes and this file alone.
+of a result, depend on shapes and this file alone (but in programs made with `tune=True`: see choice.py).
 
 Environment: `FASTCONV_TUNING` names the file; "off" means the built-in coefficients.
 """

@@ -18,6 +18,8 @@ constexpr int64_t kFewChannels = 32;
 // The rows of input that a work item normalises for itself stay in L2; with large dilations that many rows
 // would be read for few pixels.
 constexpr size_t kMostBand = 1 << 20;
+// dgrad: from this many channels on, a residual or an activation's gradient is applied pixel by pixel.
+constexpr int64_t kLongRow = 64;
 // wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
 // power-of-two stride makes the lines of a column fight for one set of L1; few runs of taps share a panel, up
 // to this many columns.
@@ -353,9 +355,12 @@ void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
     Gathers all = dgrad_gathers(p);
     if (all.gaps && !arena.counting())
         fill_with_bias(p, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out));
-    // Where pixels are left to the filling, what follows is a pass over all of them.
-    all.run(args, all.gaps ? Finish() : Finish(args), arena);
-    if (all.gaps && !arena.counting() && !args.epilogue.plain())
+    // What follows is a pass over the result where pixels are left to the filling, and where the pieces that
+    // are stored together are short.
+    const bool runs = p.layout == Layout::nchw ? p.horizontal.stride == 1 : p.group_c() >= kLongRow;
+    const bool together = runs && !all.gaps;
+    all.run(args, together ? Finish(args) : Finish(), arena);
+    if (!together && !arena.counting() && !args.epilogue.plain())
         apply_epilogue(p, ConvDirection::dgrad, args.epilogue, args.out);
 }
 

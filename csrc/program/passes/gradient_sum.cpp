@@ -19,6 +19,8 @@ void fuse_gradient_sum(Graph& graph) {
                                : maker.kind == &node_kind("batch_norm_backward") ? 7
                                                                                  : 0;
         if (!operand || maker.in(operand) != kNone || maker.out(0) != summand) continue;
+        // What has become an activation's gradient is no summand before that.
+        if (operand == 2 && maker.in(3) != kNone) continue;
         maker.inputs.resize(operand + 1, kNone);
         maker.inputs[operand] = node.in(static_cast<size_t>(1 - later));
         maker.outputs[0] = node.out(0);

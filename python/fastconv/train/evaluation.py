@@ -11,7 +11,7 @@ import numpy as np
 from .._arrays import NDArray
 from .._ops import is_bfloat16
 from ..data import ArrayDataset, Loader
-from ..errors import ShapeError
+from ..errors import CaptureError, ShapeError
 from ..program import Program
 from ..tensor import Tensor, as_array, no_grad
 from .batches import EVALUATION_BATCH, Data, as_loader
@@ -28,7 +28,7 @@ def evaluate(
     metrics: Mapping[str, Metric] | None = None,
     dtype: Any = "float32",
     stopping: Callable[[], bool] = bool,
-    compile: bool = True,
+    compile: bool = False,
 ) -> dict[str, Any]:
     """Mean loss and accuracy of a network in evaluation mode.
 
@@ -39,7 +39,9 @@ def evaluate(
         metrics: more figures: name -> function of (outputs, labels) of a batch, its mean.
         dtype: what the images are converted to.
         stopping: asked after each batch whether to leave out the rest.
-        compile: whether batches after the first run as one native call, where the network allows it.
+        compile: whether batches after the first, of its shape, run as one native call (`fastconv.compile`), which
+            is faster from some batches on. Python in `forward` then runs once and what it does beside its result
+            is left out; a second copy of the weights is made; the first batch may differ in rounding.
 
     Returns:
         `loss` and `accuracy` (0 to 1; absent where the output is not one score per class),
@@ -75,7 +77,7 @@ def predict(
     batch_size: int = EVALUATION_BATCH,
     probabilities: bool = False,
     dtype: Any = "float32",
-    compile: bool = True,
+    compile: bool = False,
 ) -> NDArray:
     """The output of a network in evaluation mode.
 
@@ -86,7 +88,9 @@ def predict(
         batch_size: images at a time, for an array.
         probabilities: softmax over the last dimension of the output.
         dtype: what the images are converted to.
-        compile: whether batches after the first run as one native call, where the network allows it.
+        compile: whether batches after the first, of its shape, run as one native call (`fastconv.compile`), which
+            is faster from some batches on. Python in `forward` then runs once and what it does beside its result
+            is left out; a second copy of the weights is made; the first batch may differ in rounding.
 
     Returns:
         Outputs of all images, in order: (N, classes) for a classifier.
@@ -113,27 +117,29 @@ def predict(
 
 
 class _Forward:
-    """A network in evaluation mode: the first batch function by function, the others as a program. What
-    cannot be one (`compile`), is hooked, keeps something of what it sees, or has several outputs, stays as it
-    is."""
+    """A network in evaluation mode, with `compile` as a program for batches like the first. What cannot be one,
+    draws random numbers, is hooked, or has several outputs, runs as it is."""
 
     def __init__(self, net: Any, compile: bool) -> None:
-        self._net, self._compile, self._batches = net, compile, 0
+        self._net, self._compile = net, compile
+        self._first: tuple[Any, ...] | None = None
         self._program: Program | None = None
 
     def __call__(self, x: Tensor) -> Any:
-        self._batches += 1
-        if self._compile and self._batches > 1:
+        if self._compile and self._first == (x.shape, x.dtype):
             try:
                 if self._program is None:
-                    self._program = Program(self._net, x.numpy(), _strict=True)
+                    self._program = Program(self._net, x.numpy())
+                    if self._program.random:
+                        raise CaptureError("predict: random numbers")
                 return Tensor(self._program(x.numpy()))
             except Exception:  # the network itself says what is wrong
                 self._compile, self._program = False, None
         output = self._net(x)
-        hooked = any(module._hooks for _, module in self._net.named_modules())
-        if not isinstance(output, Tensor) or hooked:
-            self._compile = False
+        if self._compile and self._first is None:
+            self._first = (x.shape, x.dtype)
+            hooked = any(module._hooks for _, module in self._net.named_modules())
+            self._compile = isinstance(output, Tensor) and not hooked
         return output
 
 

@@ -136,7 +136,6 @@ class Trainer:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
         self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
         self.accumulate = checked_pieces("Trainer", accumulate)
-        self._compiles = compile
         self._program = self._new_program() if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
@@ -492,7 +491,6 @@ class Trainer:
                 metrics=self.metrics,
                 dtype=self.dtype,
                 stopping=lambda: watch and self._stopping,
-                compile=self._compiles,
             )
 
     def predict(
@@ -501,12 +499,7 @@ class Trainer:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
         with self._precision():
             return predict(
-                self.net,
-                data,
-                batch_size=batch_size,
-                probabilities=probabilities,
-                dtype=self.dtype,
-                compile=self._compiles,
+                self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
             )
 
     # Checkpoints.
