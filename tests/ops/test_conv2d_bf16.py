@@ -351,6 +351,21 @@ def test_forced_tiers_agree() -> None:
         assert forced.stdout.split()[1] == reference.stdout.split()[1], tier
 
 
+def test_dots_leave_winograds_layers_to_float32() -> None:
+    listed = FORCED.replace('fastconv.set_precision("highest")', "")
+    forced = subprocess.run(
+        [sys.executable, "-c", listed],
+        env={**os.environ, "FASTCONV_BF16": "avx512_bf16"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if forced.returncode != 0:
+        assert "DeviceError" in forced.stderr
+        return
+    assert forced.stdout.startswith("widened ")
+
+
 def test_unknown_tier() -> None:
     forced = run_forced(FASTCONV_BF16="fast")
     assert forced.returncode != 0 and "FASTCONV_BF16 must be" in forced.stderr

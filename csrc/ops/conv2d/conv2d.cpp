@@ -133,8 +133,8 @@ constexpr ConvCandidate kFprop[] = {
      winograd_fprop<4>, winograd_fprop_unwanted<4>, winograd_fprop_packs_itself<4>, nullptr, false, true},
     {"implicit_gemm", only_f32, true, implicit_gemm_fprop_packed_bytes, implicit_gemm_fprop_pack,
      implicit_gemm_fprop, nullptr, nullptr, implicit_gemm_fuses_prologue, true, true},
-    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop, nullptr,
-     bf16_fprop_packs_itself},
+    {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop,
+     bf16_fprop_unwanted, bf16_fprop_packs_itself},
     {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
@@ -154,8 +154,8 @@ constexpr ConvCandidate kDgrad[] = {
      winograd_dgrad<4>, winograd_dgrad_unwanted<4>, winograd_dgrad_packs_itself<4>, nullptr, false, true},
     {"implicit_gemm", only_f32, true, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
      implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true},
-    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad, nullptr,
-     bf16_dgrad_packs_itself},
+    {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad,
+     bf16_dgrad_unwanted, bf16_dgrad_packs_itself},
     {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
@@ -168,7 +168,7 @@ constexpr WgradCandidate kWgrad[] = {
     {"winograd", winograd_declines, winograd_wgrad, winograd_wgrad_unwanted, true, true},
     {"implicit_gemm", only_f32, implicit_gemm_wgrad, nullptr, true, false,
      implicit_gemm_wgrad_fuses_prologue},
-    {"direct_bf16", bf16_wgrad_declines, bf16_wgrad},
+    {"direct_bf16", bf16_wgrad_declines, bf16_wgrad, bf16_wgrad_unwanted},
     {"widened", only_bf16, widened_wgrad},
     {"reference", takes_all, reference_wgrad},
 };
