@@ -34,6 +34,15 @@ inline constexpr int kPixelBlock = 96;
 // Most bytes of the pointer table (pixels x taps) of a work item.
 inline constexpr int kPointerTableBytes = 32 << 10;
 
+// Weights of the next block of outputs are fetched while this one is computed where they come from memory:
+// few work items share them, or all of them together (floats) are more than L2 holds. Two blocks must fit
+// there.
+inline constexpr int64_t kFewItems = 8, kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;
+// Weights of taps that L2 holds beside the pixels, floats: a larger block is taken so many taps at a time.
+inline constexpr int64_t kChunkFloats = 56 << 10;
+// An input of more floats than that comes from beyond L2.
+inline constexpr int64_t kInputInL2 = 256 << 10;
+
 // wgrad: reduction length (pixels) between two visits to the accumulator block in memory: 128 pixels of one
 // block of columns are 32 KB and stay in L1, and loading and storing the block costs 3 % of the arithmetic.
 inline constexpr int kReductionBlock = 128;

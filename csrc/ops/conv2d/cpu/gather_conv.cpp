@@ -18,13 +18,6 @@ namespace {
 inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
-// Weights of the next block of outputs are fetched while this one is computed where they come from memory:
-// few items share them, or all of them together are more than L2 holds. Two blocks must fit there.
-constexpr int64_t kFewItems = 8;
-constexpr int64_t kChunkFloats = 56 << 10;
-constexpr int64_t kInputInL2 = 256 << 10;                              // floats
-constexpr int64_t kWeightsInL2 = 512 << 10, kMostFetched = 128 << 10;  // floats
-
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
     bool dot;                 // blocks of single channels, not of vectors of them
