@@ -62,9 +62,10 @@ def choose_algorithms(graph: _core.Graph) -> list[tuple[int, str]]:
             if " bfloat16 " in problem:  # some go through float32, by the cost model's choice
                 key += f" {os.environ.get('FASTCONV_BF16', '')} {scales}"
             if known.get(key) not in algorithms:
-                if evict is None and " constant" in problem:
+                cold = " constant" in problem
+                if evict is None and cold:
                     evict = np.empty(_EVICT, np.uint8)
-                known[key] = _measure(graph, node, chosen, algorithms, evict)
+                known[key] = _measure(graph, node, chosen, algorithms, evict if cold else None)
                 new = True
             chosen_now.append((node, known[key]))
         if new:
@@ -97,7 +98,7 @@ def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], 
             if turn == 0 or times[name] < _HOPELESS * best:
                 run(name)
     fastest = min(times, key=lambda name: times[name])
-    return fastest if times[fastest] < _WORTH * times[chosen] else chosen
+    return fastest if times[fastest] < _WORTH * times.get(chosen, math.inf) else chosen
 
 
 def _numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Any:
