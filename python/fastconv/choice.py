@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from ._arrays import to_dtype
 from ._runtime import __version__
 from .tuning import path as tuning_path
 
@@ -77,7 +78,10 @@ def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], 
     """The algorithm that takes least time."""
     alone = graph.alone(node)
     rng = np.random.default_rng(0)
-    inputs = [_numbers(rng, shape, dtype) for dtype, shape in alone.input_types()]
+    inputs: list[Any] = [
+        rng.standard_normal(shape, np.float32).astype(to_dtype(dtype))
+        for dtype, shape in alone.input_types()
+    ]
     programs = {}
     for name in sorted(algorithms, key=lambda name: name != chosen):
         alone.choose(0, name)
@@ -99,15 +103,6 @@ def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], 
                 run(name)
     fastest = min(times, key=lambda name: times[name])
     return fastest if times[fastest] < _WORTH * times.get(chosen, math.inf) else chosen
-
-
-def _numbers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> Any:
-    array = rng.standard_normal(shape, np.float32)
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        return array.astype(ml_dtypes.bfloat16)
-    return array.astype(dtype)
 
 
 def _machine() -> dict[str, Any]:
