@@ -79,7 +79,7 @@ def _measure(graph: _core.Graph, node: int, chosen: str, algorithms: list[str], 
     alone = graph.alone(node)
     rng = np.random.default_rng(0)
     inputs: list[Any] = [
-        rng.standard_normal(shape, np.float32).astype(to_dtype(dtype))
+        rng.standard_normal(shape, np.float32).astype(to_dtype("compile", dtype))
         for dtype, shape in alone.input_types()
     ]
     programs = {}
