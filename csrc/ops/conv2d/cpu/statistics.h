@@ -37,13 +37,19 @@ inline void vector_moments(const Row& row, int64_t rows, int64_t at, float* to, 
         const vf m = k[v] * share, off = m - m;
         k[v] = select(unordered(off, off), zero(), m);  // an infinity or NaN is no centre
     });
-    for (int64_t r = 0; r < rows; ++r) {
-        const float* y = row(r) + at;
-        unrolled<N>([&](auto v) FC_INLINE {
-            const vf d = load(y + v * VL, t...) - k[v];
-            s[v] = s[v] + d;
-            q[v] = fma(d, d, q[v]);
-        });
+    // Sums of a few rows, and sums of those: one long float32 sum would lose half a bit for every row.
+    vf few[N], squares[N];
+    for (int64_t r = 0; r < rows;) {
+        unrolled<N>([&](auto v) FC_INLINE { few[v] = squares[v] = zero(); });
+        for (const int64_t end = least(rows, r + kProbe); r < end; ++r) {
+            const float* y = row(r) + at;
+            unrolled<N>([&](auto v) FC_INLINE {
+                const vf d = load(y + v * VL, t...) - k[v];
+                few[v] = few[v] + d;
+                squares[v] = fma(d, d, squares[v]);
+            });
+        }
+        unrolled<N>([&](auto v) FC_INLINE { s[v] = s[v] + few[v], q[v] = q[v] + squares[v]; });
     }
     unrolled<N>([&](auto v) FC_INLINE {
         store(to + v * VL, k[v], t...);
