@@ -136,8 +136,8 @@ void dot_rows(const DotRows& t) {
 }
 
 template <int NC, int... MR>
-constexpr DotKernel pick(int rows, std::integer_sequence<int, MR...>) {
-    constexpr DotKernel kernels[] = {&dot_tile<MR + 1, NC>...};
+DotKernel pick(int rows, std::integer_sequence<int, MR...>) {
+    static constexpr DotKernel kernels[] = {&dot_tile<MR + 1, NC>...};
     return kernels[rows - 1];
 }
 template <int NC>
@@ -148,13 +148,13 @@ DotKernel pick(int rows) {
 }  // namespace
 
 DotKernel dot_kernel(int rows, int columns) {
-    constexpr DotKernel (*picks[])(int) = {&pick<1>, &pick<2>, &pick<3>, &pick<4>,
+    static constexpr DotKernel (*picks[])(int) = {&pick<1>, &pick<2>, &pick<3>, &pick<4>,
                                            &pick<5>, &pick<6>, &pick<7>, &pick<8>};
     return picks[columns - 1](rows);
 }
 
 DotRowsKernel dot_rows_kernel(int columns) {
-    constexpr DotRowsKernel kernels[] = {&dot_rows<1>, &dot_rows<2>, &dot_rows<3>, &dot_rows<4>,
+    static constexpr DotRowsKernel kernels[] = {&dot_rows<1>, &dot_rows<2>, &dot_rows<3>, &dot_rows<4>,
                                          &dot_rows<5>, &dot_rows<6>, &dot_rows<7>, &dot_rows<8>};
     return kernels[columns - 1];
 }

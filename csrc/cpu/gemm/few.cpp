@@ -34,8 +34,8 @@ void few_rows(const FewRows& t) {
 }
 
 template <int D, int... NV>
-constexpr FewKernel pick(int nv, std::integer_sequence<int, NV...>) {
-    constexpr FewKernel kernels[] = {&few_rows<D, NV + 1>...};
+FewKernel pick(int nv, std::integer_sequence<int, NV...>) {
+    static constexpr FewKernel kernels[] = {&few_rows<D, NV + 1>...};
     return kernels[nv - 1];
 }
 template <int D>
@@ -44,7 +44,7 @@ FewKernel pick(int nv) {
 }
 template <int... D>
 FewKernel pick(int64_t depth, int nv, std::integer_sequence<int, D...>) {
-    constexpr FewKernel (*picks[])(int) = {&pick<D + 1>...};
+    static constexpr FewKernel (*picks[])(int) = {&pick<D + 1>...};
     return picks[depth - 1](nv);
 }
 

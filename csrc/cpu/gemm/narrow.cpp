@@ -55,8 +55,8 @@ void narrow_tile(const NarrowRows& t) {
 
 using Narrow = void (*)(const NarrowRows&);
 template <int... MR>
-constexpr Narrow pick(int64_t rows, std::integer_sequence<int, MR...>) {
-    constexpr Narrow kernels[] = {&narrow_tile<MR + 1>...};
+Narrow pick(int64_t rows, std::integer_sequence<int, MR...>) {
+    static constexpr Narrow kernels[] = {&narrow_tile<MR + 1>...};
     return kernels[rows - 1];
 }
 

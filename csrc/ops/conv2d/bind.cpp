@@ -244,7 +244,7 @@ class Plan {
                                to_shape(kOp, "input_size", input_size),
                                to_shape(kOp, "weight_size", weight_size),
                                parse(kOp, stride, padding, dilation, groups, layout)),
-                conv_direction(direction), algorithm) {
+                conv_direction(direction), algorithm, true) {
         const Conv2dProblem& p = plan_.problem();
         key_ =
             message(direction, " ", plan_.algorithm(), " ", name(p.dtype), " ", name(p.layout), " C=", p.c,

@@ -60,6 +60,8 @@ struct ConvCandidate {
     bool fuses_statistics = false;
     // Whether the problem's pitches may be set; otherwise `run` gets copies without.
     bool pitched = false;
+    // Whether it is chosen only where weights would be packed for a single run.
+    bool single = false;
 };
 
 struct WgradCandidate {

@@ -116,7 +116,7 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 }
 
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics,
-// pitched}
+// pitched, single}
 constexpr ConvCandidate kFprop[] = {
     {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
      strip_fprop_unwanted},
@@ -127,6 +127,8 @@ constexpr ConvCandidate kFprop[] = {
     {"shift", shift_fprop_declines, false, nullptr, nullptr, shift_fprop},
     {"pointwise_nchw", only_pointwise_nchw, true, nullptr, nullptr, pointwise_nchw_fprop, nullptr, nullptr,
      always, true},
+    {"im2col", im2col_declines, false, nullptr, nullptr, im2col_fprop, im2col_fprop_unwanted, nullptr, nullptr,
+     false, false, true},
     {"winograd6", winograd_declines, true, winograd_fprop_packed_bytes<6>, winograd_fprop_pack<6>,
      winograd_fprop<6>, winograd_fprop_unwanted<6>, winograd_fprop_packs_itself<6>, nullptr, false, true},
     {"winograd", winograd_declines, true, winograd_fprop_packed_bytes<4>, winograd_fprop_pack<4>,
@@ -148,6 +150,8 @@ constexpr ConvCandidate kDgrad[] = {
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
     {"pointwise_nchw", only_unit_stride_pointwise_nchw, true, pointwise_nchw_dgrad_packed_bytes,
      pointwise_nchw_dgrad_pack, pointwise_nchw_dgrad},
+    {"im2col", im2col_declines, false, nullptr, nullptr, im2col_dgrad, im2col_dgrad_unwanted, nullptr, nullptr,
+     false, false, true},
     {"winograd6", winograd_declines, true, winograd_dgrad_packed_bytes<6>, winograd_dgrad_pack<6>,
      winograd_dgrad<6>, winograd_dgrad_unwanted<6>, winograd_dgrad_packs_itself<6>, nullptr, false, true},
     {"winograd", winograd_declines, true, winograd_dgrad_packed_bytes<4>, winograd_dgrad_pack<4>,
@@ -161,6 +165,7 @@ constexpr ConvCandidate kDgrad[] = {
 };
 // {name, declines, run, unwanted, pitched_x, pitched_dy, fuses_prologue}
 constexpr WgradCandidate kWgrad[] = {
+    {"im2col", im2col_declines, im2col_wgrad, im2col_wgrad_unwanted},
     {"taps", tap_wgrad_declines, tap_wgrad, tap_wgrad_unwanted},
     {"strips", strip_wgrad_declines, strip_wgrad, strip_wgrad_unwanted},
     {"depthwise", only_depthwise, depthwise_wgrad, copies_channels},
@@ -185,16 +190,19 @@ const char* reason_against(const Candidate& candidate, const Conv2dProblem& prob
     return reason || !candidate.unwanted ? reason : candidate.unwanted(problem);
 }
 
+bool only_single(const ConvCandidate& candidate) { return candidate.single; }
+bool only_single(const WgradCandidate&) { return false; }
+
 // The first candidate that takes the problem, or the one called `algorithm`.
 template <class Candidate, size_t count>
 const Candidate& choose(ConvDirection direction, const Candidate (&list)[count], const Conv2dProblem& problem,
-                        const std::string& algorithm) {
+                        const std::string& algorithm, bool weights_stay) {
     std::string known;
     for (const Candidate& candidate : list) {
         if (algorithm.empty() || algorithm == candidate.name) {
             const char* reason =
                 algorithm.empty() ? reason_against(candidate, problem) : candidate.declines(problem);
-            if (!reason) return candidate;
+            if (!reason && !(algorithm.empty() && weights_stay && only_single(candidate))) return candidate;
             if (!algorithm.empty())
                 throw ShapeError(message("conv2d ", name_of(direction), ": algorithm '", algorithm,
                                          "' declines: ", reason));
@@ -387,12 +395,14 @@ ConvDirection conv_direction(const std::string& name) {
     throw ShapeError("conv2d: direction must be 'fprop', 'dgrad' or 'wgrad', got '" + name + "'");
 }
 
-ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm)
+ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm,
+                   bool weights_stay)
     : problem_(problem), direction_(direction) {
     if (direction == ConvDirection::wgrad)
-        wgrad_ = &choose(direction, kWgrad, problem, algorithm);
+        wgrad_ = &choose(direction, kWgrad, problem, algorithm, weights_stay);
     else
-        conv_ = &choose(direction, direction == ConvDirection::fprop ? kFprop : kDgrad, problem, algorithm);
+        conv_ = &choose(direction, direction == ConvDirection::fprop ? kFprop : kDgrad, problem, algorithm,
+                        weights_stay);
 }
 
 const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->name; }

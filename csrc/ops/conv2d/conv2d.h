@@ -139,7 +139,9 @@ struct WgradCandidate;
 // allocate, pack once, run many times.
 class ConvPlan {
   public:
-    ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm = "");
+    // `weights_stay`: they are packed once for many runs.
+    ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const std::string& algorithm = "",
+             bool weights_stay = false);
 
     const char* algorithm() const;
     const Conv2dProblem& problem() const { return problem_; }

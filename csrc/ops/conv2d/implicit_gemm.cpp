@@ -7,6 +7,7 @@
 #include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/strips.h"
 #include "ops/conv2d/taps.h"
 
 namespace fastconv {
@@ -18,6 +19,8 @@ constexpr int64_t kFewChannels = 32;
 // The rows of input that a work item normalises for itself stay in L2; with large dilations that many rows
 // would be read for few pixels.
 constexpr size_t kMostBand = 1 << 20;
+// Floats of an input that L2 holds.
+constexpr int64_t kNearInput = 256 << 10;
 // dgrad: from this many channels on, a residual or an activation's gradient is applied pixel by pixel.
 constexpr int64_t kLongRow = 64;
 // wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
@@ -27,8 +30,10 @@ constexpr int64_t kPackRows = 24;
 constexpr int64_t kSliceColumns = 256;
 // wgrad: from this many input channels on, their lanes are full enough for the direct kernel.
 constexpr int64_t kDirectChannels = 16, kFewOutputs = 64;
-// wgrad: parts of the reduction are made until there are this many work items.
+// wgrad: parts of the reduction are made until there are this many work items, each of so many multiply-adds
+// at least: below, nobody shares them, and each part's copy of the result would be written for nothing.
 constexpr int64_t kWgradItems = 16;
+constexpr double kWgradPart = 250e3;
 
 std::vector<Tap> tap_list(const std::vector<AxisTap>& vertical, const std::vector<AxisTap>& horizontal,
                           int64_t s, int64_t shift_h = 0, int64_t shift_w = 0) {
@@ -107,6 +112,13 @@ struct Input {
     }
 };
 
+// One tap, never in the padding, into few enough outputs for a tall tile (cpu/gemm/narrow.h): offsets serve it
+// without a frame. From beyond L2 its rows come too late: the microkernel asks for the next pixels.
+bool narrow_point(const GatherConv& g, const Tap& t) {
+    return g.tap_count == 1 && g.n * g.in_n <= kNearInput && !g.dot && g.width <= FC_ISA_PICK(strip_lanes)() && t.dh >= 0 && t.dw >= 0 &&
+           (g.rows - 1) * g.step_h + t.dh < g.h && (g.cols - 1) * g.step_w + t.dw < g.w;
+}
+
 // offsets[t * depth + c] of every tap and channel, for GatherConv.
 std::vector<int64_t> offset_list(const std::vector<Tap>& taps, const GatherConv& g) {
     std::vector<int64_t> offsets;
@@ -130,6 +142,12 @@ struct Gather {
     std::vector<int64_t> offsets;
     GatherConv g{};
     int64_t out_at = 0;  // elements from the output's start
+
+    // What is normalised on the way does not lie where the offsets say.
+    void set_line(const InputLine& line) {
+        g.line = line;
+        if (line.wanted) g.offsets = nullptr;
+    }
 };
 // A whole direction: the same input gathered for each class.
 struct Gathers {
@@ -142,6 +160,7 @@ struct Gathers {
         for (Gather& e : list) {
             e.g.taps = e.taps.data();
             e.g.tap_count = static_cast<int64_t>(e.taps.size());
+            if (narrow_point(e.g, e.taps[0])) e.offsets = offset_list(e.taps, e.g);
             e.g.offsets = e.offsets.empty() ? nullptr : e.offsets.data();
         }
     }
@@ -162,7 +181,7 @@ struct Gathers {
         const float* in = input.make(args.in, arena);
         size_t scratch_bytes = 0, zero_bytes = 0, partial_bytes = 0;
         for (Gather& e : list) {
-            e.g.line = InputLine(args.prologue);
+            e.set_line(InputLine(args.prologue));
             e.g.moments = OutputMoments(args.statistics);
             const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(e.g);
             scratch_bytes = std::max(scratch_bytes, sizes.scratch * static_cast<size_t>(args.team));
@@ -235,6 +254,16 @@ void fill_with_bias(const Conv2dProblem& p, const float* bias, float* dx) {
         &fill, num_threads());
 }
 
+// Parts of the reduction, of which there may be `most`, for `units` of work that are independent.
+int64_t wgrad_splits(const Conv2dProblem& p, int64_t units, int64_t most) {
+    const double pixels = static_cast<double>(p.n) * static_cast<double>(p.pixels_out());
+    const double weights = static_cast<double>(p.k) * static_cast<double>(p.group_c() * p.taps());
+    const int64_t wanted = kWgradItems / units;
+    if (pixels * weights < static_cast<double>(wanted) * kWgradPart)
+        most = std::min(most, static_cast<int64_t>(pixels * weights / kWgradPart));
+    return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, most));
+}
+
 // The direct kernel for wgrad, on channels-last arrays. False where the panel of x would be out of
 // proportion: large dilations or paddings.
 bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, Arena& arena) {
@@ -244,7 +273,7 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
     g.dy = Input(p.layout == Layout::nchw, p.n, p.k, p.p, p.q, 0).make(args.dy, arena);
     const WgradUnits work = FC_ISA_PICK(direct_wgrad_units)(g);
     // At least four bands a part, or its copy of the result costs more than it helps.
-    g.splits = std::clamp<int64_t>(kWgradItems / work.units, 1, std::max<int64_t>(1, work.most_splits / 4));
+    g.splits = wgrad_splits(p, work.units, work.most_splits / 4);
     const WgradSizes sizes = FC_ISA_PICK(direct_wgrad_sizes)(g);
     float* partial = arena.take<float>(sizes.partial / sizeof(float));
     char* scratch = arena.take<char>(sizes.scratch * static_cast<size_t>(args.team));
@@ -340,8 +369,10 @@ void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* 
 bool implicit_gemm_fuses_prologue(const Conv2dProblem& p) {
     Gathers all = fprop_gathers(p);
     Gather& e = all.list[0];
-    e.g.line.wanted = true;
-    return e.offsets.empty() && FC_ISA_PICK(gather_sizes)(e.g).band <= kMostBand;
+    InputLine line;
+    line.wanted = true;
+    e.set_line(line);
+    return (e.offsets.empty() || p.taps() == 1) && FC_ISA_PICK(gather_sizes)(e.g).band <= kMostBand;
 }
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     fprop_gathers(p).run(args, Finish(args), arena);
@@ -408,7 +439,7 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
     g.dy = g.planar || g.dy_planar ? static_cast<const float*>(args.dy)
                                    : Input(nchw, p.n, p.k, p.p, p.q, 0).make(args.dy, arena);
     const int64_t units = p.groups * slices * g.parts();
-    g.splits = std::clamp<int64_t>(kWgradItems / units, 1, p.n * p.p);
+    g.splits = wgrad_splits(p, units, p.n * p.p);
     const WgradSizes sizes = FC_ISA_PICK(wgrad_sizes)(g);
     float* partial = arena.take<float>(sizes.partial / sizeof(float));
     char* scratch = arena.take<char>(sizes.scratch * static_cast<size_t>(args.team));

@@ -101,6 +101,15 @@ const char* tap_wgrad_declines(const Conv2dProblem& p);
 const char* tap_wgrad_unwanted(const Conv2dProblem& p);
 void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
+// im2col.cpp: few pixels and many weights, which are read as they are.
+const char* im2col_declines(const Conv2dProblem& p);
+const char* im2col_fprop_unwanted(const Conv2dProblem& p);
+void im2col_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* im2col_dgrad_unwanted(const Conv2dProblem& p);
+void im2col_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+const char* im2col_wgrad_unwanted(const Conv2dProblem& p);
+void im2col_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
 // depthwise.cpp: one filter an output channel.
 size_t depthwise_packed_bytes(const Conv2dProblem& p);
 void depthwise_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);

@@ -134,19 +134,25 @@ std::vector<Type> infer(const Call& c) {
 // (F(4x4)) or seven times the filter's size, from memory in a network whose weights no cache holds. At 15
 // GB/s and 140 GFLOP/s that is worth it from about a hundred pixels on, measured from 200.
 constexpr int64_t kFewPixels = 200;
+bool weights_stay(const Call& c, const Roles& r) {
+    return r.direction != ConvDirection::wgrad && c.constant[static_cast<size_t>(r.weight)];
+}
 std::string algorithm_of(const Call& c, const Roles& r) {
     if (c.attributes.has("algorithm")) return c.attributes.get<std::string>("algorithm");
     const Conv2dProblem& p = r.problem;
-    const bool fixed = r.direction != ConvDirection::wgrad && c.constant[static_cast<size_t>(r.weight)];
-    if (!fixed || p.dtype != DType::f32 || p.n * p.pixels_out() >= kFewPixels) return "";
-    const std::string chosen = ConvPlan(p, r.direction).algorithm();
+    if (!weights_stay(c, r) || p.dtype != DType::f32 || p.n * p.pixels_out() >= kFewPixels) return "";
+    const std::string chosen = ConvPlan(p, r.direction, "", true).algorithm();
     return chosen.rfind("winograd", 0) == 0 ? "implicit_gemm" : "";
+}
+
+ConvPlan plan_of(const Call& c, const Roles& r) {
+    return ConvPlan(r.problem, r.direction, algorithm_of(c, r), weights_stay(c, r));
 }
 
 class ConvStep final : public Step {
   public:
     explicit ConvStep(const Call& c)
-        : r_(roles_of(c)), plan_(r_.problem, r_.direction, algorithm_of(c, r_)), statistics_(c.wants(1)) {
+        : r_(roles_of(c)), plan_(plan_of(c, r_)), statistics_(c.wants(1)) {
         if (c.attributes.has("activation")) {
             activate_ = r_.saved < 0;
             activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
@@ -263,7 +269,7 @@ std::unique_ptr<Step> bias_prepare(const Call& c) {
 bool conv2d_takes_line(const Call& c) {
     const Roles r = roles_of(c);
     return !r.transposed && r.direction != ConvDirection::dgrad &&
-           ConvPlan(r.problem, r.direction, algorithm_of(c, r)).fuses_prologue();
+           plan_of(c, r).fuses_prologue();
 }
 
 std::optional<ConvChoice> conv2d_choice(const Call& c) {
@@ -274,7 +280,6 @@ std::optional<ConvChoice> conv2d_choice(const Call& c) {
     const Roles r = roles_of(c);
     const Conv2dProblem& p = r.problem;
     if (!p.n) return {};
-    const bool fixed = r.direction != ConvDirection::wgrad && c.constant[static_cast<size_t>(r.weight)];
     constexpr const char* kDirections[] = {"fprop", "dgrad", "wgrad"};
     ConvChoice result;
     result.problem = message(
@@ -283,10 +288,10 @@ std::optional<ConvChoice> conv2d_choice(const Call& c) {
         fastconv::to_string(p.weight_shape()), " stride ", p.vertical.stride, 'x', p.horizontal.stride,
         " padding ", p.vertical.pad_begin, '+', p.vertical.pad_end, 'x', p.horizontal.pad_begin, '+',
         p.horizontal.pad_end, " dilation ", p.vertical.dilation, 'x', p.horizontal.dilation, " groups ",
-        p.groups, fixed ? " constant" : "", r.line >= 0 ? " line" : "", c.wants(1) ? " statistics" : "",
+        p.groups, weights_stay(c, r) ? " constant" : "", r.line >= 0 ? " line" : "", c.wants(1) ? " statistics" : "",
         r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
         c.attributes.has("activation") ? " activation" : "");
-    result.chosen = ConvPlan(p, r.direction, algorithm_of(c, r)).algorithm();
+    result.chosen = plan_of(c, r).algorithm();
     const bool exact = precision() == Precision::highest;
     for (const auto& [algorithm, reason] : conv2d_candidates(p, r.direction))
         if (reason.empty() && algorithm != "reference" && !(exact && algorithm.rfind("winograd", 0) == 0))

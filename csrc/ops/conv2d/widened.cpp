@@ -26,12 +26,12 @@ int64_t count_of(const Shape& shape) {
 }
 
 size_t plan_packed_bytes(const Conv2dProblem& p, ConvDirection direction) {
-    const size_t bytes = ConvPlan(in_f32(p, 1), direction).packed_bytes();
+    const size_t bytes = ConvPlan(in_f32(p, 1), direction, "", true).packed_bytes();
     return bytes ? bytes : static_cast<size_t>(count_of(p.weight_shape())) * sizeof(float);
 }
 
 void plan_pack(const Conv2dProblem& p, ConvDirection direction, const void* weight, void* packed) {
-    const ConvPlan plan(in_f32(p, 1), direction);
+    const ConvPlan plan(in_f32(p, 1), direction, "", true);
     const int64_t count = count_of(p.weight_shape());
     const Workspace wide(plan.packed_bytes() ? static_cast<size_t>(count) * sizeof(float) : 0);
     float* to = plan.packed_bytes() ? wide.as<float>() : static_cast<float*>(packed);
@@ -48,7 +48,7 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
         std::clamp<int64_t>(kChunkElements / (in_size + out_size), 1, std::max<int64_t>(1, p.n));
     const int64_t channels = fprop ? p.k : p.c;
     // One candidate for every chunk: the packed weights are in its order.
-    const std::string algorithm = ConvPlan(in_f32(p, 1), direction).algorithm();
+    const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
     const ConvPlan whole(in_f32(p, chunk), direction, algorithm);
     const auto size = [](int64_t n) { return static_cast<size_t>(n); };
     float* in = arena.take<float>(size(chunk * in_size));
@@ -90,7 +90,7 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
 // saves more.
 const char* dots_unwanted(const Conv2dProblem& p, ConvDirection direction) {
     if (bf16_tier() != Bf16Tier::avx512_bf16) return nullptr;
-    const std::string algorithm = ConvPlan(in_f32(p, 1), direction).algorithm();
+    const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
     return algorithm.rfind("winograd", 0) == 0 ? "Winograd in float32 is faster" : nullptr;
 }
 

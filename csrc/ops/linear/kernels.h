@@ -17,7 +17,8 @@ template <class T>
 void linear_bias_grad_reference(const LinearProblem& p, const T* dy, T* db);
 
 // cpu/linear.cpp. The forward pass packs the weights into panels of linear_packed_floats(p) values, unless
-// there are so few rows that dot products along the weights' own rows are quicker (0 values).
+// there are so few rows that dot products along the weights' own rows are quicker (then the rows' ends, if
+// anything).
 FC_ISA_DECLARE(int64_t linear_packed_floats(const LinearProblem& p))
 FC_ISA_DECLARE(void linear_forward_run(const LinearProblem& p, const float* x, const float* w,
                                        const float* bias, float* packed, float* y))

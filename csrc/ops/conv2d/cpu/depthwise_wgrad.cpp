@@ -90,7 +90,7 @@ using Pass = void (*)(const RowPass&);
 
 template <int S, int ST>
 Pass pick(int64_t rows) {
-    constexpr Pass passes[] = {&pass<S, 1, ST>, &pass<S, 2, ST>, &pass<S, 3, ST>, &pass<S, 4, ST>,
+    static constexpr Pass passes[] = {&pass<S, 1, ST>, &pass<S, 2, ST>, &pass<S, 3, ST>, &pass<S, 4, ST>,
                                &pass<S, 5, ST>};
     return passes[rows - 1];
 }

@@ -18,6 +18,9 @@ namespace {
 inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
+// Floats of input and output that all groups of few channels pass over before the next: they stay in L1. A
+// group at a time would write pieces of lines that lie whole pixels apart, a stream for nobody.
+constexpr int64_t kGroupFloats = 4 << 10;
 // How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
 struct Cut {
     bool dot;                 // blocks of single channels, not of vectors of them
@@ -297,18 +300,95 @@ void scatter(const GatherConv& g, const float* block, int64_t ld, int64_t channe
     }
 }
 
+// One run of pixels for the kernels that go over rows, `narrow` apart: `count` of them, a_step floats apart.
+struct RunOfPixels {
+    const float* from;
+    int64_t a_step, count;
+    const float* weights;
+    float* to;
+    int64_t c_step, columns;
+    const float* bias;
+};
+
+void run_pixels(const GatherConv& g, const Cut& cut, int nv, const RunOfPixels& r, bool far) {
+    if (cut.few)
+        return few_kernel(g.depth, nv)(
+            {r.from, r.a_step, r.count, r.weights, r.to, r.c_step, r.columns, r.bias});
+    if (r.count >= dot_rows_for(nv))
+        return dot_rows_kernel(nv)(
+            {r.from, r.a_step, r.count, g.depth, r.weights, r.to, r.c_step, r.bias, far});
+    const float* a[kMaxMR];
+    float* c[kMaxMR];
+    for (int64_t i = 0; i < r.count; ++i) a[i] = r.from + i * r.a_step, c[i] = r.to + i * r.c_step;
+    dot_kernel(static_cast<int>(r.count), nv)({a, 0, 1, g.depth, r.weights, 0},
+                                              {c, r.columns, r.bias, nullptr, false});
+}
+
+// Whether all pixels of both arrays lie as one run.
+bool one_run(const GatherConv& g, bool to_block) {
+    return g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 && g.in_h == g.w * g.in_w &&
+           g.in_n == g.h * g.in_h &&
+           (to_block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
+}
+
+bool from_beyond_l2(const GatherConv& g) { return g.n * g.h * g.w * g.in_w > kInputInL2; }
+
+// Pixels [m0, m1) of all groups, straight to their places: a stretch of pixels at a time.
+void run_groups(const GatherConv& g, const Cut& cut, int64_t m0, int64_t m1, int64_t block0, int64_t block1,
+                const float* packed) {
+    const Tap tap = g.taps[0];
+    const bool whole = one_run(g, false), far = from_beyond_l2(g);
+    const int64_t stretch = most(8, kGroupFloats / (g.groups * (g.depth + g.width)));
+    PixelWalk at(m0, g.rows, g.cols);
+    const auto in = [&] {
+        return g.in + at.n * g.in_n + (at.i * g.step_h + tap.dh) * g.in_h +
+               (at.j * g.step_w + tap.dw) * g.in_w;
+    };
+    const auto out = [&] { return g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w; };
+    RunOfPixels r{in(), g.step_w * g.in_w, 0, nullptr, out(), g.out_w, 0, nullptr};
+    const int64_t share_in = ceil_div(stretch * r.a_step, g.groups);
+    const int64_t share_out = ceil_div(stretch * r.c_step, g.groups);
+    for (int64_t m = m0; m < m1; m += r.count) {
+        r.count = least(stretch, m1 - m);
+        if (!whole) r.count = least(r.count, g.cols - at.j);
+        const float* const from = r.from;
+        float* const to = r.to;
+        // Lines of the next stretch, fetched meanwhile.
+        const int64_t more = whole ? least(stretch, m1 - m - r.count) : 0;
+        const float *next_in = from + r.count * r.a_step, *next_out = to + r.count * r.c_step;
+        const float *const end_in = next_in + more * r.a_step, *const end_out = next_out + more * r.c_step;
+        for (int64_t group = 0; group < g.groups; ++group)
+            for (int64_t block = block0; block < block1; ++block) {
+                const int64_t channel = group * g.width + cut.first_column(block);
+                r.from = from + group * g.depth;
+                r.to = to + channel;
+                r.weights = packed + cut.packed_block(group, block);
+                r.columns = cut.columns(g, block);
+                r.bias = g.bias ? g.bias + channel : nullptr;
+                for (int64_t at = 0; at < share_in && next_in < end_in; at += 16, next_in += 16)
+                    __builtin_prefetch(next_in, 0, 3);
+                for (int64_t at = 0; at < share_out && next_out < end_out; at += 16, next_out += 16)
+                    fetch_for_write(next_out);
+                run_pixels(g, cut, cut.nv(block), r, far);
+            }
+        at.j += r.count;
+        r.from = from + r.count * r.a_step, r.to = to + r.count * r.c_step;
+        if (whole || at.j < g.cols || m + r.count >= m1) continue;
+        --at.j, at.next();
+        r.from = in(), r.to = out();
+    }
+}
+
 // Pixels [m0, m1) of a problem of few channels or few outputs, no tap of which falls into the padding: row by
 // row, or in one go where neither array has gaps. `block`: rows of ld floats for results that do not go
 // straight to their place.
 void run_rows(const GatherConv& g, const Cut& cut, int nv, int64_t m0, int64_t m1, int64_t group,
               int64_t channel, const float* weights, int64_t columns, float* block, int64_t ld) {
     const Tap tap = cut.narrow ? Tap{0, 0, 0} : g.taps[0];
-    const bool whole = g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 &&
-                       g.in_h == g.w * g.in_w && g.in_n == g.h * g.in_h &&
-                       (block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
+    const bool whole = one_run(g, block != nullptr);
     const float* bias = g.bias ? g.bias + channel : nullptr;
     const int64_t a_step = g.step_w * g.in_w, c_step = block ? ld : g.out_w;
-    const bool far = g.n * g.h * g.w * g.in_w > kInputInL2;
+    const bool far = from_beyond_l2(g);
     const auto place = [&](const PixelWalk& at, int64_t m) FC_INLINE {
         return block ? block + (m - m0) * ld
                      : g.out + at.n * g.out_n + at.i * g.out_h + at.j * g.out_w + channel;
@@ -321,21 +401,13 @@ void run_rows(const GatherConv& g, const Cut& cut, int nv, int64_t m0, int64_t m
         float* to = place(at, m);
         m += run;
         if (m < m1) at.j = g.cols - 1, at.next();
-        if (cut.few) {
-            few_kernel(g.depth, nv)({from, a_step, run, weights, to, c_step, columns, bias});
-        } else if (cut.narrow) {
+        if (cut.narrow) {
             NarrowRows rows{from,    a_step, run,    g.offsets, cut.packed_rows,
                             weights, to,     c_step, columns,   bias};
             if (m < m1 && !block) rows.next = place(at, m), rows.next_count = least(m1 - m, g.cols);
             narrow_rows(rows);
-        } else if (run >= dot_rows_for(nv)) {
-            dot_rows_kernel(nv)({from, a_step, run, g.depth, weights, to, c_step, bias, far});
         } else {
-            const float* a[kMaxMR];
-            float* c[kMaxMR];
-            for (int64_t i = 0; i < run; ++i) a[i] = from + i * a_step, c[i] = to + i * c_step;
-            dot_kernel(static_cast<int>(run), nv)({a, 0, 1, g.depth, weights, 0},
-                                                  {c, columns, bias, nullptr, false});
+            run_pixels(g, cut, nv, {from, a_step, run, weights, to, c_step, columns, bias}, far);
         }
     }
 }
@@ -355,7 +427,9 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const int64_t ld = ceil_div(g.width, VL) * VL;
     const bool stream = (g.cold && cut.items <= kFewItems) || g.groups * cut.packed_group() > kWeightsInL2;
 
-    if (direct && !(cut.rows && g.finish.nothing() && !g.moments.wanted)) {
+    const bool straight = direct && cut.rows && g.finish.nothing() && !g.moments.wanted;
+    if (straight && g.groups > 1 && !cut.narrow) return run_groups(g, cut, m0, m1, block0, block1, packed);
+    if (direct && !straight) {
         each_run(g, m0, m1, [&](int64_t e, int64_t run, int64_t n, int64_t i, int64_t j) FC_INLINE {
             float* to = g.out + n * g.out_n + i * g.out_h;
             for (int64_t k = 0; k < run; ++k) rows[e + k] = to + (j + k) * g.out_w;

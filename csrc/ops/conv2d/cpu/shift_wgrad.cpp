@@ -64,7 +64,7 @@ using Tile = void (*)(const Planes&);
 
 template <int F>
 Tile of_shifts(int64_t shifts) {
-    constexpr Tile tiles[] = {&tile<F, 1>, &tile<F, 2>, &tile<F, 3>, &tile<F, 4>, &tile<F, 5>};
+    static constexpr Tile tiles[] = {&tile<F, 1>, &tile<F, 2>, &tile<F, 3>, &tile<F, 4>, &tile<F, 5>};
     return tiles[shifts - 1];
 }
 

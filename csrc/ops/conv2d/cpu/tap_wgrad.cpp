@@ -74,7 +74,7 @@ using Tile = void (*)(const TapTile&);
 template <int NV>
 Tile of_rows(int64_t rows) {
     constexpr int most = rows_for(NV);
-    constexpr Tile tiles[] = {&tile<1, NV>,
+    static constexpr Tile tiles[] = {&tile<1, NV>,
                               &tile<2, NV>,
                               &tile<3, NV>,
                               &tile<4, NV>,

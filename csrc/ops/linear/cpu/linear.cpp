@@ -54,19 +54,27 @@ void few_rows(const LinearProblem& p, const T* x, const T* w, const T* bias, T* 
     });
 }
 
-// Weights whose rows are whole vectors are read as they lie: lanes along the inputs, tiles of four outputs. A
-// stretch of the inputs is done for all outputs of a worker before the next, so that x's part of it stays in
-// L2 while the weights pass by once.
+// Weights of long rows are read as they lie: lanes along the inputs, tiles of four outputs. A stretch of the
+// inputs is done for all outputs of a worker before the next, so that x's part of it stays in L2 while the
+// weights pass by once. What a row has beyond whole vectors is copied, with zeros behind it.
 constexpr int64_t kStretch = 1024;
 constexpr int kDots = 4;
 // With more rows packing is a small part, and tiles of 6 by 4 vectors add up fewer lanes (128 rows of 2048 to
 // 1000: 4.9 against 6.5 ms; 32 rows of 9216 to 4096: 97 against 28).
 constexpr int64_t kDotRows = 64;
-inline bool as_it_lies(const LinearProblem& p) { return p.rows <= kDotRows && p.in % VL == 0; }
+constexpr int64_t kLongRow = 12;  // vectors
+inline bool as_it_lies(const LinearProblem& p) {
+    if (p.rows == 1 || p.rows > kDotRows) return false;
+    return p.in % VL == 0 || (p.rows > kLinearFewRows && p.in >= kLongRow * VL);
+}
 
-void dot_tiles(const LinearProblem& p, const float* x, const float* w, const float* bias, float* y) {
+void dot_tiles(const LinearProblem& p, const float* x, const float* w, const float* bias, float* ends,
+               float* y) {
+    const int64_t rest = p.in % VL, whole = p.in - rest;
     const int64_t blocks = ceil_div(p.out, kDots), mr = dot_rows_for(kDots);
     parallel_for(blocks, 100000 / (p.rows * p.in * kDots) + 1, [&](int64_t begin, int64_t end, int) {
+        for (int64_t o = begin * kDots; rest && o < least(p.out, end * kDots); ++o)
+            store(ends + o * VL, load(w + o * p.in + whole, tail(rest)));
         for (int64_t k = 0; k < p.in; k += kStretch)
             for (int64_t block = begin; block < end; ++block) {
                 const int64_t o = block * kDots, columns = least(kDots, p.out - o);
@@ -78,10 +86,18 @@ void dot_tiles(const LinearProblem& p, const float* x, const float* w, const flo
                         from[i] = x + (r + i) * p.in + k;
                         to[i] = y + (r + i) * p.out + o;
                     }
-                    RowTile tile{from, mr, 1, least(kStretch, p.in - k), w + o * p.in + k, 0};
-                    tile.column = p.in;
-                    dot_kernel(static_cast<int>(count), static_cast<int>(columns))(
-                        tile, {to, columns, bias && k == 0 ? bias + o : nullptr, nullptr, k != 0});
+                    const DotKernel kernel = dot_kernel(static_cast<int>(count), static_cast<int>(columns));
+                    TileOut out{to, columns, bias && k == 0 ? bias + o : nullptr, nullptr, k != 0};
+                    const int64_t depth = least(kStretch, whole - k);
+                    if (depth > 0) {
+                        RowTile tile{from, mr, 1, depth, w + o * p.in + k, 0};
+                        tile.column = p.in;
+                        kernel(tile, out);
+                        out = {to, columns, nullptr, nullptr, true};
+                    }
+                    if (!rest || k + kStretch < p.in) continue;
+                    for (int64_t i = 0; i < count; ++i) from[i] += depth;
+                    kernel({from, mr, 1, rest, ends + o * VL, 0}, out);
                 }
             }
     });
@@ -170,13 +186,14 @@ void multiply_panels(int64_t rows, int64_t depth, const float* a, const Blocks& 
 }  // namespace
 
 int64_t linear_packed_floats(const LinearProblem& p) {
-    return p.rows <= kLinearFewRows || as_it_lies(p) ? 0 : Blocks(p.out).vectors * VL * p.in;
+    if (as_it_lies(p)) return p.in % VL ? p.out * VL : 0;
+    return p.rows <= kLinearFewRows ? 0 : Blocks(p.out).vectors * VL * p.in;
 }
 
 void linear_forward_run(const LinearProblem& p, const float* x, const float* w, const float* bias,
                         float* packed, float* y) {
-    if (!packed && p.rows > 1 && as_it_lies(p)) return dot_tiles(p, x, w, bias, y);
-    if (!packed) return few_rows(p, x, w, bias, y);
+    if (as_it_lies(p)) return dot_tiles(p, x, w, bias, packed, y);
+    if (p.rows <= kLinearFewRows) return few_rows(p, x, w, bias, y);
     const Blocks blocks(p.out);
     parallel_for(blocks.count, 65536 / (p.in * kMaxNR) + 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t b = begin; b < end; ++b)

@@ -38,7 +38,7 @@ void rows_of(const Block& k, const char* a, float* c) {
 using Rows = void (*)(const Block&, const char*, float*);
 template <int NT>
 inline Rows rows_kernel(int64_t rows) {
-    constexpr Rows kernels[] = {rows_of<1, NT>, rows_of<2, NT>, rows_of<3, NT>, rows_of<4, NT>,
+    static constexpr Rows kernels[] = {rows_of<1, NT>, rows_of<2, NT>, rows_of<3, NT>, rows_of<4, NT>,
                                 rows_of<5, NT>, rows_of<6, NT>, rows_of<7, NT>, rows_of<8, NT>};
     return kernels[rows - 1];
 }
