@@ -375,18 +375,6 @@ Conv2dProblem not_empty(Conv2dProblem p) {
     return p;
 }
 
-void run_once(const ConvPlan& plan, ConvArgs args) {
-    if (plan.problem().n == 0) return;
-    args.team = num_threads();
-    const bool pack = plan.packed_bytes() && !plan.packs_itself(args.team);
-    const Workspace packed(pack ? plan.packed_bytes() : 0), workspace(plan.workspace_bytes(args.team));
-    if (pack) {
-        plan.pack(args.weight, packed.as<void>());
-        args.packed = packed.as<void>();
-    }
-    plan.run(args, workspace.as<void>());
-}
-
 }  // namespace
 
 ConvDirection conv_direction(const std::string& name) {
@@ -464,29 +452,6 @@ void ConvPlan::run(const WgradArgs& args, void* workspace) const {
     }
     Arena arena(workspace);
     run_wgrad(*wgrad_, problem_, args, arena);
-}
-
-void conv2d_fprop(const Conv2dProblem& problem, const void* x, const void* weight,
-                  const ConvEpilogue& epilogue, void* y, const std::string& algorithm) {
-    ConvArgs args;
-    args.in = x, args.weight = weight, args.epilogue = epilogue, args.out = y;
-    run_once(ConvPlan(problem, ConvDirection::fprop, algorithm), args);
-}
-
-void conv2d_dgrad(const Conv2dProblem& problem, const void* weight, const void* dy,
-                  const ConvEpilogue& epilogue, void* dx, const std::string& algorithm) {
-    ConvArgs args;
-    args.in = dy, args.weight = weight, args.epilogue = epilogue, args.out = dx;
-    run_once(ConvPlan(problem, ConvDirection::dgrad, algorithm), args);
-}
-
-void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, void* dweight,
-                  const std::string& algorithm) {
-    const ConvPlan plan(problem, ConvDirection::wgrad, algorithm);
-    WgradArgs args;
-    args.x = x, args.dy = dy, args.dweight = dweight, args.team = num_threads();
-    const Workspace workspace(problem.n ? plan.workspace_bytes(args.team) : 0);
-    plan.run(args, workspace.as<void>());
 }
 
 void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias) {
