@@ -149,13 +149,13 @@ DotKernel pick(int rows) {
 
 DotKernel dot_kernel(int rows, int columns) {
     static constexpr DotKernel (*picks[])(int) = {&pick<1>, &pick<2>, &pick<3>, &pick<4>,
-                                           &pick<5>, &pick<6>, &pick<7>, &pick<8>};
+                                                  &pick<5>, &pick<6>, &pick<7>, &pick<8>};
     return picks[columns - 1](rows);
 }
 
 DotRowsKernel dot_rows_kernel(int columns) {
     static constexpr DotRowsKernel kernels[] = {&dot_rows<1>, &dot_rows<2>, &dot_rows<3>, &dot_rows<4>,
-                                         &dot_rows<5>, &dot_rows<6>, &dot_rows<7>, &dot_rows<8>};
+                                                &dot_rows<5>, &dot_rows<6>, &dot_rows<7>, &dot_rows<8>};
     return kernels[columns - 1];
 }
 

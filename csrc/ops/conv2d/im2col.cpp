@@ -37,8 +37,7 @@ float* take(Arena& arena, int64_t count) { return arena.take<float>(static_cast<
 
 // Channels-last pixels of x are its patches.
 bool patches_lie_ready(const Conv2dProblem& p) {
-    return p.layout == Layout::nhwc && p.unpadded_1x1() && p.vertical.stride == 1 &&
-           p.horizontal.stride == 1;
+    return p.layout == Layout::nhwc && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
 }
 
 const float* patches_of(const Conv2dProblem& p, const Im2col& g, const void* x, Arena& arena, int team) {
@@ -117,8 +116,7 @@ void im2col_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     float* scratch = take(arena, g.scratch() * args.team);
     if (arena.counting()) return;
     FC_ISA_PICK(linear_input_grad_run)(product(g, p.k), static_cast<const float*>(args.weight), dy, patches);
-    if (!ready)
-        FC_ISA_PICK(im2col_fold)
+    if (!ready) FC_ISA_PICK(im2col_fold)
     (g, patches, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out), scratch,
      args.team);
 }

@@ -1,6 +1,6 @@
 // Convolution of few pixels by many weights: x is unfolded into a matrix of patches whose columns are in the
-// weights' own order (channel, tap), and the products are those of a linear layer. Nothing is packed, which for
-// few pixels would take longer than the arithmetic; the patches are few by the same token.
+// weights' own order (channel, tap), and the products are those of a linear layer. Nothing is packed, which
+// for few pixels would take longer than the arithmetic; the patches are few by the same token.
 #pragma once
 
 #include <cstdint>

@@ -112,10 +112,11 @@ struct Input {
     }
 };
 
-// One tap, never in the padding, into few enough outputs for a tall tile (cpu/gemm/narrow.h): offsets serve it
-// without a frame. From beyond L2 its rows come too late: the microkernel asks for the next pixels.
+// One tap, never in the padding, into few enough outputs for a tall tile (cpu/gemm/narrow.h): offsets serve
+// it without a frame. From beyond L2 its rows come too late: the microkernel asks for the next pixels.
 bool narrow_point(const GatherConv& g, const Tap& t) {
-    return g.tap_count == 1 && g.n * g.in_n <= kNearInput && !g.dot && g.width <= FC_ISA_PICK(strip_lanes)() && t.dh >= 0 && t.dw >= 0 &&
+    return g.tap_count == 1 && g.n * g.in_n <= kNearInput && !g.dot &&
+           g.width <= FC_ISA_PICK(strip_lanes)() && t.dh >= 0 && t.dw >= 0 &&
            (g.rows - 1) * g.step_h + t.dh < g.h && (g.cols - 1) * g.step_w + t.dw < g.w;
 }
 

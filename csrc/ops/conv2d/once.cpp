@@ -1,5 +1,5 @@
-// Single calls. What a call decides from shapes alone (the algorithm, and how much memory it wants) took up to
-// half of the time of a small one, so the last few answers are kept.
+// Single calls. What a call decides from shapes alone (the algorithm, and how much memory it wants) took up
+// to half of the time of a small one, so the last few answers are kept.
 #include <array>
 #include <optional>
 #include <vector>
@@ -21,12 +21,30 @@ struct Question {
     Question() = default;
     Question(const Conv2dProblem& p, ConvDirection direction, int team) : scale(cost_scale()) {
         const WindowAxis &v = p.vertical, &u = p.horizontal;
-        numbers = {p.n,          p.c,         p.h,          p.w,
-                   p.k,          p.r,         p.s,          p.p,
-                   p.q,          p.groups,    p.x_pitch,    p.y_pitch,
-                   v.input,      v.kernel,    v.stride,     v.pad_begin,
-                   v.pad_end,    v.dilation,  u.input,      u.kernel,
-                   u.stride,     u.pad_begin, u.pad_end,    u.dilation,
+        numbers = {p.n,
+                   p.c,
+                   p.h,
+                   p.w,
+                   p.k,
+                   p.r,
+                   p.s,
+                   p.p,
+                   p.q,
+                   p.groups,
+                   p.x_pitch,
+                   p.y_pitch,
+                   v.input,
+                   v.kernel,
+                   v.stride,
+                   v.pad_begin,
+                   v.pad_end,
+                   v.dilation,
+                   u.input,
+                   u.kernel,
+                   u.stride,
+                   u.pad_begin,
+                   u.pad_end,
+                   u.dilation,
                    static_cast<int64_t>(p.dtype),
                    static_cast<int64_t>(p.layout) * 16 + static_cast<int64_t>(direction),
                    static_cast<int64_t>(precision()),

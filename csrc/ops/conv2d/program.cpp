@@ -151,8 +151,7 @@ ConvPlan plan_of(const Call& c, const Roles& r) {
 
 class ConvStep final : public Step {
   public:
-    explicit ConvStep(const Call& c)
-        : r_(roles_of(c)), plan_(plan_of(c, r_)), statistics_(c.wants(1)) {
+    explicit ConvStep(const Call& c) : r_(roles_of(c)), plan_(plan_of(c, r_)), statistics_(c.wants(1)) {
         if (c.attributes.has("activation")) {
             activate_ = r_.saved < 0;
             activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
@@ -268,8 +267,7 @@ std::unique_ptr<Step> bias_prepare(const Call& c) {
 
 bool conv2d_takes_line(const Call& c) {
     const Roles r = roles_of(c);
-    return !r.transposed && r.direction != ConvDirection::dgrad &&
-           plan_of(c, r).fuses_prologue();
+    return !r.transposed && r.direction != ConvDirection::dgrad && plan_of(c, r).fuses_prologue();
 }
 
 std::optional<ConvChoice> conv2d_choice(const Call& c) {
@@ -288,8 +286,8 @@ std::optional<ConvChoice> conv2d_choice(const Call& c) {
         fastconv::to_string(p.weight_shape()), " stride ", p.vertical.stride, 'x', p.horizontal.stride,
         " padding ", p.vertical.pad_begin, '+', p.vertical.pad_end, 'x', p.horizontal.pad_begin, '+',
         p.horizontal.pad_end, " dilation ", p.vertical.dilation, 'x', p.horizontal.dilation, " groups ",
-        p.groups, weights_stay(c, r) ? " constant" : "", r.line >= 0 ? " line" : "", c.wants(1) ? " statistics" : "",
-        r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
+        p.groups, weights_stay(c, r) ? " constant" : "", r.line >= 0 ? " line" : "",
+        c.wants(1) ? " statistics" : "", r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
         c.attributes.has("activation") ? " activation" : "");
     result.chosen = plan_of(c, r).algorithm();
     const bool exact = precision() == Precision::highest;

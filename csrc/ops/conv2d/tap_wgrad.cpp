@@ -12,6 +12,8 @@ namespace {
 // Floats of dy that the tiles pass over again and again, from L1; and the most of a band.
 constexpr int64_t kPanel = 6 << 10, kMostBand = 256 << 10;
 constexpr int64_t kMostInputs = 24;
+// Groups: taps of one that are worth copies of its own, floats of a line, and of such a band.
+constexpr int64_t kManyTaps = 64, kLine = 16, kGroupBand = 24 << 10;
 
 int64_t reach(const WindowAxis& a, int64_t outputs) { return (outputs - 1) * a.stride + a.extent(); }
 
@@ -52,24 +54,29 @@ void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     g.n = p.n, g.c = p.c, g.h = p.h, g.w = p.w, g.k = p.k, g.p = p.p, g.q = p.q;
     g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
     g.pad_h = p.vertical.pad_begin, g.pad_w = p.horizontal.pad_begin;
-    g.groups = p.groups, g.taps = p.group_c() * p.taps();
+    g.groups = p.groups, g.filter = p.taps(), g.taps = p.group_c() * p.taps();
     g.band_cols = reach(p.horizontal, p.q);
-    g.band = std::clamp<int64_t>(kPanel / (p.q * p.k), 1, p.p);
-    while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * p.c > kMostBand) --g.band;
+    const int64_t lanes = FC_ISA_PICK(strip_lanes)();
+    g.apart = p.groups > 1 && g.taps >= kManyTaps;
+    const int64_t width = g.apart ? (p.group_k() + lanes - 1) / lanes * lanes : p.k;
+    g.together = g.apart ? std::min(p.groups, (kLine + p.group_c() - 1) / p.group_c()) : p.groups;
+    g.band = std::clamp<int64_t>(kPanel / (p.q * width), 1, p.p);
+    const int64_t most = g.apart ? kGroupBand : kMostBand;
+    while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * g.band_channels() > most) --g.band;
     g.band_rows = reach(p.vertical, g.band);
-    g.splits = std::clamp<int64_t>(p.n * p.p / (2 * g.band), 1, 16);
+    g.splits = std::clamp<int64_t>(std::min(16 / g.parts(), p.n * p.p / (2 * g.band)), 1, 16);
     const TapWgradSizes sizes = FC_ISA_PICK(tap_wgrad_sizes)(g);
     float* partial = arena.take<float>(static_cast<size_t>(sizes.partial));
     float* scratch = arena.take<float>(static_cast<size_t>(sizes.scratch * args.team));
     if (arena.counting()) return;
     std::vector<int64_t> offsets;
-    for (int64_t c = 0; c < p.group_c(); ++c)
-        for (int64_t r = 0; r < p.r; ++r)
-            for (int64_t s = 0; s < p.s; ++s) {
-                const int64_t row = r * p.vertical.dilation, column = s * p.horizontal.dilation;
-                offsets.push_back(g.nchw ? (c * g.band_rows + row) * g.band_cols + column
-                                         : (row * g.band_cols + column) * p.c + c);
-            }
+    const int64_t inputs = p.group_c();
+    for (int64_t i = 0; i < g.taps; ++i) {
+        const int64_t tap = g.apart ? i / inputs : i % g.filter, c = g.apart ? i % inputs : i / g.filter;
+        const int64_t row = tap / p.s * p.vertical.dilation, column = tap % p.s * p.horizontal.dilation;
+        offsets.push_back(g.nchw ? (c * g.band_rows + row) * g.band_cols + column
+                                 : (row * g.band_cols + column) * g.band_channels() + c);
+    }
     g.offsets = offsets.data();
     FC_ISA_PICK(tap_wgrad_run)(g, partial, scratch, static_cast<float*>(args.dweight), args.team);
 }

@@ -17,13 +17,18 @@ struct TapWgrad {
     int64_t n, c, h, w, k, p, q;
     int64_t groups;  // 1 with nchw
     int64_t stride_h, stride_w, pad_h, pad_w;
-    int64_t taps;            // of a group: c / groups * r * s
-    const int64_t* offsets;  // of each tap in the band, in the weight's order
+    int64_t filter, taps;    // r * s, and those of a group: c / groups * r * s
+    const int64_t* offsets;  // of each tap in the band: (channel, r, s), or apart (r, s, channel)
     int64_t band;            // output rows of a band
     int64_t band_rows, band_cols;
     int64_t splits;  // parts of the reduction over rows, a number that depends on shapes only
+    // Whether each group's pixels are copied close together; otherwise a band holds all channels.
+    bool apart;
+    int64_t together;  // groups of a work item: apart, those whose channels fill a cache line of a pixel
 
-    int64_t band_floats() const { return (c * band_rows * band_cols + 63) / 64 * 64; }
+    int64_t band_channels() const { return apart ? c / groups : c; }
+    int64_t band_floats() const { return (band_channels() * band_rows * band_cols + 63) / 64 * 64; }
+    int64_t parts() const { return (groups + together - 1) / together; }
 };
 
 struct TapWgradSizes {

@@ -91,7 +91,7 @@ using Pass = void (*)(const RowPass&);
 template <int S, int ST>
 Pass pick(int64_t rows) {
     static constexpr Pass passes[] = {&pass<S, 1, ST>, &pass<S, 2, ST>, &pass<S, 3, ST>, &pass<S, 4, ST>,
-                               &pass<S, 5, ST>};
+                                      &pass<S, 5, ST>};
     return passes[rows - 1];
 }
 Pass pick(const DepthwiseNhwc& g, int64_t rows) {

@@ -312,8 +312,8 @@ struct RunOfPixels {
 
 void run_pixels(const GatherConv& g, const Cut& cut, int nv, const RunOfPixels& r, bool far) {
     if (cut.few)
-        return few_kernel(g.depth, nv)(
-            {r.from, r.a_step, r.count, r.weights, r.to, r.c_step, r.columns, r.bias});
+        return few_kernel(g.depth,
+                          nv)({r.from, r.a_step, r.count, r.weights, r.to, r.c_step, r.columns, r.bias});
     if (r.count >= dot_rows_for(nv))
         return dot_rows_kernel(nv)(
             {r.from, r.a_step, r.count, g.depth, r.weights, r.to, r.c_step, r.bias, far});

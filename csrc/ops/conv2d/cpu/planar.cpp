@@ -85,7 +85,7 @@ void tile(const PlanarTile& t) {
 
 void run_tile(int64_t mr, const PlanarTile& t) {
     static constexpr void (*tiles[])(const PlanarTile&) = {&tile<1>, &tile<2>, &tile<3>, &tile<4>,
-                                                    &tile<5>, &tile<6>, &tile<7>, &tile<8>};
+                                                           &tile<5>, &tile<6>, &tile<7>, &tile<8>};
     tiles[mr - 1](t);
 }
 

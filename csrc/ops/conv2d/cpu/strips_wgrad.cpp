@@ -49,7 +49,7 @@ void pass(const StripPass& t) {
 
 void run_pass(int64_t steps, const StripPass& t) {
     static constexpr void (*passes[])(const StripPass&) = {&pass<1>, &pass<2>, &pass<3>, &pass<4>,
-                                                    &pass<5>, &pass<6>, &pass<7>, &pass<8>};
+                                                           &pass<5>, &pass<6>, &pass<7>, &pass<8>};
     passes[steps - 1](t);
 }
 

@@ -75,13 +75,13 @@ template <int NV>
 Tile of_rows(int64_t rows) {
     constexpr int most = rows_for(NV);
     static constexpr Tile tiles[] = {&tile<1, NV>,
-                              &tile<2, NV>,
-                              &tile<3, NV>,
-                              &tile<4, NV>,
-                              &tile<(most < 5 ? most : 5), NV>,
-                              &tile<(most < 6 ? most : 6), NV>,
-                              &tile<(most < 7 ? most : 7), NV>,
-                              &tile<most, NV>};
+                                     &tile<2, NV>,
+                                     &tile<3, NV>,
+                                     &tile<4, NV>,
+                                     &tile<(most < 5 ? most : 5), NV>,
+                                     &tile<(most < 6 ? most : 6), NV>,
+                                     &tile<(most < 7 ? most : 7), NV>,
+                                     &tile<most, NV>};
     return tiles[rows - 1];
 }
 
@@ -100,9 +100,29 @@ Tile pick(int64_t rows, int64_t nv) {
     }
 }
 
-// The input rows of output rows [p0, p0 + rows) of image n, in a frame of zeros: planes (NCHW) or pixels.
-void fill_band(const TapWgrad& g, int64_t n, int64_t p0, int64_t rows, float* band) {
-    const int64_t planes = g.nchw ? g.c : 1, pixel = g.nchw ? 1 : g.c, row_floats = g.band_cols * pixel;
+// Copies `count` pixels of `channels` values each, from_step and `channels` apart.
+void copy_channels(const float* from, int64_t from_step, int64_t count, int64_t channels, float* to) {
+    if (from_step == channels) return copy_floats(to, from, count * channels);
+    const int64_t whole = channels / VL * VL;
+    const Tail rest = tail(channels - whole);
+    for (; count > 0; --count, from += from_step, to += channels) {
+        for (int64_t c = 0; c < whole; c += VL) store(to + c, load(from + c));
+        if (whole < channels) store(to + whole, load(from + whole, rest), rest);
+    }
+}
+
+// Copies `count` rows of `columns` values.
+void copy_rows(const float* from, int64_t from_step, int64_t count, int64_t columns, float* to,
+               int64_t to_step) {
+    for (; count > 0; --count, from += from_step, to += to_step) copy_floats(to, from, columns);
+}
+
+// The input rows of output rows [p0, p0 + rows) of image n and a group's channels, in a frame of zeros:
+// planes (NCHW) or pixels.
+void fill_band(const TapWgrad& g, int64_t group, int64_t n, int64_t p0, int64_t rows, float* band) {
+    const int64_t planes = g.nchw ? g.c : 1, pixel = g.nchw ? 1 : g.band_channels(),
+                  row_floats = g.band_cols * pixel;
+    const int64_t step = g.nchw ? 1 : g.c;
     const int64_t needed = g.band_rows - (g.band - rows) * g.stride_h, h0 = p0 * g.stride_h - g.pad_h;
     const int64_t lead = g.pad_w * pixel, inside = least(g.w * pixel, row_floats - lead);
     for (int64_t plane = 0; plane < planes; ++plane)
@@ -114,7 +134,8 @@ void fill_band(const TapWgrad& g, int64_t n, int64_t p0, int64_t rows, float* ba
                 continue;
             }
             zero_floats(to, lead);
-            copy_floats(to + lead, g.x + ((n * planes + plane) * g.h + h) * g.w * pixel, inside);
+            copy_channels(g.x + ((n * planes + plane) * g.h + h) * g.w * step + group * pixel, step,
+                          inside / pixel, pixel, to + lead);
             zero_floats(to + lead + inside, row_floats - lead - inside);
         }
 }
@@ -123,7 +144,8 @@ void fill_band(const TapWgrad& g, int64_t n, int64_t p0, int64_t rows, float* ba
 
 TapWgradSizes tap_wgrad_sizes(const TapWgrad& g) {
     const int64_t width = ceil_div(g.k / g.groups, VL) * VL;
-    return {g.splits * g.groups * g.taps * width, g.band_floats() + (g.nchw ? g.band * g.q * width : 0)};
+    return {g.splits * g.groups * g.taps * width,
+            g.band_floats() + (g.nchw || g.apart ? g.band * g.q * width : 0)};
 }
 
 void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dweight, int team) {
@@ -131,42 +153,45 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
     const int64_t vectors = ceil_div(outputs, VL), blocks = ceil_div(vectors, kMaxNV), width = vectors * VL;
     const int64_t filter = g.taps * width, size = g.groups * filter, mine = tap_wgrad_sizes(g).scratch;
     const int64_t mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
-    const int64_t tap_tiles = ceil_div(g.taps, mr);
-    const bool far = g.n * (g.c * g.h * g.w + g.k * g.p * g.q) > kNear && !g.nchw;
+    const int64_t tap_tiles = ceil_div(g.taps, mr), parts = g.parts();
+    const bool far = parts == 1 && g.n * (g.c * g.h * g.w + g.k * g.p * g.q) > kNear && !g.nchw;
+    const bool panels = g.nchw || g.apart;
+    const int64_t ld = panels ? width : g.k, pixel = g.nchw ? 1 : g.band_channels();
     parallel_for(
-        g.splits, 1,
+        g.splits * parts, 1,
         [&](int64_t begin, int64_t end, int worker) {
             float *band = scratch + worker * mine, *panel = band + g.band_floats();
-            for (int64_t split = begin; split < end; ++split) {
-                float* sums = partial + split * size;
-                zero_floats(sums, size);
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t split = item / parts, group0 = item % parts * g.together;
+                const int64_t group1 = least(g.groups, group0 + g.together);
+                float* const sums = partial + split * size;
+                zero_floats(sums + group0 * filter, (group1 - group0) * filter);
                 const int64_t row1 = (split + 1) * g.n * g.p / g.splits;
                 for (int64_t row = split * g.n * g.p / g.splits; row < row1;) {
                     const int64_t n = row / g.p, p0 = row % g.p;
                     const int64_t rows = least(least(g.band, g.p - p0), row1 - row);
-                    fill_band(g, n, p0, rows, band);
-                    const float* dy = g.dy + row * g.q * g.k;
-                    if (g.nchw) {
-                        transpose_f32(g.dy + (n * g.k * g.p + p0) * g.q, g.p * g.q, panel, width, g.k,
-                                      rows * g.q);
-                        dy = panel;
-                    }
-                    const int64_t ld = g.nchw ? width : g.k, pixel = g.nchw ? 1 : g.c;
-                    const float *next = g.dy + (row + rows) * g.q * g.k,
+                    const float* const all = g.dy + row * g.q * g.k;
+                    const float *next = all + rows * g.q * g.k,
                                 *after = g.dy + least(row + 2 * rows, g.n * g.p) * g.q * g.k;
                     Ahead<false> ahead{next, next, next, after, 0};
-                    if (far) ahead.plan(g.groups * blocks * tap_tiles);
-                    for (int64_t b = 0; b < g.groups * blocks; ++b) {
-                        const int64_t group = b / blocks, block = b % blocks;
-                        const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
-                        for (int64_t i = 0; i < tap_tiles; ++i) {
-                            const int64_t t0 = i * g.taps / tap_tiles, t1 = (i + 1) * g.taps / tap_tiles;
+                    if (far) ahead.plan((group1 - group0) * blocks * tap_tiles);
+                    for (int64_t group = group0; group < group1; ++group) {
+                        if (g.apart || group == 0) fill_band(g, g.apart ? group : 0, n, p0, rows, band);
+                        if (g.nchw)
+                            transpose_f32(g.dy + (n * g.k * g.p + p0) * g.q, g.p * g.q, panel, width, g.k,
+                                          rows * g.q);
+                        else if (panels)
+                            copy_rows(all + group * outputs, g.k, rows * g.q, outputs, panel, width);
+                        const float* dy = panels ? panel : all + group * outputs;
+                        for (int64_t i = 0; i < blocks * tap_tiles; ++i) {
+                            const int64_t block = i / tap_tiles, at = i % tap_tiles;
+                            const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
+                            const int64_t t0 = at * g.taps / tap_tiles, t1 = (at + 1) * g.taps / tap_tiles;
                             ahead.step();
                             pick(t1 - t0,
-                                 v1 - v0)({band + group * inputs, g.offsets + t0, rows, g.q,
-                                           g.stride_h * g.band_cols * pixel, g.stride_w * pixel,
-                                           dy + group * outputs + v0 * VL, g.q * ld, ld,
-                                           least(outputs, v1 * VL) - v0 * VL,
+                                 v1 - v0)({band + (g.apart ? 0 : group * inputs), g.offsets + t0, rows, g.q,
+                                           g.stride_h * g.band_cols * pixel, g.stride_w * pixel, dy + v0 * VL,
+                                           g.q * ld, ld, least(outputs, v1 * VL) - v0 * VL,
                                            sums + group * filter + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
                         }
                     }
@@ -178,12 +203,16 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
     for (int64_t split = 1; split < g.splits; ++split)
         for (int64_t i = 0; i < size; i += VL)
             store(partial + i, load(partial + i) + load(partial + split * size + i));
+    // From [tap][output] to the weights' order.
+    const int64_t planes = g.apart ? inputs : 1, run = g.apart ? g.filter : g.taps;
     for (int64_t b = 0; b < g.groups * blocks; ++b) {
         const int64_t group = b / blocks, block = b % blocks;
-        const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
-        transpose_f32(partial + group * filter + g.taps * v0 * VL, (v1 - v0) * VL,
-                      dweight + (group * outputs + v0 * VL) * g.taps, g.taps, g.taps,
-                      least(outputs, v1 * VL) - v0 * VL);
+        const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks,
+                      ld_sums = (v1 - v0) * VL;
+        for (int64_t c = 0; c < planes; ++c)
+            transpose_f32(partial + group * filter + g.taps * v0 * VL + c * ld_sums, planes * ld_sums,
+                          dweight + (group * outputs + v0 * VL) * g.taps + c * run, g.taps, run,
+                          least(outputs, v1 * VL) - v0 * VL);
     }
 }
 

@@ -39,7 +39,7 @@ using Rows = void (*)(const Block&, const char*, float*);
 template <int NT>
 inline Rows rows_kernel(int64_t rows) {
     static constexpr Rows kernels[] = {rows_of<1, NT>, rows_of<2, NT>, rows_of<3, NT>, rows_of<4, NT>,
-                                rows_of<5, NT>, rows_of<6, NT>, rows_of<7, NT>, rows_of<8, NT>};
+                                       rows_of<5, NT>, rows_of<6, NT>, rows_of<7, NT>, rows_of<8, NT>};
     return kernels[rows - 1];
 }
 
