@@ -143,12 +143,6 @@ struct Gather {
     std::vector<int64_t> offsets;
     GatherConv g{};
     int64_t out_at = 0;  // elements from the output's start
-
-    // What is normalised on the way does not lie where the offsets say.
-    void set_line(const InputLine& line) {
-        g.line = line;
-        if (line.wanted) g.offsets = nullptr;
-    }
 };
 // A whole direction: the same input gathered for each class.
 struct Gathers {
@@ -182,7 +176,7 @@ struct Gathers {
         const float* in = input.make(args.in, arena);
         size_t scratch_bytes = 0, zero_bytes = 0, partial_bytes = 0;
         for (Gather& e : list) {
-            e.set_line(InputLine(args.prologue));
+            e.g.line = InputLine(args.prologue);
             e.g.moments = OutputMoments(args.statistics);
             const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(e.g);
             scratch_bytes = std::max(scratch_bytes, sizes.scratch * static_cast<size_t>(args.team));
@@ -370,10 +364,8 @@ void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* 
 bool implicit_gemm_fuses_prologue(const Conv2dProblem& p) {
     Gathers all = fprop_gathers(p);
     Gather& e = all.list[0];
-    InputLine line;
-    line.wanted = true;
-    e.set_line(line);
-    return (e.offsets.empty() || p.taps() == 1) && FC_ISA_PICK(gather_sizes)(e.g).band <= kMostBand;
+    e.g.line.wanted = true;
+    return e.offsets.empty() && FC_ISA_PICK(gather_sizes)(e.g).band <= kMostBand;
 }
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     fprop_gathers(p).run(args, Finish(args), arena);
