@@ -148,6 +148,7 @@ def conv2d_candidates(
     layout: str,
     direction: str,
     dtype: str = "float32",
+    weights_stay: bool = False,
 ) -> list[tuple[str, str]]: ...
 
 # The cost model of 3x3 convolutions (tuning.py): expected cycles, and factors that they are multiplied by.

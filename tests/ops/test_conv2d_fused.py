@@ -170,6 +170,16 @@ def test_what_the_direct_kernels_fuse() -> None:
     )
     assert not wide.fuses_prologue
 
+    # One vector of outputs: in registers where inputs are few, in tall tiles without a prologue where they are
+    # more and L2 holds them; a slice of longer pixels is the same.
+    def point(inputs: int, side: int) -> F.Conv2dPlan:
+        size = (2, side, side, inputs)
+        return F.Conv2dPlan(size, (16, inputs, 1, 1), layout="NHWC", algorithm="implicit_gemm")
+
+    assert point(11, 9).fuses_prologue
+    assert _core.isa() != "avx512" or not point(90, 9).fuses_prologue
+    assert point(90, 60).fuses_prologue
+
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [SHAPES[i] for i in (0, 1, 2, 5, 8, 12)], ids=str)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from fastconv import _core
+import fastconv.functional as F
+from fastconv import _core, nn
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal((2, 16, 16, 64), dtype=np.float32)
@@ -95,3 +96,23 @@ def test_more_shapes_than_are_kept_from_several_threads() -> None:
         thread.join()
     for result in results:
         assert equal(result, expected + expected)
+
+
+def test_im2col_is_for_single_calls() -> None:
+    """Few pixels: one call reads weights as they lie, a plan or a program packs those that stay."""
+    x = RNG.standard_normal((1, 4, 4, 96), dtype=np.float32)
+    w = RNG.standard_normal((64, 96, 3, 3), dtype=np.float32)
+    size = (x.shape, w.shape, *GEOMETRY)
+    able = [name for name, reason in _core.conv2d_candidates(*size, "fprop") if not reason]
+    assert able[0] == "im2col"
+    np.testing.assert_array_equal(
+        _core.conv2d(x, w, None, *GEOMETRY),
+        _core.conv2d(x, w, None, *GEOMETRY, algorithm="im2col"),
+    )
+    plan = F.Conv2dPlan(x.shape, w.shape, padding=1, layout="NHWC")
+    able = [name for name, reason in plan.algorithms() if not reason]
+    assert plan.algorithm == able[0] != "im2col" and "im2col" in able
+
+    conv = nn.Conv2d(96, 64, 3, padding=1)
+    program = fc.compile(conv.eval(), np.moveaxis(x, 3, 1).copy())
+    assert "implicit_gemm" in str(program.profile()) and "im2col" not in str(program.profile())

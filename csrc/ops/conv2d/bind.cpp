@@ -176,13 +176,13 @@ py::array transposed_gradient(py::object input, py::object weight, py::object gr
 
 py::list candidates(py::object input_size, py::object weight_size, py::object stride, py::object padding,
                     py::object dilation, py::object groups, py::object layout, const std::string& direction,
-                    const std::string& dtype) {
+                    const std::string& dtype, bool weights_stay) {
     const char* op = "conv2d_candidates";
     const Conv2dProblem problem = conv2d_problem(
         op, float_type(op, dtype), to_shape(op, "input_size", input_size),
         to_shape(op, "weight_size", weight_size), parse(op, stride, padding, dilation, groups, layout));
     py::list result;
-    for (const auto& [name, reason] : conv2d_candidates(problem, conv_direction(direction)))
+    for (const auto& [name, reason] : conv2d_candidates(problem, conv_direction(direction), weights_stay))
         result.append(py::make_tuple(name, reason));
     return result;
 }
@@ -453,7 +453,7 @@ void bind_conv2d(py::module_& m) {
              arg("negative_slope"), arg("prologue"), arg("prologue_relu"), arg("statistics"), arg("out"));
     m.def("conv2d_candidates", &candidates, arg("input_size"), arg("weight_size"), arg("stride"),
           arg("padding"), arg("dilation"), arg("groups"), arg("layout"), arg("direction"),
-          arg("dtype") = "float32");
+          arg("dtype") = "float32", arg("weights_stay") = false);
 }
 
 }  // namespace fastconv::bindings

@@ -60,7 +60,8 @@ struct ConvCandidate {
     bool fuses_statistics = false;
     // Whether the problem's pitches may be set; otherwise `run` gets copies without.
     bool pitched = false;
-    // Whether it is chosen only where weights would be packed for a single run.
+    // Whether it is chosen only where weights would be packed for one run: not where they are packed once for
+    // many.
     bool single = false;
 };
 

@@ -216,11 +216,12 @@ const Candidate& choose(ConvDirection direction, const Candidate (&list)[count],
 // Those that the choice would pass over come last.
 template <class Candidate, size_t count>
 std::vector<std::pair<std::string, std::string>> describe(const Candidate (&list)[count],
-                                                          const Conv2dProblem& problem) {
+                                                          const Conv2dProblem& problem, bool weights_stay) {
     std::vector<std::pair<std::string, std::string>> result, passed_over;
     for (const Candidate& candidate : list) {
         const char* reason = candidate.declines(problem);
-        const bool unwanted = !reason && reason_against(candidate, problem);
+        const bool unwanted =
+            !reason && (reason_against(candidate, problem) || (weights_stay && only_single(candidate)));
         (unwanted ? passed_over : result).emplace_back(candidate.name, reason ? reason : "");
     }
     result.insert(result.end(), passed_over.begin(), passed_over.end());
@@ -463,9 +464,10 @@ void conv2d_bias_grad(const Conv2dProblem& problem, const void* dy, void* dbias)
 }
 
 std::vector<std::pair<std::string, std::string>> conv2d_candidates(const Conv2dProblem& problem,
-                                                                   ConvDirection direction) {
-    if (direction == ConvDirection::wgrad) return describe(kWgrad, problem);
-    return describe(direction == ConvDirection::fprop ? kFprop : kDgrad, problem);
+                                                                   ConvDirection direction,
+                                                                   bool weights_stay) {
+    if (direction == ConvDirection::wgrad) return describe(kWgrad, problem, weights_stay);
+    return describe(direction == ConvDirection::fprop ? kFprop : kDgrad, problem, weights_stay);
 }
 
 }  // namespace fastconv

@@ -171,9 +171,10 @@ class ConvPlan {
     const WgradCandidate* wgrad_ = nullptr;
 };
 
-// The names of the candidates for a direction, best first, each with "" or the reason why it declines this
-// problem.
+// The names of the candidates for a direction, best first (as ConvPlan chooses), each with "" or the reason
+// why it declines this problem.
 std::vector<std::pair<std::string, std::string>> conv2d_candidates(const Conv2dProblem& problem,
-                                                                   ConvDirection direction);
+                                                                   ConvDirection direction,
+                                                                   bool weights_stay = false);
 
 }  // namespace fastconv

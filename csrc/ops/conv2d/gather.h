@@ -155,6 +155,9 @@ struct WgradSizes {
 
 // Most outputs of one of several groups for which `dot` serves: their pixels may lie pages apart.
 inline constexpr int64_t kFewDots = 4;
+// Whether a tall tile takes a single tap, never in the padding, of few outputs (cpu/gemm/narrow.h), if it has
+// `offsets`; asked without.
+FC_ISA_DECLARE(bool gather_narrow_point(const GatherConv& g))
 // Whether `dot` costs less than lanes along the outputs.
 FC_ISA_DECLARE(bool gather_dots(int64_t depth, int64_t width, int64_t taps))
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))

@@ -74,7 +74,6 @@ const char* im2col_declines(const Conv2dProblem& p) {
 // page; wgrad's packing is that of the result.
 const char* im2col_fprop_unwanted(const Conv2dProblem& p) {
     if (p.k < kMostNarrow) return "few outputs";
-    if (pixels(p) > kMostPixels) return "many pixels";
     if (pixels(p) > 32 && !(strided(p) && p.taps() > 1 && pixels(p) <= 50)) return "many pixels";
     return p.c * p.taps() < 128 && pixels(p) > 4 ? "few weights" : nullptr;
 }

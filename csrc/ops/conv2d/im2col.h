@@ -18,7 +18,9 @@ struct Im2col {
     int64_t taps() const { return r * s; }
     int64_t pixels() const { return n * p * q; }
     int64_t columns() const { return c * taps(); }
-    int64_t scratch() const { return columns(); }  // floats a worker
+    // Channels that are turned round at a time, and what a worker needs for that, in floats.
+    int64_t block() const { return c < 64 ? c : 64; }
+    int64_t scratch() const { return nchw || taps() == 1 ? 0 : (block() * taps() + 15) / 16 * 16; }
 };
 
 // patches[pixel][channel * taps + tap] = what the tap finds of x, or 0.

@@ -7,7 +7,6 @@
 #include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
 #include "ops/conv2d/kernels.h"
-#include "ops/conv2d/strips.h"
 #include "ops/conv2d/taps.h"
 
 namespace fastconv {
@@ -19,8 +18,6 @@ constexpr int64_t kFewChannels = 32;
 // The rows of input that a work item normalises for itself stay in L2; with large dilations that many rows
 // would be read for few pixels.
 constexpr size_t kMostBand = 1 << 20;
-// Floats of an input that L2 holds.
-constexpr int64_t kNearInput = 256 << 10;
 // dgrad: from this many channels on, a residual or an activation's gradient is applied pixel by pixel.
 constexpr int64_t kLongRow = 64;
 // wgrad: from this many output channels on, x is copied into panels before the tiles pass over it, so that no
@@ -112,14 +109,6 @@ struct Input {
     }
 };
 
-// One tap, never in the padding, into few enough outputs for a tall tile (cpu/gemm/narrow.h): offsets serve
-// it without a frame. From beyond L2 its rows come too late: the microkernel asks for the next pixels.
-bool narrow_point(const GatherConv& g, const Tap& t) {
-    return g.tap_count == 1 && g.n * g.in_n <= kNearInput && !g.dot &&
-           g.width <= FC_ISA_PICK(strip_lanes)() && t.dh >= 0 && t.dw >= 0 &&
-           (g.rows - 1) * g.step_h + t.dh < g.h && (g.cols - 1) * g.step_w + t.dw < g.w;
-}
-
 // offsets[t * depth + c] of every tap and channel, for GatherConv.
 std::vector<int64_t> offset_list(const std::vector<Tap>& taps, const GatherConv& g) {
     std::vector<int64_t> offsets;
@@ -155,7 +144,8 @@ struct Gathers {
         for (Gather& e : list) {
             e.g.taps = e.taps.data();
             e.g.tap_count = static_cast<int64_t>(e.taps.size());
-            if (narrow_point(e.g, e.taps[0])) e.offsets = offset_list(e.taps, e.g);
+            if (e.offsets.empty() && FC_ISA_PICK(gather_narrow_point)(e.g))
+                e.offsets = offset_list(e.taps, e.g);
             e.g.offsets = e.offsets.empty() ? nullptr : e.offsets.data();
         }
     }

@@ -72,39 +72,53 @@ struct Answer {
           workspace(plan.workspace_bytes(team)) {}
 };
 
-// Calls body(answer).
-template <class Body>
-void with_answer(const Conv2dProblem& p, ConvDirection direction, const std::string& algorithm, int team,
-                 const Body& body) {
-    if (p.n == 0 || !algorithm.empty()) return body(Answer(p, direction, algorithm, team));
-    // A slot for each of a network's convolutions and their gradients, or nearly: one is lost where two meet.
-    constexpr size_t kSlots = 64;
-    struct Slot {
-        Question question;
-        std::optional<Answer> answer;
-    };
+struct Slot {
+    Question question;
+    std::optional<Answer> answer;
+};
+
+// This thread's slot for a question: of two, the one that holds it, or else a free one.
+Slot& slot_of(const Question& question) {
+    constexpr size_t kSlots = 256;
     thread_local std::vector<Slot> slots(kSlots);
+    const size_t at = question.hash() % kSlots;
+    Slot &first = slots[at], &second = slots[at ^ 1];
+    const auto holds = [&](const Slot& s) { return s.answer && s.question == question; };
+    if (holds(first)) return first;
+    if (holds(second)) return second;
+    return first.answer && !second.answer ? second : first;
+}
+
+// The algorithm for one call of a problem that is not empty, and its memory. A copy: others may ask
+// meanwhile.
+Answer answer_to(const Conv2dProblem& p, ConvDirection direction, const std::string& algorithm, int team) {
+    if (!algorithm.empty()) return Answer(p, direction, algorithm, team);
     const Question question(p, direction, team);
-    Slot& slot = slots[question.hash() % kSlots];
-    if (!slot.answer || !(slot.question == question)) {
+    Slot& slot = slot_of(question);
+    if (slot.answer && slot.question == question) return *slot.answer;
+    Answer answer(p, direction, algorithm, team);
+    // Not where another thread has changed the precision in the meantime.
+    if (Question(p, direction, team) == question) {
         slot.answer.reset();
-        slot.answer.emplace(p, direction, algorithm, team);
+        slot.answer.emplace(answer);
         slot.question = question;
     }
-    body(*slot.answer);
+    return answer;
 }
 
 void run_once(const Conv2dProblem& p, ConvDirection direction, const std::string& algorithm, ConvArgs args) {
+    if (p.n == 0) {
+        ConvPlan(p, direction, algorithm);  // checks the algorithm's name
+        return;
+    }
     args.team = num_threads();
-    with_answer(p, direction, algorithm, args.team, [&](const Answer& answer) {
-        if (p.n == 0) return;
-        const Workspace packed(answer.packed), workspace(answer.workspace);
-        if (answer.packed) {
-            answer.plan.pack(args.weight, packed.as<void>());
-            args.packed = packed.as<void>();
-        }
-        answer.plan.run(args, workspace.as<void>());
-    });
+    const Answer answer = answer_to(p, direction, algorithm, args.team);
+    const Workspace packed(answer.packed), workspace(answer.workspace);
+    if (answer.packed) {
+        answer.plan.pack(args.weight, packed.as<void>());
+        args.packed = packed.as<void>();
+    }
+    answer.plan.run(args, workspace.as<void>());
 }
 
 }  // namespace
@@ -127,10 +141,10 @@ void conv2d_wgrad(const Conv2dProblem& problem, const void* x, const void* dy, v
                   const std::string& algorithm) {
     WgradArgs args;
     args.x = x, args.dy = dy, args.dweight = dweight, args.team = num_threads();
-    with_answer(problem, ConvDirection::wgrad, algorithm, args.team, [&](const Answer& answer) {
-        const Workspace workspace(problem.n ? answer.workspace : 0);
-        answer.plan.run(args, workspace.as<void>());
-    });
+    if (problem.n == 0) return ConvPlan(problem, ConvDirection::wgrad, algorithm).run(args, nullptr);
+    const Answer answer = answer_to(problem, ConvDirection::wgrad, algorithm, args.team);
+    const Workspace workspace(answer.workspace);
+    answer.plan.run(args, workspace.as<void>());
 }
 
 }  // namespace fastconv

@@ -291,7 +291,7 @@ std::optional<ConvChoice> conv2d_choice(const Call& c) {
         c.attributes.has("activation") ? " activation" : "");
     result.chosen = plan_of(c, r).algorithm();
     const bool exact = precision() == Precision::highest;
-    for (const auto& [algorithm, reason] : conv2d_candidates(p, r.direction))
+    for (const auto& [algorithm, reason] : conv2d_candidates(p, r.direction, weights_stay(c, r)))
         if (reason.empty() && algorithm != "reference" && !(exact && algorithm.rfind("winograd", 0) == 0))
             result.algorithms.push_back(algorithm);
     return result;

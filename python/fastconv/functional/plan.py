@@ -82,7 +82,9 @@ class Conv2dPlan:
 
     def algorithms(self) -> list[tuple[str, str]]:
         """All algorithms for this direction, best first, each with "" or its reason to decline."""
-        return _core.conv2d_candidates(*self._geometry, self._direction, self._dtype)
+        return _core.conv2d_candidates(
+            *self._geometry, self._direction, self._dtype, weights_stay=True
+        )
 
     def pack(self, weight: NDArray) -> _core.PackedWeight | NDArray:
         """Weights as the algorithm wants them: packed, or `weight` itself where it wants nothing else.

@@ -147,7 +147,7 @@ constexpr Kernel make() {
 
 Kernel pick(const DepthwiseNhwc& g) {
     if (g.stride_w <= 2 && g.s <= kMostTaps) {
-        constexpr Kernel kernels[2][kMostTaps] = {
+        static constexpr Kernel kernels[2][kMostTaps] = {
             {make<1, 1, false>(), make<2, 1, false>(), make<3, 1, false>(), make<4, 1, false>(),
              make<5, 1, false>(), make<6, 1, false>(), make<7, 1, false>()},
             {make<1, 2, false>(), make<2, 2, false>(), make<3, 2, false>(), make<4, 2, false>(),
@@ -264,9 +264,9 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
 // dgrad of stride 2 along the row: column v = w + pad of dx meets column (v - s) / 2 of dy.
 void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                            float* dx, int64_t begin, int64_t end, Ahead<true>* given) {
-    constexpr Kernel kernels[kMostTaps] = {make<1, 2, true>(), make<2, 2, true>(), make<3, 2, true>(),
-                                           make<4, 2, true>(), make<5, 2, true>(), make<6, 2, true>(),
-                                           make<7, 2, true>()};
+    static constexpr Kernel kernels[kMostTaps] = {make<1, 2, true>(), make<2, 2, true>(), make<3, 2, true>(),
+                                                  make<4, 2, true>(), make<5, 2, true>(), make<6, 2, true>(),
+                                                  make<7, 2, true>()};
     const Kernel kernel = kernels[g.s - 1];
     const int64_t block = dgrad_block(g), blocks = ceil_div(g.h, block);
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;

@@ -1,118 +1,19 @@
 // Implicit GEMM for fprop and dgrad: tiles of pixels by output channels, the pixels read through pointers
 // (one per tap and pixel, zeros where the tap falls outside) or from copied patches.
-#include "cpu/gemm/dot.h"
-#include "cpu/gemm/few.h"
-#include "cpu/gemm/microkernel.h"
 #include "cpu/gemm/narrow.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
-#include "ops/conv2d/cpu/common.h"
 #include "ops/conv2d/cpu/epilogue.h"
-#include "ops/conv2d/cpu/prologue.h"
+#include "ops/conv2d/cpu/gather_cut.h"
 #include "ops/conv2d/cpu/statistics.h"
 #include "ops/conv2d/gather.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-inline size_t lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
-
-constexpr int64_t kMostTiles = 2 * kPixelBlock;  // of a work item
 // Floats of input and output that all groups of few channels pass over before the next: they stay in L1. A
 // group at a time would write pieces of lines that lie whole pixels apart, a stream for nobody.
 constexpr int64_t kGroupFloats = 4 << 10;
-// How a problem is cut: output channels into blocks of about equally many vectors, pixels into work items.
-struct Cut {
-    bool dot;                 // blocks of single channels, not of vectors of them
-    bool few;                 // one tap of so few channels that all of an item's pixels are one tile
-    bool rows;                // a row of pixels at a time: `few`, dots of one tap, or one vector of outputs
-    bool narrow;              // a whole filter of few channels into one vector of outputs
-    int64_t vectors, blocks;  // of a group's output channels
-    int64_t mr;               // rows of the tallest tile
-    int64_t taps;             // pointers a pixel
-    int64_t packed_rows;      // reduction length
-    int64_t pixels;           // in all
-    int64_t block_pixels;     // of a work item
-    int64_t items;            // pixel blocks
-    int64_t parts;            // channel parts of a pixel block, so that few pixels still fill the threads
-
-    explicit Cut(const GatherConv& g) {
-        dot = g.dot;
-        vectors = dot ? g.width : ceil_div(g.width, VL);
-        // The blocks are those of the packed weights: whether a run has a prologue must not change them.
-        const bool resident = !dot && g.tap_count == 1 && g.depth <= kMostFew && inside(g) &&
-                              few_vectors(g.depth) >= least(vectors, 2);
-        few = resident && !g.line.wanted;
-        rows = few || (dot && g.tap_count == 1 && inside(g) && !g.line.wanted);
-        blocks = ceil_div(vectors, dot ? kMostDots : resident ? few_vectors(g.depth) : kMaxNV);
-        const int widest = static_cast<int>(ceil_div(vectors, blocks));
-        narrow = g.offsets && vectors == 1 && !rows;
-        rows = rows || narrow;
-        mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
-        taps = g.offsets ? 1 : g.tap_count;
-        packed_rows = g.tap_count * (dot ? dot_depth(g.depth) : g.depth);
-        pixels = g.n * g.rows * g.cols;
-        block_pixels = kPixelBlock;
-        const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
-        if (fit < block_pixels) block_pixels = fit;
-        // Items of about equally many pixels, a little larger rather than one small one at the end.
-        const int64_t about = most(1, (pixels + block_pixels / 2) / block_pixels);
-        block_pixels =
-            most(1, least(ceil_div(ceil_div(pixels, about), mr), most(1, 2 * block_pixels / mr))) * mr;
-        // Rows of pixels are not cut in two.
-        if (narrow && g.cols < block_pixels) block_pixels = block_pixels / g.cols * g.cols;
-        items = ceil_div(pixels, block_pixels);
-        parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
-    }
-    // Whether no pixel finds the tap in the padding.
-    static bool inside(const GatherConv& g) {
-        const Tap& t = g.taps[0];
-        return t.dh >= 0 && t.dw >= 0 && (g.rows - 1) * g.step_h + t.dh < g.h &&
-               (g.cols - 1) * g.step_w + t.dw < g.w;
-    }
-    // Taps of a block's weights that L2 holds beside the pixels: all of them unless the block is large.
-    int64_t chunk(const GatherConv& g, int nv) const {
-        const int64_t step = g.depth * nv * VL;
-        if (dot || few || g.offsets || taps * step <= 2 * kChunkFloats) return taps;
-        return least(taps, kChunkFloats / step + 1);
-    }
-    bool one_block() const { return parts == blocks; }  // of output channels in a part
-    int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
-    int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
-    int64_t first_column(int64_t block) const { return first_vector(block) * (dot ? 1 : VL); }
-    int64_t columns(const GatherConv& g, int64_t block) const {
-        return least(g.width, first_column(block + 1)) - first_column(block);
-    }
-    int64_t packed_group() const { return packed_rows * vectors * (dot ? 1 : VL); }
-    // Packed weights of a block start here; each row has nv * VL floats (dot: one).
-    int64_t packed_block(int64_t group, int64_t block) const {
-        return group * packed_group() + packed_rows * first_column(block);
-    }
-};
-
-// Scratch of a worker: pixel pointers, pointer table of the tiles at the edge, the taps' distances from their
-// pixel, output row pointers, a block of NHWC output to transpose, and input on its line.
-struct Scratch {
-    size_t bases, table, distances, rows, output, band, total;
-    Scratch(const GatherConv& g, const Cut& cut) {
-        const size_t px = static_cast<size_t>(cut.block_pixels), taps = static_cast<size_t>(cut.taps);
-        size_t at = 0;
-        bases = at, at += lines(px * sizeof(float*));
-        table = at, at += lines(px * taps * sizeof(float*));
-        distances = at, at += lines(taps * sizeof(int64_t));
-        rows = at, at += lines(px * sizeof(float*));
-        output = at,
-        at += g.out_c != 1 ? lines(px * static_cast<size_t>(ceil_div(g.width, VL)) * VL * sizeof(float)) : 0;
-        band = at, at += band_bytes(g, cut);
-        total = at;
-    }
-    static size_t band_bytes(const GatherConv& g, const Cut& cut) {
-        if (!g.line.wanted) return 0;
-        const int64_t count = band_floats(g, cut.block_pixels, cut.mr, cut.one_block());
-        return lines(static_cast<size_t>(count) * sizeof(float));
-    }
-};
-
 // Floats of a row of weights from what is packed to what is fetched.
 constexpr int64_t kPackAhead = 64;
 
@@ -331,7 +232,7 @@ bool one_run(const GatherConv& g, bool to_block) {
            (to_block || (g.out_h == g.cols * g.out_w && g.out_n == g.rows * g.out_h));
 }
 
-bool from_beyond_l2(const GatherConv& g) { return g.n * g.h * g.w * g.in_w > kInputInL2; }
+bool from_beyond_l2(const GatherConv& g) { return g.n * g.h * g.w * g.groups * g.depth > kInputInL2; }
 
 // Pixels [m0, m1) of all groups, straight to their places: a stretch of pixels at a time.
 void run_groups(const GatherConv& g, const Cut& cut, int64_t m0, int64_t m1, int64_t block0, int64_t block1,
@@ -365,9 +266,9 @@ void run_groups(const GatherConv& g, const Cut& cut, int64_t m0, int64_t m1, int
                 r.weights = packed + cut.packed_block(group, block);
                 r.columns = cut.columns(g, block);
                 r.bias = g.bias ? g.bias + channel : nullptr;
-                for (int64_t at = 0; at < share_in && next_in < end_in; at += 16, next_in += 16)
+                for (int64_t e = 0; e < share_in && next_in < end_in; e += 16, next_in += 16)
                     __builtin_prefetch(next_in, 0, 3);
-                for (int64_t at = 0; at < share_out && next_out < end_out; at += 16, next_out += 16)
+                for (int64_t e = 0; e < share_out && next_out < end_out; e += 16, next_out += 16)
                     fetch_for_write(next_out);
                 run_pixels(g, cut, cut.nv(block), r, far);
             }
@@ -544,6 +445,13 @@ bool gather_dots(int64_t depth, int64_t width, int64_t taps) {
     const int64_t dots = (dot_depth(depth) / VL * taps + 4) * width;
     if (width <= kMostDots) return 10 * dots < (taps > 1 ? 11 : 10) * depth * taps;
     return taps == 1 && width <= kMostDotsTwice && 10 * dots < 13 * depth;
+}
+
+// From beyond L2 the rows come too late: the microkernel asks for the next pixels.
+bool gather_narrow_point(const GatherConv& g) {
+    const Cut cut(g);
+    return g.tap_count == 1 && cut.vectors == 1 && !cut.dot && !cut.rows && Cut::inside(g) &&
+           !from_beyond_l2(g);
 }
 
 GatherSizes gather_sizes(const GatherConv& g) {

@@ -9,9 +9,6 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// Channels of an image that a work item folds.
-constexpr int64_t kFoldChannels = 64;
-
 // Calls body(tap, h, w) for every tap that pixel (i, j) finds inside the image.
 template <class Body>
 FC_INLINE inline void taps_inside(const Im2col& g, int64_t i, int64_t j, const Body& body) {
@@ -71,29 +68,30 @@ void fold_nchw(const Im2col& g, const float* patches, const float* bias, float* 
 }  // namespace
 
 void im2col_unfold(const Im2col& g, const float* x, float* patches, float* scratch, int team) {
-    const int64_t taps = g.taps(), image = g.c * g.h * g.w;
+    const int64_t taps = g.taps(), image = g.c * g.h * g.w, blocks = ceil_div(g.c, g.block());
     parallel_for(
-        g.pixels(), 16384 / g.columns() + 1,
+        g.pixels() * blocks, 16384 / (g.block() * taps) + 1,
         [&](int64_t begin, int64_t end, int worker) {
             float* mine = scratch + worker * g.scratch();
-            for (int64_t pixel = begin; pixel < end; ++pixel) {
-                const int64_t i = pixel / g.q % g.p, j = pixel % g.q;
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t pixel = item / blocks, i = pixel / g.q % g.p, j = pixel % g.q;
+                const int64_t c0 = item % blocks * g.block(), count = least(g.block(), g.c - c0);
                 const float* from = x + pixel / (g.p * g.q) * image;
-                float* to = patches + pixel * g.columns();
+                float* to = patches + pixel * g.columns() + c0 * taps;
                 if (g.nchw) {
-                    zero_floats(to, g.columns());
+                    zero_floats(to, count * taps);
                     taps_inside(g, i, j, [&](int64_t tap, int64_t h, int64_t w) FC_INLINE {
-                        const float* value = from + h * g.w + w;
-                        for (int64_t c = 0; c < g.c; ++c) to[c * taps + tap] = value[c * g.h * g.w];
+                        const float* value = from + (c0 * g.h + h) * g.w + w;
+                        for (int64_t c = 0; c < count; ++c) to[c * taps + tap] = value[c * g.h * g.w];
                     });
                     continue;
                 }
                 float* rows = taps > 1 ? mine : to;
-                zero_floats(rows, g.columns());
+                zero_floats(rows, count * taps);
                 taps_inside(g, i, j, [&](int64_t tap, int64_t h, int64_t w) FC_INLINE {
-                    copy_floats(rows + tap * g.c, from + (h * g.w + w) * g.c, g.c);
+                    copy_floats(rows + tap * count, from + (h * g.w + w) * g.c + c0, count);
                 });
-                if (taps > 1) transpose_f32(rows, g.c, to, taps, taps, g.c);
+                if (taps > 1) transpose_f32(rows, count, to, taps, taps, count);
             }
         },
         team);
@@ -101,15 +99,15 @@ void im2col_unfold(const Im2col& g, const float* x, float* patches, float* scrat
 
 void im2col_fold(const Im2col& g, const float* patches, const float* bias, float* x, float* scratch,
                  int team) {
-    const int64_t blocks = ceil_div(g.c, kFoldChannels), image = g.c * g.h * g.w;
-    const int64_t work = g.p * g.q * g.taps() * kFoldChannels;
+    const int64_t blocks = ceil_div(g.c, g.block()), image = g.c * g.h * g.w;
+    const int64_t work = g.p * g.q * g.taps() * g.block();
     parallel_for(
         g.n * blocks, 16384 / work + 1,
         [&](int64_t begin, int64_t end, int worker) {
             float* mine = scratch + worker * g.scratch();
             for (int64_t item = begin; item < end; ++item) {
-                const int64_t n = item / blocks, c0 = item % blocks * kFoldChannels;
-                const int64_t c1 = least(g.c, c0 + kFoldChannels);
+                const int64_t n = item / blocks, c0 = item % blocks * g.block();
+                const int64_t c1 = least(g.c, c0 + g.block());
                 const float* from = patches + n * g.p * g.q * g.columns();
                 if (g.nchw)
                     fold_nchw(g, from, bias, x + n * image, c0, c1);

@@ -100,21 +100,16 @@ Tile pick(int64_t rows, int64_t nv) {
     }
 }
 
-// Copies `count` pixels of `channels` values each, from_step and `channels` apart.
-void copy_channels(const float* from, int64_t from_step, int64_t count, int64_t channels, float* to) {
-    if (from_step == channels) return copy_floats(to, from, count * channels);
-    const int64_t whole = channels / VL * VL;
-    const Tail rest = tail(channels - whole);
-    for (; count > 0; --count, from += from_step, to += channels) {
-        for (int64_t c = 0; c < whole; c += VL) store(to + c, load(from + c));
-        if (whole < channels) store(to + whole, load(from + whole, rest), rest);
-    }
-}
-
-// Copies `count` rows of `columns` values.
+// Copies `count` rows of `columns` values, which lie from_step and to_step apart.
 void copy_rows(const float* from, int64_t from_step, int64_t count, int64_t columns, float* to,
                int64_t to_step) {
-    for (; count > 0; --count, from += from_step, to += to_step) copy_floats(to, from, columns);
+    if (from_step == columns && to_step == columns) return copy_floats(to, from, count * columns);
+    const int64_t whole = columns / VL * VL;
+    const Tail rest = tail(columns - whole);
+    for (; count > 0; --count, from += from_step, to += to_step) {
+        for (int64_t c = 0; c < whole; c += VL) store(to + c, load(from + c));
+        if (whole < columns) store(to + whole, load(from + whole, rest), rest);
+    }
 }
 
 // The input rows of output rows [p0, p0 + rows) of image n and a group's channels, in a frame of zeros:
@@ -134,8 +129,8 @@ void fill_band(const TapWgrad& g, int64_t group, int64_t n, int64_t p0, int64_t 
                 continue;
             }
             zero_floats(to, lead);
-            copy_channels(g.x + ((n * planes + plane) * g.h + h) * g.w * step + group * pixel, step,
-                          inside / pixel, pixel, to + lead);
+            copy_rows(g.x + ((n * planes + plane) * g.h + h) * g.w * step + group * pixel, step,
+                      inside / pixel, pixel, to + lead, pixel);
             zero_floats(to + lead + inside, row_floats - lead - inside);
         }
 }
