@@ -55,6 +55,9 @@ inline constexpr int kReductionRow = 512;
 inline constexpr int kWgradBand = 128;
 // With one tap, whose panel serves once: half of L1, so that it stays there beside dy's lines.
 inline constexpr int kWgradPointBand = 96;
+// Vectors of input channels in a panel: 64 channels, of which a tile takes kMaxNV vectors. A line of dy that
+// a tile reads serves all of them.
+inline constexpr int kWgradVectors = 64 / VL > kMaxNV ? 64 / VL : kMaxNV;
 // Output channels that pass over one panel of x, and that are copied at a time.
 inline constexpr int kWgradPart = 512, kWgradChunk = 96;
 // Most output channels of a 1x1 whose dy is read where it lies.

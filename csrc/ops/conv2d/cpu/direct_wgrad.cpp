@@ -23,7 +23,7 @@ struct Cut {
     int64_t step_h, step_w;    // between output pixels in the panel
     int64_t panel_h, panel_w;  // pixels of one image in the panel
     int64_t chunk;             // output channels that are copied at a time: a multiple of the tile's rows
-    int64_t dy_stride;  // between pixels of that copy: no power of two, whose lines would share one set of L1
+    int64_t dy_stride;  // between pixels of that copy: an odd number of lines, which pass through all sets of L1
     bool in_place;      // dy is not copied
     int64_t bands() const { return image_bands * row_bands * col_bands; }
 
@@ -31,7 +31,7 @@ struct Cut {
     Cut(const GatherWgrad& g, int team) {
         const int64_t band = g.tap_count == 1 ? kWgradPointBand : kWgradBand;
         vectors = ceil_div(g.depth, VL);
-        blocks = ceil_div(vectors, kMaxNV);
+        blocks = ceil_div(vectors, kWgradVectors);
         // Parts of the outputs, for threads to share, before parts of the reduction: those need a copy of the
         // result each. (Each part copies x again, so one thread has few; results do not depend on them.)
         parts = ceil_div(g.width, team > 1 && g.groups * blocks < kWgradUnits ? kWgradChunk : kWgradPart);
@@ -51,17 +51,17 @@ struct Cut {
         panel_h = (band_rows - 1) * step_h + high.dh - low_h + 1;
         panel_w = (band_cols - 1) * step_w + high.dw - low_w + 1;
         const int64_t part = ceil_div(g.width, parts),
-                      mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
+                      mr = rows_for(static_cast<int>(least(kMaxNV, ceil_div(vectors, blocks))));
         // One tap reads dy once for each tile, a line a step, which L2 delivers in time: no copy pays for
         // that.
         in_place = g.tap_count == 1;
         chunk = ceil_div(ceil_div(part, in_place ? 1 : ceil_div(part, kWgradChunk)), mr) * mr;
-        dy_stride = in_place ? 0 : chunk / 16 * 16 + 16 + 16;
+        dy_stride = in_place ? 0 : (ceil_div(chunk, 16) | 1) * 16;
     }
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
     int64_t panel_floats() const {
-        return band_images * panel_h * panel_w * most(1, least(vectors, kMaxNV)) * VL;
+        return band_images * panel_h * panel_w * most(1, least(vectors, kWgradVectors)) * VL;
     }
     int64_t band_pixels() const { return band_images * band_rows * band_cols; }
     static bool final(const GatherWgrad& g) { return g.tap_count == 1 && g.splits == 1; }
@@ -191,8 +191,9 @@ RowPrefetch pixels_of(const GatherWgrad& g, const Cut& cut, const Band& band, co
 // One channel block and output part over bands [band0, band1).
 void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block, int64_t o0, int64_t o1,
               int64_t band0, int64_t band1, const Scratch& scratch, float* partial, float* dweight) {
-    const int nv = cut.nv(block);
-    const int64_t ld = nv * VL, mr = rows_for(nv), channel = cut.first_vector(block) * VL;
+    const int nv = cut.nv(block), tiles_across = (nv + kMaxNV - 1) / kMaxNV;
+    const int64_t ld = nv * VL, channel = cut.first_vector(block) * VL;
+    const int64_t mr = rows_for((nv + tiles_across - 1) / tiles_across);
     const int64_t columns = least(g.depth - channel, ld), channels = g.groups * g.width;
     // One tap and one part: the result has dW's own order.
     const bool final = cut.final(g);
@@ -232,13 +233,18 @@ void run_item(const GatherWgrad& g, const Cut& cut, int64_t group, int64_t block
                 for (int64_t o = c0; o < c1; o += mr) {
                     const int64_t rows = least(mr, c1 - o);
                     float* to[kMaxMR];
-                    for (int64_t i = 0; i < rows; ++i) to[i] = result + (t * g.width + o + i) * result_row;
                     next_dy.advance(dy_share);
                     next_x.advance(x_share);
-                    pixel_kernel(static_cast<int>(rows), nv)(
-                        {cut.in_place ? dy + o : scratch.dy + (o - c0),
-                         cut.in_place ? channels : cut.dy_stride, start, scratch.offsets, count},
-                        {to, final ? columns : ld, nullptr, nullptr, at != band0});
+                    for (int across = 0; across < tiles_across; ++across) {
+                        const int v0 = across * nv / tiles_across, v1 = (across + 1) * nv / tiles_across;
+                        const int64_t wide = (v1 - v0) * VL, first = v0 * VL;
+                        for (int64_t i = 0; i < rows; ++i)
+                            to[i] = result + (t * g.width + o + i) * result_row + first;
+                        pixel_kernel(static_cast<int>(rows), v1 - v0)(
+                            {cut.in_place ? dy + o : scratch.dy + (o - c0),
+                             cut.in_place ? channels : cut.dy_stride, start + first, scratch.offsets, count},
+                            {to, final ? least(wide, columns - first) : wide, nullptr, nullptr, at != band0});
+                    }
                 }
             }
         }
