@@ -23,8 +23,9 @@ struct Cut {
     int64_t step_h, step_w;    // between output pixels in the panel
     int64_t panel_h, panel_w;  // pixels of one image in the panel
     int64_t chunk;             // output channels that are copied at a time: a multiple of the tile's rows
-    int64_t dy_stride;  // between pixels of that copy: an odd number of lines, which pass through all sets of L1
-    bool in_place;      // dy is not copied
+    int64_t
+        dy_stride;  // between pixels of that copy: an odd number of lines, which pass through all sets of L1
+    bool in_place;  // dy is not copied
     int64_t bands() const { return image_bands * row_bands * col_bands; }
 
     explicit Cut(const GatherWgrad& g) : Cut(g, g.team) {}
