@@ -171,7 +171,7 @@ def test_what_the_direct_kernels_fuse() -> None:
     assert not wide.fuses_prologue
 
     # One vector of outputs: in registers where inputs are few, in tall tiles without a prologue where they are
-    # more and L2 holds them; a slice of longer pixels is the same.
+    # more and L2 holds them.
     def point(inputs: int, side: int) -> F.Conv2dPlan:
         size = (2, side, side, inputs)
         return F.Conv2dPlan(size, (16, inputs, 1, 1), layout="NHWC", algorithm="implicit_gemm")
