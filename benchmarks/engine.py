@@ -33,8 +33,11 @@ ISA_VARIABLES = {
 }
 
 
-def environment(threads: int, isa: str | None = None) -> dict[str, str]:
-    """The environment of every worker, ours and the peers' alike.
+def environment(
+    threads: int, isa: str | None = None, package: Path | None = None
+) -> dict[str, str]:
+    """The environment of every worker, ours and the peers' alike; `package` is a folder that modules
+    come from first.
 
     The allocator keeps freed memory instead of giving it back to the system, as the usual tuning
     advice (or a replacement such as jemalloc) does: otherwise each call would pay for mapping its
@@ -45,14 +48,17 @@ def environment(threads: int, isa: str | None = None) -> dict[str, str]:
     env["OMP_NUM_THREADS"] = str(threads)
     env["MALLOC_MMAP_MAX_"] = "0"
     env["MALLOC_TRIM_THRESHOLD_"] = str(1 << 40)
-    env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p or ".") for p in sys.path)
+    found = [str(package)] if package else []
+    env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(p or ".") for p in found + sys.path)
     return env
 
 
 class Engine:
     """A worker process and its requests, one at a time."""
 
-    def __init__(self, name: str, threads: int, isa: str | None = None) -> None:
+    def __init__(
+        self, name: str, threads: int, isa: str | None = None, package: Path | None = None
+    ) -> None:
         self.name = name
         self._buffer = b""
         self._process = subprocess.Popen(
@@ -60,7 +66,7 @@ class Engine:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # nothing left unwritten when the process dies
-            env=environment(threads, isa),
+            env=environment(threads, isa, package),
             cwd=ROOT,
         )
 
