@@ -204,7 +204,7 @@ void column_tile(const ColumnTile& t, const TileOut& out) {
         column_body<MR, NV, false>(t, out);
 }
 
-template <int MR, int NV, bool Full>
+template <int MR, int NV, bool Full, bool Ahead>
 void pixel_body(const PixelTile& t, const TileOut& out) {
     const Tail last = tail(out.columns - (NV - 1) * VL);
     Sums<MR, NV> sums;
@@ -218,19 +218,29 @@ void pixel_body(const PixelTile& t, const TileOut& out) {
     }
     const auto step = [&](auto u) FC_INLINE {
         sums.template step<u % kSets<NV>, Full>([&](auto i) FC_INLINE { return a[i]; }, b + offset[u], last);
+        if constexpr (Ahead) __builtin_prefetch(a + t.ahead, 0, 2);
         a += lda;
     };
-    for (; offset + kSteps <= end; offset += kSteps) unrolled<kSteps>(step);
+    const float* next = t.next;
+    int64_t rows = Ahead ? t.next_rows : 0;
+    for (; offset + kSteps <= end; offset += kSteps) {
+        unrolled<kSteps>(step);
+        if (Ahead && rows > 0) {
+            unrolled<kSteps>([&](auto i) FC_INLINE { __builtin_prefetch(next + i * 16, 0, 2); });
+            next += t.next_step, --rows;
+        }
+    }
     for (; offset < end; ++offset) step(Index<0>{});
     sums.write(out, last);
 }
 
 template <int MR, int NV>
 void pixel_tile(const PixelTile& t, const TileOut& out) {
-    if (out.columns == NV * VL)
-        pixel_body<MR, NV, true>(t, out);
+    const bool full = out.columns == NV * VL;
+    if (t.ahead || t.next_rows)
+        (full ? pixel_body<MR, NV, true, true> : pixel_body<MR, NV, false, true>)(t, out);
     else
-        pixel_body<MR, NV, false>(t, out);
+        (full ? pixel_body<MR, NV, true, false> : pixel_body<MR, NV, false, false>)(t, out);
 }
 
 // Instances for 1 .. rows_for(NV) rows; taller tiles are never asked for.

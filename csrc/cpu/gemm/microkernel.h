@@ -91,6 +91,11 @@ struct PixelTile {
     const float* b;
     const int64_t* offsets;
     int64_t depth;
+    // What is wanted next comes into L2 at the pace of the reduction: at every step the line `ahead` floats
+    // from A's (0: none), and `next_rows` times kSteps lines, `next_step` floats from one time to the next.
+    int64_t ahead = 0;
+    const float* next = nullptr;
+    int64_t next_step = 0, next_rows = 0;
 };
 
 using RowKernel = void (*)(const RowTile&, const TileOut&);

@@ -255,7 +255,7 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
     constexpr size_t kMostScratch = 4 << 20;
     g.team = args.team;
     if (FC_ISA_PICK(direct_wgrad_sizes)(g).scratch > kMostScratch) return false;
-    g.dy = Input(p.layout == Layout::nchw, p.n, p.k, p.p, p.q, 0).make(args.dy, arena);
+    g.dy = Input(p.layout == Layout::nchw, p.n, g.groups * g.width, p.p, p.q, 0).make(args.dy, arena);
     const WgradUnits work = FC_ISA_PICK(direct_wgrad_units)(g);
     // At least four bands a part, or its copy of the result costs more than it helps.
     g.splits = wgrad_splits(p, work.units, work.most_splits / 4);
@@ -270,6 +270,30 @@ bool run_direct(const Conv2dProblem& p, GatherWgrad& g, const WgradArgs& args, A
 // With a single tap the panel of x serves few outputs badly.
 bool direct_point(const Conv2dProblem& p) {
     return p.group_c() >= kDirectChannels && (p.group_k() > kFewOutputs || p.group_c() <= p.group_k());
+}
+
+// There x and dy change places, where their pixels lie alike: the result is dW transposed.
+bool swapped_point(const Conv2dProblem& p) {
+    return p.layout == Layout::nhwc && p.unpadded_1x1() && p.groups == 1 && p.vertical.stride == 1 &&
+           p.horizontal.stride == 1 && p.x_pitch == 0 && !direct_point(p) && p.k >= kDirectChannels;
+}
+bool run_swapped(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
+    GatherWgrad g{};
+    set_input(g, p.n, p.k, p.p, p.q);
+    const Tap tap{0, 0, 0};
+    g.taps = &tap;
+    g.tap_count = g.weight_taps = 1;
+    g.groups = 1, g.depth = p.k, g.width = p.c;
+    g.step_h = g.step_w = 1;
+    g.rows = p.p, g.cols = p.q;
+    float* const transposed = arena.take<float>(static_cast<size_t>(p.k * p.c));
+    WgradArgs swapped = args;
+    g.x = static_cast<const float*>(args.dy);
+    swapped.dy = args.x, swapped.dweight = transposed;
+    if (!run_direct(p, g, swapped, arena)) return false;
+    if (!arena.counting())
+        FC_ISA_PICK(transpose_batch_f32)(transposed, static_cast<float*>(args.dweight), 1, p.c, p.k);
+    return true;
 }
 
 // A tile of dots reads a line for every few multiply-adds, and the pixels of a group may lie pages apart.
@@ -392,6 +416,7 @@ void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
     Input input(nchw, p.n, p.c, p.h, p.w, p.x_pitch);
     const bool padded = p.group_c() < kFewChannels && p.taps() > 1 &&
                         input.frame(rows, cols, p.p, p.q, p.vertical.stride, p.horizontal.stride);
+    if (swapped_point(p) && run_swapped(p, args, arena)) return;
     GatherWgrad g{};
     g.planar = nchw && p.unpadded_1x1() && p.vertical.stride == 1 && p.horizontal.stride == 1;
     // Enough channels for lanes along them: the direct kernel.
