@@ -7,6 +7,7 @@
 #include "cpu/gemm/microkernel.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/nine.h"
 #include "ops/conv2d/cpu/prologue.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -336,11 +337,16 @@ void combine(const GatherWgrad& g, const Cut& cut, const float* partial, float* 
                                 store(sums + t * VL, sum);
                             }
                             // Taps are in the weights' own order.
-                            if (g.tap_count == 1)
+                            if (g.tap_count == 1) {
                                 copy_floats(to + channel + v, sums, count);
-                            else
+                            } else if (taps == 9 && g.weight_taps == 9 && count == VL) {
+                                vf nine[9];
+                                unrolled<9>([&](auto t) FC_INLINE { nine[t] = load(sums + t * VL); });
+                                filters_of_taps(nine, to + (channel + v) * 9);
+                            } else {
                                 transpose_f32(sums, VL, to + (channel + v) * g.weight_taps + t0,
                                               g.weight_taps, taps, count);
+                            }
                         }
                     }
                 }

@@ -2,23 +2,20 @@
 // outputs].
 #pragma once
 
+#include "cpu/simd/nine.h"
 #include "ops/conv2d/cpu/winograd_block.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// All components of VL filters, taps [9][VL], to u + component * step.
+// All components of VL filters by their taps, to u + component * step.
 template <int T, bool kStream>
-inline void filter_tile(const float* g, bool rotated, float* u, int64_t step) {
+inline void filter_tile(const vf (&g)[9], float* u, int64_t step) {
     constexpr int P = T + 2;
     vf half[P][3];
-    const auto at = [&](int r, int s) FC_INLINE {
-        const int t = r * 3 + s;
-        return load(g + (rotated ? 8 - t : t) * VL);
-    };
     unrolled<3>([&](auto s) FC_INLINE {
         vf t[P];
-        filter_1d(at(0, s), at(1, s), at(2, s), t);
+        filter_1d(g[s], g[3 + s], g[6 + s], t);
         unrolled<P>([&](auto i) FC_INLINE { half[i][s] = t[i]; });
     });
     unrolled<P>([&](auto i) FC_INLINE {
@@ -69,7 +66,9 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
         for (int64_t j = 0; j < nv; ++j) {
             const int64_t k = (widths.first(b) + j) * VL, count = least(run, c1 - c);
             const int64_t lanes = least(VL, w.width - k);
-            gather_lanes(row_of(c, j, 0), w.step_width, lanes, count * 9, taps);
+            // Filters of neighbouring outputs may lie one after the other.
+            const bool adjacent = w.step_width == 9 && lanes == VL;
+            if (!adjacent) gather_lanes(row_of(c, j, 0), w.step_width, lanes, count * 9, taps);
             const bool turn = run == 1 || j + 1 == nv;
             const int64_t next_c = turn ? c + fetch_ahead * run : c, next_j = run == 1 ? j : turn ? 0 : j + 1;
             for (int64_t i = 0; i < count; ++i) {
@@ -77,8 +76,17 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
                     const float* const next = row_of(next_c, next_j, i);
                     for (int64_t at = 0; at < fetch_floats; at += 16) __builtin_prefetch(next + at, 0, 2);
                 }
-                filter_tile<T, kStream>(taps + i * 9 * VL, w.rotated, u + ((c - c0 + i) * nv + j) * VL,
-                                        component);
+                vf g[9];
+                if (adjacent)
+                    taps_of_filters(row_of(c + i, j, 0), g);
+                else
+                    unrolled<9>([&](auto t) FC_INLINE { g[t] = load(taps + (i * 9 + t) * VL); });
+                if (w.rotated)
+                    unrolled<4>([&](auto t) FC_INLINE {
+                        const vf last = g[8 - t];
+                        g[8 - t] = g[t], g[t] = last;
+                    });
+                filter_tile<T, kStream>(g, u + ((c - c0 + i) * nv + j) * VL, component);
             }
         }
 }

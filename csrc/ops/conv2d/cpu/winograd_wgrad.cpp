@@ -2,7 +2,7 @@
 // operands are transformed; then one GEMM a component, whose reduction runs over the tiles, adds to the sums
 // S: [component][output channel][input channel].
 #include "cpu/parallel.h"
-#include "cpu/simd/unrolled.h"
+#include "cpu/simd/nine.h"
 #include "ops/conv2d/cpu/winograd_block.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -87,44 +87,53 @@ inline ReduceTile reduce_for(int64_t rows, int nv) {
     }
 }
 
+// y = G'm along one axis.
+FC_INLINE inline void weight_1d(const vf (&m)[6], vf (&y)[3]) {
+    using G = Filter<4>;
+    const vf third = set1(G::g[2][0]), odd = third * (m[2] - m[3]);
+    y[0] = fma(set1(G::g[4][0]), m[4], fma(set1(G::g[5][0]), m[5], m[0] + odd));
+    y[1] = fma(set1(G::g[4][1]), m[4], fma(set1(G::g[5][1]), m[5], third * (m[2] + m[3])));
+    y[2] = fma(set1(G::g[4][2]), m[4], fma(set1(G::g[5][2]), m[5], m[1] + odd));
+}
+
 // dW's nine taps of one vector of input channels from the 36 sums, G'SG.
-inline void weight_tile(const float* s, int64_t step, vf (&w)[3][3]) {
-    const auto rows = [](const vf(&m)[6], vf(&y)[3]) {
-        for (int r = 0; r < 3; ++r) {
-            vf sum = zero();
-            bool first = true;
-#pragma GCC unroll 6
-            for (int p = 0; p < 6; ++p) sum = add_scaled(sum, Filter<4>::g[p][r], m[p], first);
-            y[r] = sum;
-        }
-    };
+inline void weight_tile(const float* s, int64_t step, vf (&w)[9]) {
     vf half[3][6];
-    for (int j = 0; j < 6; ++j) {
+    unrolled<6>([&](auto j) FC_INLINE {
         vf m[6], y[3];
-        for (int i = 0; i < 6; ++i) m[i] = load(s + (i * 6 + j) * step);
-        rows(m, y);
-        for (int r = 0; r < 3; ++r) half[r][j] = y[r];
-    }
-    for (int r = 0; r < 3; ++r) rows(half[r], w[r]);
+        unrolled<6>([&](auto i) FC_INLINE {
+            const float* const from = s + (i * 6 + j) * step;
+            m[i] = load(from);
+            // Of the next vector but one: 36 streams are more than the processor follows.
+            __builtin_prefetch(from + 2 * VL, 0, 3);
+        });
+        weight_1d(m, y);
+        unrolled<3>([&](auto r) FC_INLINE { half[r][j] = y[r]; });
+    });
+    unrolled<3>([&](auto r) FC_INLINE {
+        vf y[3];
+        weight_1d(half[r], y);
+        unrolled<3>([&](auto t) FC_INLINE { w[r * 3 + t] = y[t]; });
+    });
 }
 
 // The sums of output channels [k0, k1) to their rows of dW; `sums` is the row of k0, `dw` the group's.
 void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
                  float* dw) {
     const int64_t vectors = vectors_of(p.depth);
-    float taps[16 * VL], turned[VL * VL];
-    for (int i = 9 * VL; i < 16 * VL; ++i) taps[i] = 0;
     for (int64_t k = k0; k < k1; ++k)
         for (int64_t at = 0; at < vectors; ++at) {
-            vf w[3][3];
+            vf w[9];
             weight_tile(sums + ((k - k0) * vectors + at) * VL, component, w);
-            for (int t = 0; t < 9; ++t) store(taps + t * VL, w[t / 3][t % 3]);
-            const int64_t lanes = least(VL, p.depth - at * VL);
+            const int64_t floats = least(VL, p.depth - at * VL) * 9;
             float* const to = dw + (k * p.depth + at * VL) * 9;
-            for (int64_t t = 0; t < 9; t += VL) {
-                transpose_tile(taps + t * VL, VL, turned, VL);
-                for (int64_t i = 0; i < lanes; ++i) store(to + i * 9 + t, load(turned + i * VL), tail(9 - t));
+            if (floats == 9 * VL) {
+                filters_of_taps(w, to);
+                continue;
             }
+            float filters[9 * VL];
+            filters_of_taps(w, filters);
+            for (int64_t i = 0; i < floats; i += VL) store(to + i, load(filters + i), tail(floats - i));
         }
 }
 
