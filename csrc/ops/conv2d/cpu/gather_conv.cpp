@@ -3,6 +3,7 @@
 #include "cpu/gemm/narrow.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/nine.h"
 #include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/cpu/gather_cut.h"
 #include "ops/conv2d/cpu/statistics.h"
@@ -16,13 +17,15 @@ namespace {
 constexpr int64_t kGroupFloats = 4 << 10;
 // Floats of a row of weights from what is packed to what is fetched.
 constexpr int64_t kPackAhead = 64;
+// Rows of a matrix of weights that is only cut, likewise.
+constexpr int64_t kRowsAhead = 8;
 
 // Packs output channels [column, column + columns) of a group: rows (tap, channel) of ldp floats each.
 void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t columns, int64_t ldp,
                 float* packed) {
     const float* w = g.weight + group * g.weight_g + column * g.weight_o;
     const int64_t taps = g.tap_count;
-    alignas(64) float tile[VL * VL];
+    alignas(64) float tile[VL < 9 ? 9 * VL : VL * VL];
     if (g.weight_c == g.weight_taps && taps == g.weight_taps && g.taps[0].index == 0) {
         // fprop: an output's weights lie in one run of (channel, tap). Squares of it are transposed, and
         // their rows go to their places.
@@ -67,6 +70,14 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
                 if (c + 1 < g.depth)
                     for (int64_t t = 0; t < taps; ++t)
                         fetch_for_write(packed + (t * g.depth + c + 1) * ldp + o);
+                if (g.weight_taps == 9 && wide == VL) {
+                    vf nine[9];
+                    taps_of_filters(from, nine);
+                    unrolled<9>([&](auto t) FC_INLINE { store(tile + t * VL, nine[t]); });
+                    for (int64_t t = 0; t < taps; ++t)
+                        store(packed + (t * g.depth + c) * ldp + o, load(tile + g.taps[t].index * VL));
+                    continue;
+                }
                 for (int64_t first = 0; first < g.weight_taps; first += VL) {
                     const int64_t count = least(VL, g.weight_taps - first);
                     transpose_f32(from + first, g.weight_o, tile, VL, wide, count);
@@ -83,10 +94,15 @@ void pack_block(const GatherConv& g, int64_t group, int64_t column, int64_t colu
         for (int64_t c = 0; c < g.depth; ++c) {
             float* to = packed + (t * g.depth + c) * ldp;
             const float* from = w + c * g.weight_c + g.taps[t].index;
-            if (g.weight_o == 1)
+            if (g.weight_o == 1) {
+                // Rows may lie pages apart.
+                if (c + kRowsAhead < g.depth)
+                    for (int64_t o = 0; o < columns; o += 16)
+                        __builtin_prefetch(from + kRowsAhead * g.weight_c + o, 0, 2);
                 copy_floats(to, from, columns);
-            else
+            } else {
                 for (int64_t o = 0; o < columns; ++o) to[o] = from[o * g.weight_o];
+            }
         }
 }
 
