@@ -60,6 +60,11 @@ void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     g.apart = p.groups > 1 && g.taps >= kManyTaps;
     const int64_t width = g.apart ? (p.group_k() + lanes - 1) / lanes * lanes : p.k;
     g.together = g.apart ? std::min(p.groups, (kLine + p.group_c() - 1) / p.group_c()) : p.groups;
+    // One vector of outputs, and a filter's row in one run.
+    if (p.horizontal.dilation == 1 && (g.apart || p.groups == 1) &&
+        p.group_k() <= FC_ISA_PICK(tap_wgrad_run_outputs)())
+        g.run = g.nchw ? p.s : p.s * p.group_c();
+    g.by_pixel = !g.nchw && (g.apart || g.run > 0);
     g.band = std::clamp<int64_t>(kPanel / (p.q * width), 1, p.p);
     const int64_t most = g.apart ? kGroupBand : kMostBand;
     while (g.band > 1 && reach(p.vertical, g.band) * g.band_cols * g.band_channels() > most) --g.band;
@@ -72,7 +77,8 @@ void tap_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     std::vector<int64_t> offsets;
     const int64_t inputs = p.group_c();
     for (int64_t i = 0; i < g.taps; ++i) {
-        const int64_t tap = g.apart ? i / inputs : i % g.filter, c = g.apart ? i % inputs : i / g.filter;
+        const int64_t tap = g.by_pixel ? i / inputs : i % g.filter,
+                      c = g.by_pixel ? i % inputs : i / g.filter;
         const int64_t row = tap / p.s * p.vertical.dilation, column = tap % p.s * p.horizontal.dilation;
         offsets.push_back(g.nchw ? (c * g.band_rows + row) * g.band_cols + column
                                  : (row * g.band_cols + column) * g.band_channels() + c);

@@ -4,10 +4,14 @@
 #include "cpu/gemm/blocking.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/prefetch.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
+
+// Sums of a tile of runs. Registers of AVX2 hold too few of them to be worth it.
+constexpr int kTapRun = VL == 16 ? 15 : 3;
 
 struct TapTile {
     const float* band;
@@ -69,7 +73,46 @@ void tile(const TapTile& t) {
                   kSets == 2 ? acc[0][i][j] + acc[kSets - 1][i][j] : acc[0][i][j]);
 }
 
+// The same for P runs of L taps that lie side by side in the band, and one vector of columns: a run has one
+// pointer, so that a load of dy serves as many taps as there are registers for sums, and tiles start half as
+// often. (Ten pixels a row of eight taps each spent a third of their time between rows.)
+template <int P, int L>
+void run_tile(const TapTile& t) {
+    const Tail last = tail(t.columns);
+    vf acc[P][L];
+    const float* a[P];
+    unrolled<P>([&](auto p) FC_INLINE {
+        a[p] = t.band + t.offsets[p * L];
+        unrolled<L>([&](auto i) FC_INLINE { acc[p][i] = load(t.sums + (p * L + i) * VL); });
+    });
+    for (int64_t row = 0; row < t.rows; ++row) {
+        const float *dy = t.dy + row * t.dy_row, *end = dy + t.cols * t.dy_step;
+        for (int64_t at = row * t.a_row; dy < end; dy += t.dy_step, at += t.a_step) {
+            const vf b = once(load(dy, last));
+            unrolled<P>([&](auto p) FC_INLINE {
+                unrolled<L>([&](auto i) FC_INLINE { accumulate_from(acc[p][i], a[p] + at + i, b); });
+            });
+        }
+    }
+    unrolled<P>([&](auto p) FC_INLINE {
+        unrolled<L>([&](auto i) FC_INLINE { store(t.sums + (p * L + i) * VL, acc[p][i]); });
+    });
+}
+
 using Tile = void (*)(const TapTile&);
+
+template <int P, int L>
+Tile pick_run(int64_t length) {
+    if constexpr (L > 1)
+        if (length < L) return pick_run<P, L - 1>(length);
+    return &run_tile<P, L>;
+}
+Tile pick_run(int64_t runs, int64_t length) {
+    constexpr int kMost = kTapRun;
+    return runs == 1   ? pick_run<1, kMost>(length)
+           : runs == 2 ? pick_run<2, kMost / 2>(length)
+                       : pick_run<3, kMost / 3>(length);
+}
 
 template <int NV>
 Tile of_rows(int64_t rows) {
@@ -135,7 +178,31 @@ void fill_band(const TapWgrad& g, int64_t group, int64_t n, int64_t p0, int64_t 
         }
 }
 
+// Taps [first, first + runs * length) of a tile.
+struct Runs {
+    int64_t first, runs, length;
+};
+
+// How taps are cut into tiles of runs: several filter rows, or a piece of one.
+struct RunCut {
+    int64_t run, rows, pieces, tiles;
+    explicit RunCut(const TapWgrad& g) : run(g.run), rows(g.run ? g.taps / g.run : 0) {
+        pieces = ceil_div(run, kTapRun);
+        tiles = pieces > 1 ? rows * pieces : run ? ceil_div(rows, least(3, kTapRun / run)) : 0;
+    }
+    Runs tile(int64_t at) const {
+        if (pieces > 1) {
+            const int64_t piece = at % pieces, from = piece * run / pieces;
+            return {at / pieces * run + from, 1, (piece + 1) * run / pieces - from};
+        }
+        const int64_t row = at * rows / tiles;
+        return {row * run, (at + 1) * rows / tiles - row, run};
+    }
+};
+
 }  // namespace
+
+int64_t tap_wgrad_run_outputs() { return VL == 16 ? VL : 0; }
 
 TapWgradSizes tap_wgrad_sizes(const TapWgrad& g) {
     const int64_t width = ceil_div(g.k / g.groups, VL) * VL;
@@ -148,7 +215,8 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
     const int64_t vectors = ceil_div(outputs, VL), blocks = ceil_div(vectors, kMaxNV), width = vectors * VL;
     const int64_t filter = g.taps * width, size = g.groups * filter, mine = tap_wgrad_sizes(g).scratch;
     const int64_t mr = rows_for(static_cast<int>(ceil_div(vectors, blocks)));
-    const int64_t tap_tiles = ceil_div(g.taps, mr), parts = g.parts();
+    const RunCut runs(g);
+    const int64_t tap_tiles = g.run ? runs.tiles : ceil_div(g.taps, mr), parts = g.parts();
     const bool far = parts == 1 && g.n * (g.c * g.h * g.w + g.k * g.p * g.q) > kNear && !g.nchw;
     const bool panels = g.nchw || g.apart;
     const int64_t ld = panels ? width : g.k, pixel = g.nchw ? 1 : g.band_channels();
@@ -181,13 +249,15 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
                         for (int64_t i = 0; i < blocks * tap_tiles; ++i) {
                             const int64_t block = i / tap_tiles, at = i % tap_tiles;
                             const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks;
-                            const int64_t t0 = at * g.taps / tap_tiles, t1 = (at + 1) * g.taps / tap_tiles;
+                            const Runs of = g.run ? runs.tile(at) : Runs{};
+                            const int64_t t0 = g.run ? of.first : at * g.taps / tap_tiles;
+                            const Tile kernel = g.run ? pick_run(of.runs, of.length)
+                                                      : pick((at + 1) * g.taps / tap_tiles - t0, v1 - v0);
                             ahead.step();
-                            pick(t1 - t0,
-                                 v1 - v0)({band + (g.apart ? 0 : group * inputs), g.offsets + t0, rows, g.q,
-                                           g.stride_h * g.band_cols * pixel, g.stride_w * pixel, dy + v0 * VL,
-                                           g.q * ld, ld, least(outputs, v1 * VL) - v0 * VL,
-                                           sums + group * filter + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
+                            kernel({band + (g.apart ? 0 : group * inputs), g.offsets + t0, rows, g.q,
+                                    g.stride_h * g.band_cols * pixel, g.stride_w * pixel, dy + v0 * VL,
+                                    g.q * ld, ld, least(outputs, v1 * VL) - v0 * VL,
+                                    sums + group * filter + g.taps * v0 * VL + t0 * (v1 - v0) * VL});
                         }
                     }
                     row += rows;
@@ -199,7 +269,7 @@ void tap_wgrad_run(const TapWgrad& g, float* partial, float* scratch, float* dwe
         for (int64_t i = 0; i < size; i += VL)
             store(partial + i, load(partial + i) + load(partial + split * size + i));
     // From [tap][output] to the weights' order.
-    const int64_t planes = g.apart ? inputs : 1, run = g.apart ? g.filter : g.taps;
+    const int64_t planes = g.by_pixel ? inputs : 1, run = g.by_pixel ? g.filter : g.taps;
     for (int64_t b = 0; b < g.groups * blocks; ++b) {
         const int64_t group = b / blocks, block = b % blocks;
         const int64_t v0 = block * vectors / blocks, v1 = (block + 1) * vectors / blocks,
