@@ -88,15 +88,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--seconds", type=float, default=0.05, help="of each turn")
     options = p.parse_args(argv)
-    for text in options.conv or ():
-        _conv(text)
+    try:
+        chosen = select(options)
+    except argparse.ArgumentTypeError as error:
+        p.error(f"--conv: {error}")
     for folder in options.folders:
         if not (folder / "fastconv").is_dir():
             p.error(f"{folder} holds no package fastconv")
     engines = [Engine(OURS, options.threads, options.isa, f.resolve()) for f in options.folders]
     ratios: list[list[float]] = [[] for _ in engines[1:]]
     try:
-        for case in select(options):
+        for case in chosen:
             taken = compare(case, engines, options.rounds, options.seconds)
             for variant, (first, *others) in taken.items():
                 told = [f"{case.name + ' ' + variant:52} {1e3 * statistics.median(first):9.4f}"]
