@@ -145,6 +145,8 @@ constexpr ConvCandidate kDgrad[] = {
      strip_dgrad_unwanted},
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_dgrad_pack, depthwise_dgrad,
      copies_channels},
+    {"scatter", scatter_dgrad_declines, false, scatter_dgrad_packed_bytes, scatter_dgrad_pack, scatter_dgrad,
+     scatter_dgrad_unwanted},
     {"planar", planar_dgrad_declines, false, planar_dgrad_packed_bytes, planar_dgrad_pack, planar_dgrad,
      planar_dgrad_unwanted},
     {"shift", shift_dgrad_declines, false, shift_dgrad_packed_bytes, shift_dgrad_pack, shift_dgrad},
@@ -390,8 +392,9 @@ ConvPlan::ConvPlan(const Conv2dProblem& problem, ConvDirection direction, const 
     if (direction == ConvDirection::wgrad)
         wgrad_ = &choose(direction, kWgrad, problem, algorithm, weights_stay);
     else
-        conv_ = &choose(direction, direction == ConvDirection::fprop ? kFprop : kDgrad, problem, algorithm,
-                        weights_stay);
+        conv_ = direction == ConvDirection::fprop
+                    ? &choose(direction, kFprop, problem, algorithm, weights_stay)
+                    : &choose(direction, kDgrad, problem, algorithm, weights_stay);
 }
 
 const char* ConvPlan::algorithm() const { return conv_ ? conv_->name : wgrad_->name; }
@@ -467,7 +470,8 @@ std::vector<std::pair<std::string, std::string>> conv2d_candidates(const Conv2dP
                                                                    ConvDirection direction,
                                                                    bool weights_stay) {
     if (direction == ConvDirection::wgrad) return describe(kWgrad, problem, weights_stay);
-    return describe(direction == ConvDirection::fprop ? kFprop : kDgrad, problem, weights_stay);
+    return direction == ConvDirection::fprop ? describe(kFprop, problem, weights_stay)
+                                             : describe(kDgrad, problem, weights_stay);
 }
 
 }  // namespace fastconv

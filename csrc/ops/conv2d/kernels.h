@@ -68,6 +68,13 @@ void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 const char* winograd_wgrad_unwanted(const Conv2dProblem& p);
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
+// scatter.cpp: dgrad of few input channels, lanes along a filter's row.
+const char* scatter_dgrad_declines(const Conv2dProblem& p);
+const char* scatter_dgrad_unwanted(const Conv2dProblem& p);
+size_t scatter_dgrad_packed_bytes(const Conv2dProblem& p);
+void scatter_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void scatter_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+
 // planar.cpp: few input channels on NCHW arrays, few output channels on either layout: lanes along the pixels
 // of rows in cache. Null or the reason to decline.
 const char* planar_fprop_declines(const Conv2dProblem& p);

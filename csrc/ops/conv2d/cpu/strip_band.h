@@ -1,6 +1,7 @@
 // The band of strips.h: input rows in a frame of zeros, lanes as one block of output channels wants them.
 #pragma once
 
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/prefetch.h"
 #include "ops/conv2d/strips.h"
 
@@ -57,6 +58,10 @@ class LanePick {
             const vf near = load(from), far = load(from + VL, far_);
             for (int64_t d = 0; d < depth_; ++d, to += plane, place = _mm512_add_epi32(place, one))
                 store(to, _mm512_maskz_permutex2var_ps(lanes_.mask, near, place, far));
+        } else if (span_ <= 4 * VL) {
+            pick_pairs<2>(from, to, plane);
+        } else if (span_ <= 8 * VL) {
+            pick_pairs<4>(from, to, plane);
         } else {
             for (int64_t d = 0; d < depth_; ++d, to += plane)
                 store(to, _mm512_mask_i32gather_ps(zero(), lanes_.mask, place, from + d, 4));
@@ -71,6 +76,29 @@ class LanePick {
     }
 
   private:
+#if defined(FC_ISA_AVX512)
+    // From N pairs of vectors: a permutation of each and blends. A gather takes 140 cycles on some
+    // processors.
+    template <int N>
+    void pick_pairs(const float* from, float* to, int64_t plane) const {
+        vf v[2 * N];
+        unrolled<2 * N>([&](auto i) FC_INLINE { v[i] = load(from + i * VL, tail(span_ - i * VL)); });
+        const __m512i one = _mm512_set1_epi32(1), pair = _mm512_set1_epi32(2 * VL);
+        __m512i place = _mm512_loadu_si512(place_);
+        for (int64_t d = 0; d < depth_; ++d, to += plane, place = _mm512_add_epi32(place, one)) {
+            vf picked = _mm512_maskz_permutex2var_ps(lanes_.mask, v[0], place, v[1]);
+            __m512i first = pair;
+            unrolled<N - 1>([&](auto i) FC_INLINE {
+                const vm beyond = _mm512_mask_cmpge_epi32_mask(lanes_.mask, place, first);
+                picked = _mm512_mask_blend_ps(beyond, picked,
+                                              _mm512_permutex2var_ps(v[2 * i + 2], place, v[2 * i + 3]));
+                first = _mm512_add_epi32(first, pair);
+            });
+            store(to, picked);
+        }
+    }
+#endif
+
     int32_t place_[VL];
     int64_t depth_, count_, low_, span_, taken_;
     bool together_;
