@@ -38,6 +38,10 @@ SLIDING = [
     ((1, 3, 4, 70), (4, 33), (1, 37), 0, False),
     ((1, 2, 1, 1), 3, 1, 1, False),
     ((3, 2, 2, 2), 1, 3, 0, True),
+    ((1, 2100, 3, 4), 3, 1, 0, False),  # windows of more values than a first-level cache
+    ((1, 20, 12, 13), 9, 1, 4, False),  # more windows on an input than are listed at once
+    ((2, 70, 48, 46), 2, 2, 0, False),  # beyond a second-level cache
+    ((2, 70, 41, 48), 3, 2, 1, False),
 ]
 
 ADAPTIVE = [
@@ -50,6 +54,7 @@ ADAPTIVE = [
     ((2, 2, 9, 10), (None, 3)),
     ((1, 2, 9, 50), (3, None)),
     ((1, 3, 31, 47), (2, 3)),
+    ((2, 340, 7, 7), 1),
 ]
 
 CASES = [

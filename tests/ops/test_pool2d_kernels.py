@@ -48,6 +48,7 @@ LARGE: list[tuple[str, tuple[int, int, int, int], tuple[Any, ...]]] = [
     ("avg_pool2d", (8, 48, 80, 80), (2,)),
     ("avg_pool2d", (16, 70, 50, 50), (3, 1, 1)),
     ("global_avg_pool2d", (32, 1500, 7, 7), ()),
+    ("avg_pool2d", (60, 6, 80, 80), (2,)),
 ]
 
 

@@ -53,6 +53,34 @@ inline void copy_streaming(T* to, const T* from, int64_t n) {
     if (i < n) store(to + i, load(from + i, tail(n - i)), tail(n - i));
 }
 
+// Lines that will be read soon, brought into L2 in memory order, so many at each step: windows jump between
+// rows, which no prefetcher of the processor follows.
+struct NextLines {
+    const char *at, *end;
+    int64_t lines;  // a step
+    void step() {
+        for (int64_t i = 0; i < lines && at < end; ++i, at += 64) __builtin_prefetch(at, 0, 2);
+    }
+};
+
+constexpr int64_t kNear = 1 << 20;   // bytes that are likely in L2 already
+constexpr int64_t kAhead = 4 << 10;  // how far ahead at least, in bytes
+
+inline bool beyond_l2(const PoolPlan& plan, size_t element) {
+    const int64_t values = plan.n * plan.c * (plan.h.in * plan.w.in + plan.h.out * plan.w.out);
+    return values * static_cast<int64_t>(element) > kNear;
+}
+
+// Elements [from, from + count) of an array of `all`, moved ahead by kAhead.
+template <class T>
+inline NextLines next_lines(const T* array, int64_t from, int64_t count, int64_t all, int64_t steps) {
+    constexpr int64_t kMore = kAhead / static_cast<int64_t>(sizeof(T));
+    const int64_t end = from + count + kMore < all ? from + count + kMore : all;
+    const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+    return {reinterpret_cast<const char*>(array + from + kMore), reinterpret_cast<const char*>(array + end),
+            bytes / (64 * steps) + 1};
+}
+
 template <class Body>
 inline void for_planes(const PoolPlan& plan, int team, const Body& body) {
     const int64_t work = plan.h.in * plan.w.in + plan.h.out * plan.w.out;
