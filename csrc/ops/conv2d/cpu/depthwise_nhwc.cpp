@@ -2,6 +2,7 @@
 // 2: eight) output columns of one or two rows; each input vector is loaded once a row and multiplied with
 // every tap that meets it. Columns and rows outside the input are skipped.
 #include "cpu/parallel.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/depthwise_kernels.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -11,6 +12,7 @@ namespace {
 constexpr int kTile = 7;
 constexpr int kPairs = 4;  // pairs of columns of a dgrad tile of stride 2
 constexpr int kMostRows = 32;
+constexpr int64_t kStreaming = 2 << 20;  // floats of results that go past the caches
 constexpr int kFewTaps = 4;
 constexpr int kMostTaps = 7;  // of a filter's row with kernels of its own
 // Two output rows share input rows where the registers suffice.
@@ -29,16 +31,45 @@ struct InputRow {
 struct Tile {
     const InputRow* rows;
     int64_t row_count;
-    int64_t at;      // offset of the tile's first input column and channel from `in`
-    int64_t c;       // elements between taps' weights
+    int64_t at;      // offset of the tile's first input column from `in`
+    int64_t c;       // channels, and elements between taps' weights
     int64_t column;  // and between columns
     int64_t lo, hi;  // columns of the tile that lie inside the input
-    int64_t channel;
     const float* bias;
     float* out[2];
     int64_t first, last;  // columns of the tile that are stored
     int64_t s, stride, dilation;
+    Ahead<true>* ahead;
+    bool streaming;
+    // 3x3 filters: the input row of the first output row and tap, from one to the next, and which of them lie
+    // inside; null for others.
+    const float* top;
+    int64_t in_row, first_row, last_row;
+    const float* packed;
 };
+
+// body(channel) for every vector of channels, the last moved back to end with them. One after the other they
+// are runs of memory; a column of a vector alone is lines that share few sets of L1.
+template <class Body>
+inline void each_vector(const Tile& t, const Body& body) {
+    for (int64_t c = 0; c < t.c; c += VL) {
+        t.ahead->step();
+        body(least(c, t.c - VL));
+    }
+}
+
+// Results that no cache holds until they are read need not be fetched to be overwritten.
+FC_INLINE inline void put(const Tile& t, float* to, vf v) {
+    if (t.streaming)
+        store_streaming(to, v);
+    else
+        store(to, v);
+}
+// Whether each vector stored is one whole line.
+inline bool streams(const DepthwiseNhwc& g, const float* out, int64_t pixels) {
+    return pixels * g.c >= kStreaming && g.c % VL == 0 &&
+           reinterpret_cast<uintptr_t>(out) % (VL * sizeof(float)) == 0;
+}
 
 // Which tile column tap `s` of input column `j` belongs to, or -1. A window of stride ST moves forward; TR:
 // the adjoint of stride 2, where tile column v meets input column j = (v + 2 * ((S - 1) / 2) - s) / 2.
@@ -54,95 +85,179 @@ struct Shape {
     static constexpr int in = TR ? kPairs + (S - 1) / 2 : (kTile - 1) * ST + S;
 };
 
+// Which columns of a tile lie inside the input: all; all but those of a filter's overhang to the left, to the
+// right or to both, as with padding of half a filter; or what the tile says.
+enum Cut { kNone, kLeft, kRight, kBoth, kAny };
+
 // One input row into one (A or B) or both rows of sums.
-template <int S, int ST, bool TR, bool EDGE, bool A, bool B, int OUT>
-inline __attribute__((always_inline)) void add_row(const Tile& t, const InputRow& row, vf (&acc)[2][OUT]) {
+template <int S, int ST, bool TR, Cut CUT, bool A, bool B, int OUT>
+FC_INLINE inline void add_row(const Tile& t, const InputRow& row, int64_t channel, vf (&acc)[2][OUT]) {
+    constexpr int in = Shape<S, ST, TR>::in, over = (S - 1) / 2;
+    constexpr int lo = CUT == kLeft || CUT == kBoth ? over : 0;
+    constexpr int hi = CUT == kRight || CUT == kBoth ? in - over : in;
     vf w0[S], w1[S];
-#pragma GCC unroll 8
-    for (int s = 0; s < S; ++s) {
-        if (A) w0[s] = load(row.weight[0] + t.channel + s * t.c);
-        if (B) w1[s] = load(row.weight[1] + t.channel + s * t.c);
-    }
-    const float* in = row.in + t.at;
-#pragma GCC unroll 32
-    for (int j = 0; j < Shape<S, ST, TR>::in; ++j) {
-        if (EDGE && (j < t.lo || j >= t.hi)) continue;
-        const vf x = once(load(in + j * t.column));
-#pragma GCC unroll 8
-        for (int s = 0; s < S; ++s) {
-            const int v = column_of<S, ST, TR, OUT>(j, s);
-            if (v < 0) continue;
-            if (A) acc[0][v] = fma(x, w0[s], acc[0][v]);
-            if (B) acc[1][v] = fma(x, w1[s], acc[1][v]);
+    unrolled<S>([&](auto s) FC_INLINE {
+        if constexpr (A) w0[s] = load(row.weight[0] + channel + s * t.c);
+        if constexpr (B) w1[s] = load(row.weight[1] + channel + s * t.c);
+    });
+    const float* from = row.in + t.at + channel;
+    unrolled<in>([&](auto j) FC_INLINE {
+        if constexpr (j >= lo && j < hi) {
+            if (CUT == kAny && (j < t.lo || j >= t.hi)) return;
+            const vf x = once(load(from + j * t.column));
+            unrolled<S>([&](auto s) FC_INLINE {
+                constexpr int v = column_of<S, ST, TR, OUT>(decltype(j)::value, decltype(s)::value);
+                if constexpr (v >= 0 && A) accumulate(acc[0][v], x, w0[s]);
+                if constexpr (v >= 0 && B) accumulate(acc[1][v], x, w1[s]);
+            });
         }
-    }
+    });
 }
 
-template <int S, int ST, bool TR, bool EDGE, bool TWO>
+template <int S, int ST, bool TR, Cut CUT, bool TWO>
 void tile(const Tile& t) {
     constexpr int out = Shape<S, ST, TR>::out;
-    vf acc[2][out];
-    const vf start = t.bias ? load(t.bias + t.channel) : zero();
-#pragma GCC unroll 8
-    for (int v = 0; v < out; ++v) {
-        acc[0][v] = start;
-        if (TWO) acc[1][v] = start;
-    }
-    for (int64_t e = 0; e < t.row_count; ++e) {
-        const InputRow row = t.rows[e];
-        if (!TWO || !row.weight[1])
-            add_row<S, ST, TR, EDGE, true, false>(t, row, acc);
-        else if (!row.weight[0])
-            add_row<S, ST, TR, EDGE, false, TWO>(t, row, acc);
-        else
-            add_row<S, ST, TR, EDGE, true, TWO>(t, row, acc);
-    }
-#pragma GCC unroll 8
-    for (int v = 0; v < out; ++v) {
-        if (EDGE && (v < t.first || v >= t.last)) continue;
-        store(t.out[0] + v * t.column + t.channel, acc[0][v]);
-        if (TWO) store(t.out[1] + v * t.column + t.channel, acc[1][v]);
-    }
+    each_vector(t, [&](int64_t channel) FC_INLINE {
+        vf acc[2][out];
+        const vf start = t.bias ? load(t.bias + channel) : zero();
+        unrolled<out>([&](auto v) FC_INLINE {
+            acc[0][v] = start;
+            if constexpr (TWO) acc[1][v] = start;
+        });
+        for (int64_t e = 0; e < t.row_count; ++e) {
+            const InputRow& row = t.rows[e];
+            if (!TWO || !row.weight[1])
+                add_row<S, ST, TR, CUT, true, false>(t, row, channel, acc);
+            else if (!row.weight[0])
+                add_row<S, ST, TR, CUT, false, TWO>(t, row, channel, acc);
+            else
+                add_row<S, ST, TR, CUT, true, TWO>(t, row, channel, acc);
+        }
+        unrolled<out>([&](auto v) FC_INLINE {
+            if (CUT == kAny && (v < t.first || v >= t.last)) return;
+            put(t, t.out[0] + v * t.column + channel, acc[0][v]);
+            if constexpr (TWO) put(t, t.out[1] + v * t.column + channel, acc[1][v]);
+        });
+    });
+}
+
+// 3x3 of the same stride both ways: all nine weights stay in registers, and nothing is asked from row to row.
+template <int ST, Cut CUT, bool TWO>
+void square_tile(const Tile& t) {
+    constexpr int in = Shape<3, ST, false>::in, rows = TWO ? 3 + ST : 3;
+    constexpr int lo = CUT == kLeft || CUT == kBoth ? 1 : 0, hi = CUT == kRight || CUT == kBoth ? in - 1 : in;
+    each_vector(t, [&](int64_t channel) FC_INLINE {
+        vf weight[3][3], acc[2][kTile];
+        unrolled<3, 3>([&](auto r, auto s)
+                           FC_INLINE { weight[r][s] = load(t.packed + (r * 3 + s) * t.c + channel); });
+        const vf start = t.bias ? load(t.bias + channel) : zero();
+        unrolled<TWO ? 2 : 1, kTile>([&](auto p, auto v) FC_INLINE { acc[p][v] = start; });
+        unrolled<rows>([&](auto i) FC_INLINE {
+            constexpr int r = decltype(i)::value, second = r - ST;
+            if (r < t.first_row || r >= t.last_row) return;
+            const float* from = t.top + r * t.in_row + t.at + channel + lo * t.column;
+            unrolled<in>([&](auto j) FC_INLINE {
+                if constexpr (j >= lo && j < hi) {
+                    const vf x = once(load(from));
+                    from += t.column;
+                    __asm__("" : "+r"(from));  // one pointer, not as many distances as columns
+                    unrolled<3>([&](auto s) FC_INLINE {
+                        constexpr int v =
+                            column_of<3, ST, false, kTile>(decltype(j)::value, decltype(s)::value);
+                        if constexpr (v >= 0 && r < 3) accumulate(acc[0][v], x, weight[r][s]);
+                        if constexpr (v >= 0 && TWO && second >= 0)
+                            accumulate(acc[1][v], x, weight[second][s]);
+                    });
+                }
+            });
+        });
+        unrolled<TWO ? 2 : 1>([&](auto p) FC_INLINE {
+            float* to = t.out[p] + channel;
+            unrolled<kTile>([&](auto v) FC_INLINE {
+                put(t, to, acc[p][v]);
+                to += t.column;
+                __asm__("" : "+r"(to));
+            });
+        });
+    });
 }
 
 // Any width and stride: an input vector is loaded for every tap.
 template <bool EDGE>
 void any_tile(const Tile& t) {
-    vf acc[kTile];
-    const vf start = t.bias ? load(t.bias + t.channel) : zero();
-#pragma GCC unroll 8
-    for (int v = 0; v < kTile; ++v) acc[v] = start;
-    for (int64_t e = 0; e < t.row_count; ++e)
-        for (int64_t s = 0; s < t.s; ++s) {
-            const vf w = load(t.rows[e].weight[0] + t.channel + s * t.c);
-            const float* in = t.rows[e].in + t.at + s * t.dilation * t.column;
-#pragma GCC unroll 8
-            for (int v = 0; v < kTile; ++v) {
-                const int64_t j = v * t.stride + s * t.dilation;
-                if (EDGE && (j < t.lo || j >= t.hi)) continue;
-                acc[v] = fma(load(in + v * t.stride * t.column), w, acc[v]);
+    each_vector(t, [&](int64_t channel) FC_INLINE {
+        vf acc[kTile];
+        const vf start = t.bias ? load(t.bias + channel) : zero();
+        unrolled<kTile>([&](auto v) FC_INLINE { acc[v] = start; });
+        for (int64_t e = 0; e < t.row_count; ++e)
+            for (int64_t s = 0; s < t.s; ++s) {
+                const vf w = load(t.rows[e].weight[0] + channel + s * t.c);
+                const float* in = t.rows[e].in + t.at + channel + s * t.dilation * t.column;
+                unrolled<kTile>([&](auto v) FC_INLINE {
+                    const int64_t j = v * t.stride + s * t.dilation;
+                    if (EDGE && (j < t.lo || j >= t.hi)) return;
+                    acc[v] = fma(load(in + v * t.stride * t.column), w, acc[v]);
+                });
             }
-        }
-#pragma GCC unroll 8
-    for (int v = 0; v < kTile; ++v)
-        if (!EDGE || (v >= t.first && v < t.last)) store(t.out[0] + v * t.column + t.channel, acc[v]);
+        unrolled<kTile>([&](auto v) FC_INLINE {
+            if (!EDGE || (v >= t.first && v < t.last)) put(t, t.out[0] + v * t.column + channel, acc[v]);
+        });
+    });
 }
 
 struct Kernel {
-    void (*run[2][2])(const Tile&);  // [edge][two rows]
-    int64_t out, in;                 // columns of a tile
+    void (*run[2][5])(const Tile&);     // [two rows][cut]; null: kAny does it
+    void (*square[2][4])(const Tile&);  // the same, for 3x3
+    int64_t out, in;                    // columns of a tile
+    int64_t over;                       // columns that a cut leaves out
     bool two;
     bool apart;  // takes a dilation as columns that lie as far apart
+
+    void operator()(const Tile& t, int rows) const {
+        const int64_t right = in - t.hi;
+        int cut = kAny;
+        if (t.first == 0 && t.last == out && (t.lo == 0 || t.lo == over) && (right == 0 || right == over))
+            cut = (t.lo > 0 ? kLeft : kNone) + (right > 0 ? kRight : kNone);
+        if (t.top && cut != kAny) return square[rows - 1][cut](t);
+        const auto fixed = run[rows - 1][cut];
+        (fixed ? fixed : run[rows - 1][kAny])(t);
+    }
 };
 
 template <int S, int ST, bool TR>
 constexpr Kernel make() {
-    return {{{&tile<S, ST, TR, false, false>, &tile<S, ST, TR, false, kTwoRows>},
-             {&tile<S, ST, TR, true, false>, &tile<S, ST, TR, true, kTwoRows>}},
-            Shape<S, ST, TR>::out,
-            Shape<S, ST, TR>::in,
-            kTwoRows && !TR,
-            true};
+    constexpr bool two = kTwoRows && !TR;
+    Kernel k{};
+    k.out = Shape<S, ST, TR>::out, k.in = Shape<S, ST, TR>::in, k.over = (S - 1) / 2;
+    k.two = two;
+    k.apart = true;
+    k.run[0][kNone] = &tile<S, ST, TR, kNone, false>;
+    k.run[0][kAny] = &tile<S, ST, TR, kAny, false>;
+    if constexpr (two) {
+        k.run[1][kNone] = &tile<S, ST, TR, kNone, true>;
+        k.run[1][kAny] = &tile<S, ST, TR, kAny, true>;
+    }
+    if constexpr (S == 3 && two) {
+        k.square[0][kNone] = &square_tile<ST, kNone, false>;
+        k.square[0][kLeft] = &square_tile<ST, kLeft, false>;
+        k.square[0][kRight] = &square_tile<ST, kRight, false>;
+        k.square[0][kBoth] = &square_tile<ST, kBoth, false>;
+        k.square[1][kNone] = &square_tile<ST, kNone, true>;
+        k.square[1][kLeft] = &square_tile<ST, kLeft, true>;
+        k.square[1][kRight] = &square_tile<ST, kRight, true>;
+        k.square[1][kBoth] = &square_tile<ST, kBoth, true>;
+    }
+    if constexpr (S == 3 || S == 5) {
+        k.run[0][kLeft] = &tile<S, ST, TR, kLeft, false>;
+        k.run[0][kRight] = &tile<S, ST, TR, kRight, false>;
+        k.run[0][kBoth] = &tile<S, ST, TR, kBoth, false>;
+        if constexpr (two) {
+            k.run[1][kLeft] = &tile<S, ST, TR, kLeft, true>;
+            k.run[1][kRight] = &tile<S, ST, TR, kRight, true>;
+            k.run[1][kBoth] = &tile<S, ST, TR, kBoth, true>;
+        }
+    }
+    return k;
 }
 
 Kernel pick(const DepthwiseNhwc& g) {
@@ -154,11 +269,12 @@ Kernel pick(const DepthwiseNhwc& g) {
              make<5, 2, false>(), make<6, 2, false>(), make<7, 2, false>()}};
         return kernels[g.stride_w - 1][g.s - 1];
     }
-    return {{{&any_tile<false>, &any_tile<false>}, {&any_tile<true>, &any_tile<true>}},
-            kTile,
-            (kTile - 1) * g.stride_w + (g.s - 1) * g.dilation_w + 1,
-            false,
-            false};
+    Kernel any{};
+    any.run[0][kNone] = &any_tile<false>;
+    any.run[0][kAny] = &any_tile<true>;
+    any.out = kTile;
+    any.in = (kTile - 1) * g.stride_w + (g.s - 1) * g.dilation_w + 1;
+    return any;
 }
 
 // Rows of output whose input stays in L2 while one vector of channels after the other passes over them.
@@ -171,21 +287,19 @@ int64_t row_block(int64_t row_floats, int64_t rows) {
 // left to right; the last one is moved back to end with the row.
 template <class Start>
 void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, int64_t apart,
-             float* out0, float* out1, Ahead<true>& ahead, const Start& start) {
+             float* out0, float* out1, const Start& start) {
     t.column = apart * t.c;
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);
         const int64_t column = start(at);
-        t.at = column * t.c + t.channel;
+        t.at = column * t.c;
         t.lo = column < 0 ? ceil_div(-column, apart) : 0;
         t.hi = least(kernel.in, in_w <= column ? 0 : ceil_div(in_w - column, apart));
         t.first = 0;
         t.last = least(kernel.out, columns - at);
         t.out[0] = out0 + at * t.column;
         t.out[1] = rows == 2 ? out1 + at * t.column : nullptr;
-        const bool edge = t.lo > 0 || t.hi < kernel.in || t.last < kernel.out;
-        ahead.step();
-        kernel.run[edge][rows - 1](t);
+        kernel(t, rows);
     }
 }
 
@@ -216,6 +330,7 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
     const int64_t block = fprop_block(g), blocks = ceil_div(g.p, block);
     // A stride beyond the filter leaves out most lines of a row.
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear && g.stride_h <= g.r && g.stride_w <= g.s;
+    const bool streaming = streams(g, y, g.n * g.p * g.q);
     InputRow rows[kMostRows];
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
@@ -224,39 +339,44 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
         Ahead<true> own{x + least(most(row_in, 0), g.n * g.h) * g.w * g.c,
                         x + least(most(row_in, 0) + block * g.stride_h, g.n * g.h) * g.w * g.c,
                         y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
+        if (streaming) own.out = own.out_end;
         Ahead<true>& ahead = given ? *given : own;
         if (far || given)
             ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
-        for (int64_t c = 0; c < g.c; c += VL) {
-            Tile t{};
-            t.rows = rows;
-            t.c = g.c;
-            t.channel = least(c, g.c - VL);
-            t.bias = bias;
-            t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
-            for (int64_t p = p0; p < p1;) {
-                const int64_t count = least(together, p1 - p);
-                const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
-                const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
-                t.row_count = 0;
-                for (int64_t i = 0; i < reach; ++i) {
-                    const int64_t h = h0 + i * step, second = i - g.stride_h;
-                    if (h < 0 || h >= g.h) continue;
-                    const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
-                    if (!a && !b) continue;
-                    rows[t.row_count++] = {
-                        x + (n * g.h + h) * g.w * g.c,
-                        {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
-                }
-                float* out = y + (n * g.p + p) * g.q * g.c;
-                // With a dilation, columns that lie so far apart are a convolution without one.
-                const int64_t apart = kernel.apart ? g.dilation_w : 1;
-                for (int64_t q = 0; q < least(apart, g.q); ++q)
-                    run_row(kernel, t, static_cast<int>(count), g.w, ceil_div(g.q - q, apart), apart,
-                            out + q * g.c, out + (g.q + q) * g.c, ahead,
-                            [&](int64_t o) { return (q + o * apart) * g.stride_w - g.pad_w; });
-                p += count;
+        Tile t{};
+        t.rows = rows;
+        t.c = g.c;
+        t.bias = bias;
+        t.ahead = &ahead;
+        t.streaming = streaming;
+        t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
+        for (int64_t p = p0; p < p1;) {
+            const int64_t count = least(together, p1 - p);
+            const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
+            const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
+            t.row_count = 0;
+            for (int64_t i = 0; i < reach; ++i) {
+                const int64_t h = h0 + i * step, second = i - g.stride_h;
+                if (h < 0 || h >= g.h) continue;
+                const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
+                if (!a && !b) continue;
+                rows[t.row_count++] = {
+                    x + (n * g.h + h) * g.w * g.c,
+                    {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
             }
+            if (kernel.square[0][kNone] && g.r == 3 && g.stride_h == g.stride_w && step == 1) {
+                t.top = x + (n * g.h + h0) * g.w * g.c;
+                t.in_row = g.w * g.c, t.first_row = most(0, -h0), t.last_row = g.h - h0;
+                t.packed = packed;
+            }
+            float* out = y + (n * g.p + p) * g.q * g.c;
+            // With a dilation, columns that lie so far apart are a convolution without one.
+            const int64_t apart = kernel.apart ? g.dilation_w : 1;
+            for (int64_t q = 0; q < least(apart, g.q); ++q)
+                run_row(kernel, t, static_cast<int>(count), g.w, ceil_div(g.q - q, apart), apart,
+                        out + q * g.c, out + (g.q + q) * g.c,
+                        [&](int64_t o) { return (q + o * apart) * g.stride_w - g.pad_w; });
+            p += count;
         }
     }
 }
@@ -270,6 +390,7 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
     const Kernel kernel = kernels[g.s - 1];
     const int64_t block = dgrad_block(g), blocks = ceil_div(g.h, block);
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
+    const bool streaming = streams(g, dx, g.n * g.h * g.w);
     InputRow rows[kMostRows];
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
@@ -277,37 +398,35 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
         Ahead<true> own{dy + least(row_in, g.n * g.p) * g.q * g.c,
                         dy + least(row_in + block / g.stride_h, g.n * g.p) * g.q * g.c,
                         dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c, 0};
+        if (streaming) own.out = own.out_end;
         Ahead<true>& ahead = given ? *given : own;
         if (far || given) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
-        for (int64_t c = 0; c < g.c; c += VL) {
-            Tile t{};
-            t.rows = rows;
-            t.c = t.column = g.c;
-            t.channel = least(c, g.c - VL);
-            t.bias = bias;
-            for (int64_t h = h0; h < h1; ++h) {
-                t.row_count = 0;
-                for (int64_t r = 0; r < g.r; ++r) {
-                    const int64_t v = h + g.pad_h - r * g.dilation_h;
-                    if (v < 0 || v % g.stride_h || v / g.stride_h >= g.p) continue;
-                    rows[t.row_count++] = {dy + (n * g.p + v / g.stride_h) * g.q * g.c,
-                                           {packed + r * g.s * g.c, nullptr}};
-                }
-                // Tiles start at even v: columns before 0 are left out, or begin behind the padding.
-                float* out = dx + (n * g.h + h) * g.w * g.c;
-                const int64_t even = g.pad_w / 2 * 2;
-                for (int64_t v = even; v < g.pad_w + g.w; v += kernel.out) {
-                    const int64_t column = v / 2 - (g.s - 1) / 2;
-                    t.at = column * g.c + t.channel;
-                    t.lo = most(0, -column);
-                    t.hi = least(kernel.in, g.q - column);
-                    t.first = most(0, g.pad_w - v);
-                    t.last = least(kernel.out, g.pad_w + g.w - v);
-                    t.out[0] = out + (v - g.pad_w) * g.c;
-                    const bool edge = t.lo > 0 || t.hi < kernel.in || t.first > 0 || t.last < kernel.out;
-                    ahead.step();
-                    kernel.run[edge][0](t);
-                }
+        Tile t{};
+        t.rows = rows;
+        t.c = t.column = g.c;
+        t.bias = bias;
+        t.ahead = &ahead;
+        t.streaming = streaming;
+        for (int64_t h = h0; h < h1; ++h) {
+            t.row_count = 0;
+            for (int64_t r = 0; r < g.r; ++r) {
+                const int64_t v = h + g.pad_h - r * g.dilation_h;
+                if (v < 0 || v % g.stride_h || v / g.stride_h >= g.p) continue;
+                rows[t.row_count++] = {dy + (n * g.p + v / g.stride_h) * g.q * g.c,
+                                       {packed + r * g.s * g.c, nullptr}};
+            }
+            // Tiles start at even v: columns before 0 are left out, or begin behind the padding.
+            float* out = dx + (n * g.h + h) * g.w * g.c;
+            const int64_t even = g.pad_w / 2 * 2;
+            for (int64_t v = even; v < g.pad_w + g.w; v += kernel.out) {
+                const int64_t column = v / 2 - (g.s - 1) / 2;
+                t.at = column * g.c;
+                t.lo = most(0, -column);
+                t.hi = least(kernel.in, g.q - column);
+                t.first = most(0, g.pad_w - v);
+                t.last = least(kernel.out, g.pad_w + g.w - v);
+                t.out[0] = out + (v - g.pad_w) * g.c;
+                kernel(t, 1);
             }
         }
     }
@@ -316,17 +435,21 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
 void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
                          float* y) {
     if (!depthwise_fprop_tiled(g)) return depthwise_pixels_fprop(g, x, packed, bias, y);
-    parallel_for(
-        depthwise_fprop_items(g), 65536 / (fprop_block(g) * g.w * g.c * g.r) + 1,
-        [&](int64_t begin, int64_t end, int) { depthwise_fprop_piece(g, x, packed, bias, y, begin, end); });
+    parallel_for(depthwise_fprop_items(g), 65536 / (fprop_block(g) * g.w * g.c * g.r) + 1,
+                 [&](int64_t begin, int64_t end, int) {
+                     depthwise_fprop_piece(g, x, packed, bias, y, begin, end);
+                     streaming_fence();
+                 });
 }
 
 void depthwise_dgrad_run(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                          float* dx) {
     if (!depthwise_dgrad_tiled(g)) return depthwise_pixels_dgrad(g, packed, dy, bias, dx);
-    parallel_for(
-        depthwise_dgrad_items(g), 65536 / (dgrad_block(g) * g.w * g.c * g.r) + 1,
-        [&](int64_t begin, int64_t end, int) { depthwise_dgrad_piece(g, packed, dy, bias, dx, begin, end); });
+    parallel_for(depthwise_dgrad_items(g), 65536 / (dgrad_block(g) * g.w * g.c * g.r) + 1,
+                 [&](int64_t begin, int64_t end, int) {
+                     depthwise_dgrad_piece(g, packed, dy, bias, dx, begin, end);
+                     streaming_fence();
+                 });
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -68,6 +68,104 @@ void pass(const RowPass& t) {
     unrolled<RG, S>([&](auto r, auto s) FC_INLINE { store(t.sums + (r * S + s) * VL, acc[r][s]); });
 }
 
+// 3x3 of stride 1 or 2, for instruction sets of 32 registers: tiles of seven output columns in two rows, one
+// vector of channels after the other, dy and the nine sums in registers. A row of one vector alone is lines
+// that lie channels apart and share few sets of L1, so that each filter row read it anew from L2.
+#if defined(FC_ISA_AVX512)
+constexpr bool kTiles = true;
+#else
+constexpr bool kTiles = false;
+#endif
+constexpr int kTile = 7;
+
+struct SumTile {
+    const float* x;   // input of the first output row and column, first tap, channel 0
+    const float* dy;  // of the first row and column
+    int64_t c;        // channels, and elements between columns
+    int64_t x_row, dy_row;
+    int64_t first, last;  // input rows from `x` on that lie inside
+    int64_t v0, v1;       // vectors of channels
+    float* sums;          // [vector][tap][VL]
+};
+
+// Input columns [LO, HI) of a tile lie inside.
+template <int ST, bool TWO, int LO, int HI>
+void sum_tile(const SumTile& t, Ahead<false>& ahead) {
+    constexpr int in = (kTile - 1) * ST + 3, rows = TWO ? 3 + ST : 3;
+    for (int64_t v = t.v0; v < t.v1; ++v) {
+        const int64_t channel = least(v * VL, t.c - VL);
+        float* const sums = t.sums + v * 9 * VL;
+        ahead.step();
+        vf acc[3][3], g[2][kTile];
+        unrolled<3, 3>([&](auto r, auto s) FC_INLINE { acc[r][s] = load(sums + (r * 3 + s) * VL); });
+        unrolled<TWO ? 2 : 1>([&](auto p) FC_INLINE {
+            const float* from = t.dy + p * t.dy_row + channel;
+            unrolled<kTile>([&](auto q) FC_INLINE {
+                g[p][q] = once(load(from));
+                from += t.c;
+            });
+        });
+        unrolled<rows>([&](auto i) FC_INLINE {
+            constexpr int r = decltype(i)::value, second = r - ST;
+            if (r < t.first || r >= t.last) return;
+            const float* from = t.x + r * t.x_row + channel + LO * t.c;
+            unrolled<in>([&](auto j) FC_INLINE {
+                if constexpr (j >= LO && j < HI) {
+                    const vf x = once(load(from));
+                    from += t.c;
+                    __asm__("" : "+r"(from));  // one pointer, not as many distances as columns
+                    unrolled<3>([&](auto s) FC_INLINE {
+                        constexpr int from_left = decltype(j)::value - decltype(s)::value;
+                        constexpr int q = from_left / ST;
+                        if constexpr (from_left >= 0 && from_left % ST == 0 && q < kTile) {
+                            if constexpr (r < 3) accumulate(acc[r][s], x, g[0][q]);
+                            if constexpr (TWO && second >= 0) accumulate(acc[second][s], x, g[1][q]);
+                        }
+                    });
+                }
+            });
+        });
+        unrolled<3, 3>([&](auto r, auto s) FC_INLINE { store(sums + (r * 3 + s) * VL, acc[r][s]); });
+    }
+}
+
+// Columns that no tile takes are left to the passes over rows.
+int64_t tiled_columns(const DepthwiseNhwc& g) {
+    const int64_t right = (g.q - 1) * g.stride_w + 3 - g.w - g.pad_w;
+    const bool takes = kTiles && g.r == 3 && g.s == 3 && g.stride_h == g.stride_w && g.stride_w <= 2 &&
+                       g.dilation_h == 1 && g.dilation_w == 1 && g.c >= VL && g.pad_w >= 0 && g.pad_w <= 1 &&
+                       right <= 1;
+    return takes ? g.q / kTile * kTile : 0;
+}
+
+template <int ST, bool TWO>
+void run_tile(const SumTile& t, bool left, bool right, Ahead<false>& ahead) {
+    if constexpr (!kTiles) return;
+    constexpr int in = (kTile - 1) * ST + 3;
+    if (left && right) return sum_tile<ST, TWO, 1, in - 1>(t, ahead);
+    if (left) return sum_tile<ST, TWO, 1, in>(t, ahead);
+    if (right) return sum_tile<ST, TWO, 0, in - 1>(t, ahead);
+    sum_tile<ST, TWO, 0, in>(t, ahead);
+}
+
+// The first `columns` of `count` (1 or 2) output rows from row p of image n on.
+void sum_rows(const DepthwiseNhwc& g, const float* x, const float* dy, int64_t n, int64_t p, int64_t count,
+              int64_t columns, SumTile& t, Ahead<false>& ahead) {
+    const int64_t h0 = p * g.stride_h - g.pad_h;
+    t.c = g.c, t.x_row = g.w * g.c, t.dy_row = g.q * g.c;
+    t.first = most(0, -h0), t.last = g.h - h0;
+    for (int64_t q = 0; q < columns; q += kTile) {
+        const int64_t column = q * g.stride_w - g.pad_w;
+        t.x = x + ((n * g.h + h0) * g.w + column) * g.c;
+        t.dy = dy + ((n * g.p + p) * g.q + q) * g.c;
+        const bool left = column<0, right = column + (kTile - 1) * g.stride_w + 3> g.w;
+        if (g.stride_w == 1)
+            count == 2 ? run_tile<1, true>(t, left, right, ahead) : run_tile<1, false>(t, left, right, ahead);
+        else
+            count == 2 ? run_tile<2, true>(t, left, right, ahead) : run_tile<2, false>(t, left, right, ahead);
+    }
+}
+
 // One filter row of any length, tap by tap; masked where there are fewer channels than lanes.
 void pass_any(const RowPass& t, Tail lanes) {
     for (int64_t s = 0; s < t.s; ++s) {
@@ -108,6 +206,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
     const bool fixed = (g.s == 3 || g.s == 5) && g.c >= VL;
     const int64_t together = !fixed ? 1 : g.s == 3 ? kMostRows3 : kMostRows5;
     // Output rows that stay in L2 while one vector of channels after the other passes over them.
+    const int64_t columns = tiled_columns(g), rest = g.q - columns;
     const int64_t fit = (64 << 10) / ((g.w * g.stride_h + g.q) * g.c) + 1;
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     // Columns all of whose taps are inside.
@@ -121,25 +220,37 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
         };
         Ahead<false> own{x_row(end_row), x_row(next), dy + end_row * g.q * g.c, dy + next * g.q * g.c, 0};
         Ahead<false>& ahead = given ? *given : own;
-        if (far || given) ahead.plan((v1 - v0) * (end_row - block));
+        if (far || given)
+            ahead.plan((v1 - v0) *
+                       ((end_row - block + 1) / 2 * (columns / kTile) + (rest ? end_row - block : 0)));
+        if (columns) {
+            SumTile t{};
+            t.v0 = v0, t.v1 = v1, t.sums = sums;
+            for (int64_t row = block; row < end_row;) {
+                const int64_t n = row / g.p, p = row % g.p, count = p + 1 < g.p && row + 1 < end_row ? 2 : 1;
+                sum_rows(g, x, dy, n, p, count, columns, t, ahead);
+                row += count;
+            }
+            if (!rest) continue;
+        }
         for (int64_t v = v0; v < v1; ++v) {
             const int64_t c = most(0, least(v * VL, g.c - VL));
             RowPass t{};
             t.x_row = g.dilation_h * g.w * g.c;
             t.x_step = g.stride_w * g.c, t.dy_step = g.c, t.tap_step = g.dilation_w * g.c;
-            t.q0 = q0, t.q1 = q1, t.q = g.q;
+            t.q0 = most(0, q0 - columns), t.q1 = most(0, q1 - columns), t.q = rest;
             t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
-            t.start = -g.pad_w, t.w = g.w;
+            t.start = columns * g.stride_w - g.pad_w, t.w = g.w;
             for (int64_t row = block; row < end_row; ++row) {
                 ahead.step();
                 const int64_t n = row / g.p, h0 = row % g.p * g.stride_h - g.pad_h;
                 int64_t r0 = h0 < 0 ? ceil_div(-h0, g.dilation_h) : 0;
                 const int64_t room = g.h - 1 - h0;
                 const int64_t r1 = room < 0 ? 0 : least(g.r, room / g.dilation_h + 1);
-                t.dy = dy + row * g.q * g.c + c;
+                t.dy = dy + (row * g.q + columns) * g.c + c;
                 for (; r0 < r1; r0 += together) {
                     const int64_t rows = least(together, r1 - r0);
-                    t.x = x + ((n * g.h + h0 + r0 * g.dilation_h) * g.w - g.pad_w) * g.c + c;
+                    t.x = x + ((n * g.h + h0 + r0 * g.dilation_h) * g.w + t.start) * g.c + c;
                     t.sums = sums + v * filter + r0 * g.s * VL;
                     if (fixed)
                         pick(g, rows)(t);

@@ -33,11 +33,11 @@ struct Ahead {
 
     void plan(int64_t tiles) { lines = ceil_div(most(in_end - in, out_end - out), 16 * tiles); }
     void step() {
-        for (int64_t i = 0; i < lines; ++i) {
-            if (in < in_end) __builtin_prefetch(in, 0, 2);
-            if (out < out_end) __builtin_prefetch(out, WRITE, 2);
-            in += 16, out += 16;
-        }
+        const int64_t reads = least(lines, ceil_div(in_end - in, 16));
+        for (int64_t i = 0; i < reads; ++i) __builtin_prefetch(in + 16 * i, 0, 2);
+        const int64_t writes = least(lines, ceil_div(out_end - out, 16));
+        for (int64_t i = 0; i < writes; ++i) __builtin_prefetch(out + 16 * i, WRITE, 2);
+        in += 16 * lines, out += 16 * lines;
     }
 };
 
