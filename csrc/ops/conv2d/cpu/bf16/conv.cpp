@@ -1,4 +1,4 @@
-// fprop and dgrad in bfloat16: blocks of 32 output pixels by 32 output channels.
+// fprop and dgrad in bfloat16: blocks of 32 (vdpbf16ps: up to 14) output pixels by 32 output channels.
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/bf16/frame.h"
 #include "ops/conv2d/cpu/bf16/pack.h"
@@ -39,12 +39,15 @@ struct Cut {
         band = ceil_div(g.rows, bands);
         parts = ceil_div(column_blocks, most(1, kWeightBytes / (steps * 2 * kTileBytes)));
 
-        // A tile's time is about 20 + rows.
-        row_tiles = ceil_div(g.cols, 16);
+        // A tile's time is about 20 + rows on AMX; on vdpbf16ps seven rows hide its latency, and 1 is what
+        // starting and storing cost.
+        const int64_t most_rows = g.amx ? 16 : kDotRows;
+        const auto time = [&](int64_t tile_rows) { return g.amx ? 20 + tile_rows : 1 + most(7, tile_rows); };
+        row_tiles = ceil_div(g.cols, most_rows);
         const int64_t row_rows = ceil_div(g.cols, row_tiles);
-        const int64_t length = pitch() * (band - 1) + g.cols, flat_tiles = ceil_div(length, 16);
+        const int64_t length = pitch() * (band - 1) + g.cols, flat_tiles = ceil_div(length, most_rows);
         const int64_t flat_rows = ceil_div(length, flat_tiles);
-        flat = flat_tiles * (20 + flat_rows) < band * row_tiles * (20 + row_rows);
+        flat = flat_tiles * time(flat_rows) < band * row_tiles * time(row_rows);
         rows = flat ? flat_rows : row_rows;
         tiles = flat ? flat_tiles : band * row_tiles;
     }
@@ -225,7 +228,31 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
             last ? (cut.band + cut.frame.vertical.high) * g.step_h : least(cut.band * g.step_h, g.h - reach);
         drain.ahead = reinterpret_cast<const char*>(next);
         drain.ahead_lines = least(next_rows, g.h) * g.in_h * 2 / 64;
-        drain.lines_a_step = drain.ahead_lines / ((tiles + 1) / 2 * (end - begin) * cut.steps) + 1;
+        const int64_t blocks = (g.amx ? (tiles + 1) / 2 : tiles) * (end - begin);
+        drain.lines_a_step = drain.ahead_lines / (blocks * cut.steps) + 1;
+    }
+    if (!g.amx) {
+        DotBlock block;
+        block.a_stride = stride;
+        block.offsets = offsets;
+        block.steps = cut.steps;
+        const int64_t rest = g.run * g.depth % 32;  // of the last block of channels, whose steps come last
+        block.whole = rest ? cut.steps - cut.steps / cut.depth_blocks : cut.steps;
+        block.pairs = ceil_div(rest, 2);
+        block.rows = cut.rows;
+        for (int64_t t = 0; t < tiles; ++t)
+            for (int64_t b = begin; b < end; ++b) {
+                const int64_t columns = least(32, g.width - b * 32);
+                block.a = base + starts[t] * stride;
+                block.b = packed + (b - begin) * cut.block_bytes();
+                block.b_tiles = columns > 16 ? 2 : 1;
+                block.places = places + t * 16;
+                block.out = out + b * 32;
+                block.bias = bias ? bias + b * 32 : nullptr;
+                block.mask = columns >= 32 ? 0xffffffffu : (1u << columns) - 1;
+                dot_block(block, drain);
+            }
+        return;
     }
     for (int64_t t = 0; t < tiles; t += 2)
         for (int64_t b = begin; b < end; ++b) {
@@ -243,7 +270,7 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
             block.places = places + t * 16;
             block.out = out + b * 32;
             block.rows = static_cast<int>(cut.rows);
-            g.amx ? amx_block(block, drain) : dot_block(block, drain);
+            amx_block(block, drain);
             drain.from = block.c;
             drain.rows = places + t * 16;
             drain.at = 0;

@@ -1,45 +1,82 @@
-// The block on vdpbf16ps: up to 8 rows by two vectors of sums, pairs of input channels broadcast from memory.
+// The block on vdpbf16ps: rows by two vectors of sums, pairs of input channels broadcast from memory.
+// Fourteen rows fill the registers, and divide the maps of most networks.
 #include <immintrin.h>
 
+#include "cpu/simd/unrolled.h"
 #include "ops/conv2d/cpu/bf16/tile.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 inline __m512bh pairs(const char* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
+// Pinned: folded into its uses it would be loaded for each.
+inline __m512bh weights(const char* p) {
+    __m512i w = _mm512_loadu_si512(p);
+    asm("" : "+v"(w));
+    return reinterpret_cast<__m512bh>(w);
+}
 inline __m512bh broadcast(const char* p) {
     int32_t pair;
     __builtin_memcpy(&pair, p, 4);
     return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
 }
 
-template <int R, int NT>
-void rows_of(const Block& k, const char* a, float* c) {
-    __m512 sum[R][NT];
-    for (int r = 0; r < R; ++r)
-        for (int n = 0; n < NT; ++n) sum[r][n] = _mm512_setzero_ps();
-    const char* b = k.b;
-    for (int64_t s = 0; s < k.steps; ++s, b += NT * kTileBytes) {
-        const char* row[R];
-        for (int r = 0; r < R; ++r) row[r] = a + k.offsets[s] + r * k.a_stride;
-        for (int64_t at = 0; at < 64; at += 4) {
-            __m512bh w[NT];
-            for (int n = 0; n < NT; ++n) w[n] = pairs(b + at * 16 + n * kTileBytes);
-            for (int r = 0; r < R; ++r) {
-                const __m512bh x = broadcast(row[r] + at);
-                for (int n = 0; n < NT; ++n) sum[r][n] = _mm512_dpbf16_ps(sum[r][n], x, w[n]);
-            }
-        }
-    }
-    for (int r = 0; r < R; ++r)
-        for (int n = 0; n < NT; ++n) _mm512_storeu_ps(c + r * 32 + n * 16, sum[r][n]);
+inline void dot(__m512& sum, __m512bh x, __m512bh w) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
 }
 
-using Rows = void (*)(const Block&, const char*, float*);
-template <int NT>
+// Adds the products of `pairs` pairs of elements. `stride` is a constant where rows lie in a frame.
+template <int R, int NT>
+FC_INLINE inline void add_pairs(__m512 (&sum)[R][NT], const char* a, int64_t stride, const char* b,
+                                int64_t pairs) {
+    for (; pairs > 0; --pairs, a += 4, b += 64) {
+        __m512bh w[NT];
+        unrolled<NT>([&](auto n) FC_INLINE { w[n] = weights(b + n * kTileBytes); });
+        unrolled<R>([&](auto r) FC_INLINE {
+            const __m512bh x = broadcast(a + r * stride);
+            unrolled<NT>([&](auto n) FC_INLINE { dot(sum[r][n], x, w[n]); });
+        });
+    }
+}
+
+template <int R, int NT, bool Frame>
+void rows_of(const DotBlock& k, Drain& drain) {
+    __m512 sum[R][NT];
+    unrolled<R, NT>([&](auto r, auto n) FC_INLINE { sum[r][n] = _mm512_setzero_ps(); });
+    const char* b = k.b;
+    const int64_t touched = (R + k.steps - 1) / k.steps, stride = Frame ? 64 : k.a_stride;
+    int64_t next = 0;
+    for (int64_t s = 0; s < k.steps; ++s, b += NT * kTileBytes) {
+        for (int64_t i = 0; i < touched && next < R; ++i, ++next)
+            if (k.places[next] >= 0) __builtin_prefetch(k.out + k.places[next], 1, 3);
+        if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
+        add_pairs<R, NT>(sum, k.a + k.offsets[s], stride, b, s < k.whole ? 16 : k.pairs);
+    }
+    if (k.bias)
+        unrolled<R, NT>([&](auto r, auto n) FC_INLINE {
+            sum[r][n] = _mm512_add_ps(sum[r][n], _mm512_loadu_ps(k.bias + n * 16));
+        });
+    const bool whole = NT == 2 && k.mask == 0xffffffffu;
+    unrolled<R>([&](auto r) FC_INLINE {
+        const int64_t to = k.places[r];
+        if (to < 0) return;
+        const __m512i rounded =
+            reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(NT == 2 ? sum[r][NT - 1] : sum[r][0], sum[r][0]));
+        if (whole)
+            _mm512_storeu_si512(k.out + to, rounded);
+        else
+            _mm512_mask_storeu_epi16(k.out + to, k.mask, rounded);
+    });
+}
+
+using Rows = void (*)(const DotBlock&, Drain&);
+template <int NT, bool Frame>
 inline Rows rows_kernel(int64_t rows) {
-    static constexpr Rows kernels[] = {rows_of<1, NT>, rows_of<2, NT>, rows_of<3, NT>, rows_of<4, NT>,
-                                       rows_of<5, NT>, rows_of<6, NT>, rows_of<7, NT>, rows_of<8, NT>};
+    static constexpr Rows kernels[kDotRows] = {
+        rows_of<1, NT, Frame>,  rows_of<2, NT, Frame>,  rows_of<3, NT, Frame>,  rows_of<4, NT, Frame>,
+        rows_of<5, NT, Frame>,  rows_of<6, NT, Frame>,  rows_of<7, NT, Frame>,  rows_of<8, NT, Frame>,
+        rows_of<9, NT, Frame>,  rows_of<10, NT, Frame>, rows_of<11, NT, Frame>, rows_of<12, NT, Frame>,
+        rows_of<13, NT, Frame>, rows_of<14, NT, Frame>};
     return kernels[rows - 1];
 }
 
@@ -71,17 +108,13 @@ void dot_grad_block(const GradBlock& block) {
         grad_rows(block, block.a[r / 16] + r % 16 * 64, block.c + r * 32);
 }
 
-void dot_block(const Block& block, Drain& drain) {
-    drain_rows(drain, drain.count);
-    const int64_t first = (block.rows + 1) / 2, second = block.rows / 2;
-    for (int i = 0; i < block.a_tiles; ++i) {
-        const char* a = block.a[i];
-        float* c = block.c + i * 512;
-        (block.b_tiles == 2 ? rows_kernel<2>(first) : rows_kernel<1>(first))(block, a, c);
-        if (second)
-            (block.b_tiles == 2 ? rows_kernel<2>(second) : rows_kernel<1>(second))(
-                block, a + first * block.a_stride, c + first * 32);
-    }
+void dot_block(const DotBlock& block, Drain& drain) {
+    if (block.a_stride == 64)
+        (block.b_tiles == 2 ? rows_kernel<2, true>(block.rows) : rows_kernel<1, true>(block.rows))(block,
+                                                                                                   drain);
+    else
+        (block.b_tiles == 2 ? rows_kernel<2, false>(block.rows) : rows_kernel<1, false>(block.rows))(block,
+                                                                                                     drain);
 }
 
 }  // namespace fastconv::FC_ISA_NS

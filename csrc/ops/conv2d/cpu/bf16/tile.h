@@ -1,5 +1,5 @@
-// The block that every bfloat16 product ends in: two tiles of up to 16 rows by two of 16 columns, accumulated
-// in float32 over steps of 32 products, by tdpbf16ps or by vdpbf16ps.
+// The blocks that bfloat16 products end in, accumulated in float32 over steps of 32 products: on tdpbf16ps
+// two tiles of up to 16 rows by two of 16 columns, on vdpbf16ps what the vector registers hold.
 #pragma once
 
 #include "cpu/simd/simd.h"
@@ -39,6 +39,23 @@ struct Block {
     // are asked for during the steps.
     const int64_t* places;
     const uint16_t* out;
+};
+
+// The block on vdpbf16ps: up to kDotRows rows by two vectors of columns, rounded and written from registers.
+// A step of B is as in Block; those from `whole` on have only `pairs` pairs of elements that are not zero.
+inline constexpr int64_t kDotRows = 14;
+struct DotBlock {
+    const char* a;
+    int64_t a_stride;
+    const int64_t* offsets;
+    int64_t steps, whole, pairs;
+    const char* b;
+    int64_t b_tiles;
+    int64_t rows;
+    const int64_t* places;  // of the rows in `out`, or -1
+    uint16_t* out;
+    const float* bias;  // 32 values, or null
+    uint32_t mask;      // which of the 32 columns exist
 };
 
 // The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
@@ -85,7 +102,8 @@ void amx_begin(int rows);
 void amx_end();
 // Rows past those of the tile are left as they were.
 void amx_block(const Block& block, Drain& drain);
-void dot_block(const Block& block, Drain& drain);
+// `drain` has only what is to be fetched ahead.
+void dot_block(const DotBlock& block, Drain& drain);
 void amx_grad_block(const GradBlock& block);
 void dot_grad_block(const GradBlock& block);
 
