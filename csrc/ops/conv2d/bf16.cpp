@@ -158,13 +158,15 @@ bool parts_pack_themselves(std::vector<Part> parts) {
 }
 
 void parts_pack(std::vector<Part> parts, const void* weight, void* packed) {
-    char* to = static_cast<char*>(packed);
+    if (parts.empty()) return;
+    std::vector<Bf16Conv> convs;
     for (Part& part : parts) {
-        part.conv.taps = part.taps.data();
-        part.conv.weight = static_cast<const uint16_t*>(weight);
-        kernels::bf16_conv_pack(part.conv, to, num_threads());
-        to += kernels::bf16_conv_sizes(part.conv).shared;
+        convs.push_back(part.conv);
+        convs.back().taps = part.taps.data();
+        convs.back().weight = static_cast<const uint16_t*>(weight);
     }
+    kernels::bf16_conv_pack(convs.data(), static_cast<int64_t>(convs.size()), static_cast<char*>(packed),
+                            num_threads());
 }
 
 struct Fill {

@@ -83,7 +83,8 @@ bool bf16_conv_fits(const Bf16Conv& g);
 Bf16Sizes bf16_conv_sizes(const Bf16Conv& g);
 // Whether bf16_conv_run does well without packed weights (null), packing parts of them on the way.
 bool bf16_conv_packs_itself(const Bf16Conv& g);
-void bf16_conv_pack(const Bf16Conv& g, char* packed, int team);
+// The weights of `count` convolutions, the residue classes of one dgrad, one after the other.
+void bf16_conv_pack(const Bf16Conv* parts, int64_t count, char* packed, int team);
 void bf16_conv_run(const Bf16Conv& g, const char* packed, char* scratch, int team);
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g);

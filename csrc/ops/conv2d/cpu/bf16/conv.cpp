@@ -187,8 +187,17 @@ int64_t place_tiles(const Bf16Conv& g, const Cut& cut, int64_t row0, int64_t row
     return count;
 }
 
+// Where the weights of block `block` of a group go for each tap of the filter.
+void place_taps(const Bf16Conv& g, int64_t block, char* to, TapTiles* places) {
+    const int64_t tile = g.width - block * 32 > 16 ? 2 * kTileBytes : kTileBytes;
+    for (int64_t t = 0; t < g.tap_count; ++t) places[g.taps[t].index] = {to + t * tile, g.tap_count * tile};
+}
+
 void pack(const Bf16Conv& g, int64_t group, int64_t block, char* to) {
-    (g.run > 1 ? pack_runs : pack_block)(g, group, block * 32, to);
+    if (!packs_columns(g)) return (g.run > 1 ? pack_runs : pack_block)(g, group, block * 32, to);
+    TapTiles places[kColumnTaps];
+    place_taps(g, block, to, places);
+    pack_columns(g, group, block * 32, places);
 }
 
 // One band (of all images) by the blocks [begin, end) of 32 output channels of a group.
@@ -294,14 +303,26 @@ Bf16Sizes bf16_conv_sizes(const Bf16Conv& g) {
 
 bool bf16_conv_packs_itself(const Bf16Conv& g) { return Cut(g).packs_itself(g); }
 
-void bf16_conv_pack(const Bf16Conv& g, char* packed, int team) {
-    const Cut cut(g);
+void bf16_conv_pack(const Bf16Conv* parts, int64_t count, char* packed, int team) {
+    const Bf16Conv& g = *parts;  // they differ in taps and outputs
+    const int64_t blocks = ceil_div(g.width, 32), steps = ceil_div(g.depth, 32) * g.weight_taps;
+    bool together = count > 1;
+    for (int64_t p = 0; p < count; ++p) together = together && packs_columns(parts[p]);
     parallel_for(
-        g.groups * cut.column_blocks, 65536 / (cut.steps * 1024) + 1,
+        g.groups * blocks, 65536 / (steps * 1024) + 1,
         [&](int64_t begin, int64_t end, int) {
-            for (int64_t item = begin; item < end; ++item)
-                pack(g, item / cut.column_blocks, item % cut.column_blocks,
-                     packed + item * cut.block_bytes());
+            for (int64_t item = begin; item < end; ++item) {
+                const int64_t group = item / blocks, block = item % blocks;
+                TapTiles places[kColumnTaps];
+                char* to = packed;
+                for (int64_t p = 0; p < count; ++p) {
+                    const Cut cut(parts[p]);
+                    char* mine = to + item * cut.block_bytes();
+                    together ? place_taps(parts[p], block, mine, places) : pack(parts[p], group, block, mine);
+                    to += cut.packed_group() * g.groups;
+                }
+                if (together) pack_columns(g, group, block * 32, places);
+            }
         },
         team);
 }

@@ -47,6 +47,7 @@ void rows_of(const DotBlock& k, Drain& drain) {
     const int64_t touched = (R + k.steps - 1) / k.steps, stride = Frame ? 64 : k.a_stride;
     int64_t next = 0;
     for (int64_t s = 0; s < k.steps; ++s, b += NT * kTileBytes) {
+#pragma GCC unroll 1
         for (int64_t i = 0; i < touched && next < R; ++i, ++next)
             if (k.places[next] >= 0) __builtin_prefetch(k.out + k.places[next], 1, 3);
         if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);

@@ -4,33 +4,10 @@
 
 #include "ops/conv2d/cpu/bf16/frame.h"
 #include "ops/conv2d/cpu/bf16/tile.h"
+#include "ops/conv2d/cpu/bf16/transpose.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
-
-// The transpose of 16 x 16 elements of 16 bits.
-inline void transpose_16(__m256i r[16]) {
-    __m256i a[16], b[16];
-    for (int i = 0; i < 8; ++i) {
-        a[2 * i] = _mm256_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
-        a[2 * i + 1] = _mm256_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
-    }
-    for (int j = 0; j < 4; ++j) {  // b[4 * j + q]: columns 2q, 2q + 1 (and those + 8) of rows 4j to 4j + 3
-        b[4 * j + 0] = _mm256_unpacklo_epi32(a[4 * j], a[4 * j + 2]);
-        b[4 * j + 1] = _mm256_unpackhi_epi32(a[4 * j], a[4 * j + 2]);
-        b[4 * j + 2] = _mm256_unpacklo_epi32(a[4 * j + 1], a[4 * j + 3]);
-        b[4 * j + 3] = _mm256_unpackhi_epi32(a[4 * j + 1], a[4 * j + 3]);
-    }
-    for (int m = 0; m < 2; ++m)
-        for (int q = 0; q < 4; ++q) {
-            a[8 * m + 2 * q] = _mm256_unpacklo_epi64(b[8 * m + q], b[8 * m + 4 + q]);
-            a[8 * m + 2 * q + 1] = _mm256_unpackhi_epi64(b[8 * m + q], b[8 * m + 4 + q]);
-        }
-    for (int c = 0; c < 8; ++c) {
-        r[c] = _mm256_permute2x128_si256(a[c], a[8 + c], 0x20);
-        r[c + 8] = _mm256_permute2x128_si256(a[c], a[8 + c], 0x31);
-    }
-}
 
 inline __mmask16 mask_16(int64_t n) {
     return static_cast<__mmask16>(n >= 16 ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);
@@ -58,6 +35,70 @@ inline void store_pair(char* to, __m256i even, __m256i odd) {
     const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm256_permute2x128_si256(low, high, 0x20));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+// The tiles that a tap's weights go to: its first, and how far on those of the next 32 input channels lie.
+struct TapTiles {
+    char* first = nullptr;  // null: nobody wants this tap
+    int64_t step = 0;
+};
+// Taps that pack_columns takes: a vector's dwords.
+constexpr int64_t kColumnTaps = 16;
+
+// Whether neighbouring output channels are neighbouring filters, with more than one tap: dgrad.
+inline bool packs_columns(const Bf16Conv& g) {
+    return g.run == 1 && g.weight_o == g.weight_taps && g.weight_taps > 1 && g.weight_taps <= kColumnTaps;
+}
+
+// Output channels [column, column + 32) of a group of a dgrad, all its taps, which may be those of several
+// convolutions. Pairs of input channels, of which each has one run of (output channel, tap), become a matrix
+// of dwords that is transposed at once.
+inline void pack_columns(const Bf16Conv& g, int64_t group, int64_t column, const TapTiles* to) {
+    constexpr int64_t kAhead =
+        8;  // input channels; each is a run of memory of its own, mostly on its own page
+    const int64_t outputs = least(32, g.width - column), tiles = outputs > 16 ? 2 : 1, taps = g.weight_taps;
+    const int64_t length = outputs * taps, blocks = ceil_div(length, 32);
+    const uint16_t* w = g.weight + group * g.weight_g + column * g.weight_o;
+    // Two pairs in turns: what is read has left the store queue.
+    alignas(64) uint32_t pairs[2][32 * kColumnTaps + 32];
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                  high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    const auto interleave = [&](int64_t c, uint32_t* row) {
+        const uint16_t *even = w + c * g.weight_c, *odd = even + g.weight_c;
+        const bool both = c + 1 < g.depth;
+        for (int64_t b = 0; b < blocks; ++b, row += 32) {
+            const int64_t rest = length - b * 32;
+            const __mmask32 mask =
+                rest >= 32 ? 0xffffffffu : static_cast<__mmask32>((uint64_t{1} << rest) - 1);
+            const __m512i v0 = _mm512_maskz_loadu_epi16(mask, even + b * 32),
+                          v1 = _mm512_maskz_loadu_epi16(both ? mask : 0, odd + b * 32),
+                          a = _mm512_unpacklo_epi16(v0, v1), z = _mm512_unpackhi_epi16(v0, v1);
+            _mm512_store_si512(row, _mm512_permutex2var_epi64(a, low, z));
+            _mm512_store_si512(row + 16, _mm512_permutex2var_epi64(a, high, z));
+            if (c + kAhead + 1 < g.depth) {
+                __builtin_prefetch(even + kAhead * g.weight_c + b * 32);
+                __builtin_prefetch(odd + kAhead * g.weight_c + b * 32);
+            }
+        }
+    };
+    const int64_t all = ceil_div(g.depth, 32) * 16;  // pairs
+    interleave(0, pairs[0]);
+    for (int64_t i = 0; i < all; ++i) {
+        if (2 * (i + 1) < g.depth) interleave(2 * (i + 1), pairs[(i + 1) % 2]);
+        const bool exists = 2 * i < g.depth;
+        for (int64_t half = 0; half < tiles; ++half) {
+            __m512i r[16];
+            for (int64_t o = 0; o < 16; ++o)
+                r[o] = exists && half * 16 + o < outputs
+                           ? _mm512_loadu_si512(pairs[i % 2] + (half * 16 + o) * taps)
+                           : _mm512_setzero_si512();
+            transpose_dwords(r);
+            for (int64_t t = 0; t < taps; ++t)
+                if (to[t].first)
+                    _mm512_storeu_si512(to[t].first + i / 16 * to[t].step + half * kTileBytes + i % 16 * 64,
+                                        r[t]);
+        }
+    }
 }
 
 // Filters of up to this many taps pass through a small array that stays in L1.
