@@ -25,13 +25,14 @@ inline void dot(__m512& sum, __m512bh x, __m512bh w) {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
 }
 
-// Adds the products of `pairs` pairs of elements. `stride` is a constant where rows lie in a frame.
-template <int R, int NT>
+// Adds the products of `pairs` pairs of elements, `along` bytes apart in A. `stride`, from row to row, is a
+// constant where rows lie in a panel; tiles of B are `apart`.
+template <int along, int R, int NT>
 FC_INLINE inline void add_pairs(__m512 (&sum)[R][NT], const char* a, int64_t stride, const char* b,
-                                int64_t pairs) {
-    for (; pairs > 0; --pairs, a += 4, b += 64) {
+                                int64_t apart, int64_t pairs) {
+    for (; pairs > 0; --pairs, a += along, b += 64) {
         __m512bh w[NT];
-        unrolled<NT>([&](auto n) FC_INLINE { w[n] = weights(b + n * kTileBytes); });
+        unrolled<NT>([&](auto n) FC_INLINE { w[n] = weights(b + n * apart); });
         unrolled<R>([&](auto r) FC_INLINE {
             const __m512bh x = broadcast(a + r * stride);
             unrolled<NT>([&](auto n) FC_INLINE { dot(sum[r][n], x, w[n]); });
@@ -51,7 +52,7 @@ void rows_of(const DotBlock& k, Drain& drain) {
         for (int64_t i = 0; i < touched && next < R; ++i, ++next)
             if (k.places[next] >= 0) __builtin_prefetch(k.out + k.places[next], 1, 3);
         if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
-        add_pairs<R, NT>(sum, k.a + k.offsets[s], stride, b, s < k.whole ? 16 : k.pairs);
+        add_pairs<4, R, NT>(sum, k.a + k.offsets[s], stride, b, kTileBytes, s < k.whole ? 16 : k.pairs);
     }
     if (k.bias)
         unrolled<R, NT>([&](auto r, auto n) FC_INLINE {
@@ -84,29 +85,20 @@ inline Rows rows_kernel(int64_t rows) {
 // Eight rows of a tile.
 inline void grad_rows(const GradBlock& k, const char* a, float* c) {
     __m512 sum[8][2];
-    for (int r = 0; r < 8; ++r)
-        for (int n = 0; n < 2; ++n)
-            sum[r][n] = k.accumulate ? _mm512_loadu_ps(c + r * 32 + n * 16) : _mm512_setzero_ps();
-    for (int64_t s = 0; s < k.steps; ++s, a += kTileBytes) {
-        const int64_t offset = k.b_offsets[s];
-        for (int64_t at = 0; at < 64; at += 4) {
-            const __m512bh w0 = pairs(k.b[0] + offset + at * 16), w1 = pairs(k.b[1] + offset + at * 16);
-            for (int r = 0; r < 8; ++r) {
-                const __m512bh x = broadcast(a + r * 64 + at);
-                sum[r][0] = _mm512_dpbf16_ps(sum[r][0], x, w0);
-                sum[r][1] = _mm512_dpbf16_ps(sum[r][1], x, w1);
-            }
-        }
-    }
-    for (int r = 0; r < 8; ++r)
-        for (int n = 0; n < 2; ++n) _mm512_storeu_ps(c + r * 32 + n * 16, sum[r][n]);
+    unrolled<8, 2>([&](auto r, auto n) FC_INLINE {
+        sum[r][n] = k.accumulate ? _mm512_loadu_ps(c + r * 32 + n * 16) : _mm512_setzero_ps();
+    });
+    const int64_t apart = k.b[1] - k.b[0];
+    for (int64_t s = 0; s < k.steps; ++s, a += kTileBytes)
+        add_pairs<64, 8, 2>(sum, a, 4, k.b[0] + k.b_offsets[s], apart, k.pairs[s]);
+    unrolled<8, 2>([&](auto r, auto n) FC_INLINE { _mm512_storeu_ps(c + r * 32 + n * 16, sum[r][n]); });
 }
 
 }  // namespace
 
 void dot_grad_block(const GradBlock& block) {
     for (int r = 0; r < block.a_tiles * 16; r += 8)
-        grad_rows(block, block.a[r / 16] + r % 16 * 64, block.c + r * 32);
+        grad_rows(block, block.a[r / 16] + r % 16 * 4, block.c + r * 32);
 }
 
 void dot_block(const DotBlock& block, Drain& drain) {

@@ -59,11 +59,12 @@ struct DotBlock {
 };
 
 // The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
-// b_offsets[step].
+// b_offsets[step]. A's tiles are [row][32 elements]; for vdpbf16ps [pair of elements][row][2].
 struct GradBlock {
     const char* a[2];
     const char* b[2];
     const int64_t* b_offsets;
+    const uint8_t* pairs;  // of each step's 16 those that are not zero; vdpbf16ps leaves the rest out
     int64_t steps;
     int a_tiles;
     bool accumulate;  // add to what c holds

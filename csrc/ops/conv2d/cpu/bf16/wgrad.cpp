@@ -1,8 +1,8 @@
 // wgrad in bfloat16: blocks of 32 output by 32 input channels, reduced over positions of the frame.
 //
-// dy is transposed to [output channel][position], zero where a position is no output pixel; x lies as pairs
-// of positions, [pair][channel][2], so that a tap's shift is a whole number of rows of a tile. A second copy,
-// one position on, serves the odd shifts.
+// dy is transposed to [output channel][position] (for vdpbf16ps to pairs, as x), zero where a position is no
+// output pixel; x lies as pairs of positions, [pair][channel][2], so that a tap's shift is a whole number of
+// rows of a tile. A second copy, one position on, serves the odd shifts.
 #include "core/bfloat16.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/bf16/frame.h"
@@ -12,8 +12,14 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// Panels of dy and x share L2, and so do the sums where they are visited more than once.
-constexpr int64_t kPanelBytes = 1 << 20, kWholeBytes = 1400 << 10, kSumBytes = 640 << 10;
+// What a core's L2 is to hold: panels of dy and x that are visited again, panels of a whole problem, sums
+// that are visited more than once.
+struct Room {
+    int64_t panel, whole, sums;
+};
+constexpr Room kAmxRoom{1 << 20, 1400 << 10, 640 << 10};   // of 2 MB
+constexpr Room kDotRoom{512 << 10, 700 << 10, 320 << 10};  // of 1 MB
+const Room& room_of(const Bf16Wgrad& g) { return g.amx ? kAmxRoom : kDotRoom; }
 // Steps between two visits to a block of sums: their part of dy, 2 KB a step, stays in L1 from tap to tap.
 constexpr int64_t kSteps = 16;
 // The images' reduction is split where the sums are few against the pixels.
@@ -45,19 +51,20 @@ struct Cut {
 
         // All images at once, as many input channels at a time as L2 holds; or few sums, many chunks.
         band = g.rows, bands = 1, units = g.n;
-        const int64_t room = kWholeBytes - g.n * dy_bytes(g), block = g.n * block_bytes(g);
-        once = sum_bytes * column_blocks > kSumBytes && room >= block;
+        const Room& l2 = room_of(g);
+        const int64_t room = l2.whole - g.n * dy_bytes(g), block = g.n * block_bytes(g);
+        once = sum_bytes * column_blocks > l2.sums && room >= block;
         if (once) {
             part_blocks = least(column_blocks, room / block);
             chunk = units;
         } else {
-            part_blocks = most(1, least(column_blocks, kSumBytes / sum_bytes));
-            while (band > 1 && unit_bytes(g) > kPanelBytes) band = (band + 1) / 2;
+            part_blocks = most(1, least(column_blocks, l2.sums / sum_bytes));
+            while (band > 1 && unit_bytes(g) > l2.panel) band = (band + 1) / 2;
             bands = ceil_div(g.rows, band);
             band = ceil_div(g.rows, bands);
             bands = ceil_div(g.rows, band);
             units = g.n * bands;
-            chunk = most(1, least(units, kPanelBytes / unit_bytes(g)));
+            chunk = most(1, least(units, l2.panel / unit_bytes(g)));
         }
         parts = ceil_div(column_blocks, part_blocks);
         part_blocks = ceil_div(column_blocks, parts);
@@ -85,7 +92,7 @@ struct Cut {
 };
 
 struct Scratch {
-    size_t x, dy, sums, patches, pointers, zeros, offsets, total;
+    size_t x, dy, sums, patches, pointers, zeros, offsets, pairs, total;
     Scratch(const Bf16Wgrad& g, const Cut& cut) {
         size_t at = 0;
         x = at, at += lines(cut.x_bytes(g) * cut.chunk);
@@ -95,9 +102,13 @@ struct Scratch {
         pointers = at, at += lines((cut.positions(g) + 2) * 8);
         zeros = at, at += lines(most(cut.row_blocks, cut.column_blocks) * 64);
         offsets = at, at += lines(cut.chunk * cut.unit_steps * 8);
+        pairs = at, at += lines(cut.chunk * cut.unit_steps);
         total = at;
     }
 };
+
+// Positions of x that are fetched ahead.
+constexpr int64_t kAhead = 16;
 
 inline __m512i load_channels(const uint16_t* p, int64_t count) {
     if (count >= 32) return _mm512_loadu_si512(p);
@@ -141,7 +152,11 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t r
         char* odd = even + cut.part_blocks * 2 * half;
         for (int64_t at = 0; at < positions; at += 2) {
             const uint16_t *p0 = pointers[at], *p1 = pointers[at + 1], *p2 = pointers[at + 2];
+            const int64_t later = least(at + kAhead, positions);
+            const uint16_t *next0 = pointers[later], *next1 = pointers[later + 1];
             for (int64_t b = block0; b < block1; ++b) {
+                _mm_prefetch(next0 + b * 32, _MM_HINT_T0);
+                _mm_prefetch(next1 + b * 32, _MM_HINT_T0);
                 const int64_t count = length - b * 32;
                 const __m512i v0 = load_channels(p0 + b * 32, count), v1 = load_channels(p1 + b * 32, count);
                 char* e = even + (b - block0) * 2 * half + at * 32;
@@ -157,7 +172,8 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t r
     }
 }
 
-// One unit's dy: [block of 16 channels][step][16 channels][32 positions].
+// One unit's dy: [block of 16 channels][step][16 channels][32 positions]; for vdpbf16ps, which broadcasts
+// pairs of positions, [block of 16 channels][step][pair of positions][16 channels][2].
 void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, char* panel,
              int64_t block_bytes, const uint16_t** pointers, const uint16_t* zeros) {
     const int64_t pitch = cut.frame.pitch, channels = g.groups * g.width, steps = cut.unit_steps;
@@ -167,19 +183,31 @@ void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t 
         for (int64_t j = 0; j < pitch && at < steps * 32; ++j, ++at)
             pointers[at] = inside && j < g.cols ? from + j * channels : zeros;
     }
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                  second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
     for (int64_t s = 0; s < steps; ++s)
         for (int64_t b = 0; b < cut.row_blocks; ++b) {
             const int64_t count = g.width - b * 32;
+            char* to = panel + b * 2 * block_bytes + s * kTileBytes;
             __m512i low[16], high[16];
             for (int64_t i = 0; i < 16; ++i) {
-                const __m512i v0 = load_channels(pointers[s * 32 + 2 * i] + b * 32, count),
-                              v1 = load_channels(pointers[s * 32 + 2 * i + 1] + b * 32, count);
+                const uint16_t* const* at = pointers + s * 32 + 2 * i;
+                if (s + 1 < steps) {
+                    _mm_prefetch(at[32] + b * 32, _MM_HINT_T0);
+                    _mm_prefetch(at[33] + b * 32, _MM_HINT_T0);
+                }
+                const __m512i v0 = load_channels(at[0] + b * 32, count),
+                              v1 = load_channels(at[1] + b * 32, count);
                 low[i] = _mm512_unpacklo_epi16(v0, v1);
                 high[i] = _mm512_unpackhi_epi16(v0, v1);
+                if (g.amx) continue;
+                _mm512_storeu_si512(to + i * 64, _mm512_permutex2var_epi64(low[i], first, high[i]));
+                _mm512_storeu_si512(to + block_bytes + i * 64,
+                                    _mm512_permutex2var_epi64(low[i], second, high[i]));
             }
+            if (!g.amx) continue;
             transpose_dwords(low);
             transpose_dwords(high);
-            char* to = panel + b * 2 * block_bytes + s * kTileBytes;
             for (int64_t i = 0; i < 16; ++i) {
                 const int64_t c0 = unpacked_channel(0, i), c1 = unpacked_channel(1, i);
                 _mm512_storeu_si512(to + c0 / 16 * block_bytes + c0 % 16 * 64, low[i]);
@@ -276,7 +304,8 @@ void finish_block(const Bf16Wgrad& g, const Cut& cut, int64_t group, int64_t b, 
 
 // The sums of 32 x 32 channels over a chunk's steps, a few of them for all taps before the next few.
 void reduce_block(const Bf16Wgrad& g, const Cut& cut, const char* x, const char* dy, int64_t block_bytes,
-                  const int64_t* offsets, int64_t steps, int64_t outputs, bool first, float* sums) {
+                  const int64_t* offsets, const uint8_t* pairs, int64_t steps, int64_t outputs, bool first,
+                  float* sums) {
     const int64_t half = cut.x_plane(g);
     const int64_t visits = cut.filters == 1 ? 1 : ceil_div(steps, kSteps);
     for (int64_t v = 0; v < visits; ++v) {
@@ -290,6 +319,7 @@ void reduce_block(const Bf16Wgrad& g, const Cut& cut, const char* x, const char*
             block.b[0] = x + (plane * cut.parities + shift % 2) * cut.part_blocks * 2 * half + shift / 2 * 64;
             block.b[1] = block.b[0] + half;
             block.b_offsets = offsets + begin;
+            block.pairs = pairs + begin;
             block.steps = end - begin;
             block.a_tiles = outputs > 16 ? 2 : 1;
             block.accumulate = !first || v > 0;
@@ -308,6 +338,7 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
     const uint16_t** pointers = reinterpret_cast<const uint16_t**>(scratch + layout.pointers);
     const uint16_t* zeros = reinterpret_cast<const uint16_t*>(scratch + layout.zeros);
     int64_t* offsets = reinterpret_cast<int64_t*>(scratch + layout.offsets);
+    uint8_t* pairs = reinterpret_cast<uint8_t*>(scratch + layout.pairs);
     const int64_t steps = (unit1 - unit0) * cut.unit_steps, block_bytes = steps * kTileBytes;
     const int64_t unit_x = cut.x_bytes(g), half = cut.x_plane(g);
     const int64_t block0 = part * cut.part_blocks,
@@ -318,15 +349,19 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
                patches, pointers, zeros);
         fill_dy(g, cut, g.dy + image * g.rows * g.cols * g.groups * g.width + group * g.width, row0,
                 dy + at * cut.unit_steps * kTileBytes, block_bytes, pointers, zeros);
-        for (int64_t s = 0; s < cut.unit_steps; ++s)
+        const int64_t used = (least(cut.band, g.rows - row0) - 1) * cut.frame.pitch + g.cols;
+        for (int64_t s = 0; s < cut.unit_steps; ++s) {
             offsets[at * cut.unit_steps + s] = at * unit_x + s * kTileBytes;
+            pairs[at * cut.unit_steps + s] =
+                static_cast<uint8_t>(most(0, least(16, ceil_div(used - s * 32, 2))));
+        }
     }
     float* local = reinterpret_cast<float*>(scratch + layout.sums);
     for (int64_t b = 0; b < cut.row_blocks; ++b)
         for (int64_t c = block0; c < block1; ++c) {
             float* to = cut.once ? local : sums + cut.sums_at(b, c);
             reduce_block(g, cut, x + (c - block0) * 2 * half, dy + b * 2 * block_bytes, block_bytes, offsets,
-                         steps, g.width - b * 32, first, to);
+                         pairs, steps, g.width - b * 32, first, to);
             if (cut.once) finish_block(g, cut, group, b, c, to, 1, 0, target);
         }
 }
@@ -334,7 +369,7 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
 }  // namespace
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g) {
-    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kPanelBytes;
+    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kAmxRoom.panel;
 }
 
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
