@@ -137,7 +137,8 @@ constexpr ConvCandidate kFprop[] = {
      implicit_gemm_fprop, nullptr, nullptr, implicit_gemm_fuses_prologue, true, true},
     {"direct_bf16", bf16_fprop_declines, false, bf16_fprop_packed_bytes, bf16_fprop_pack, bf16_fprop,
      bf16_fprop_unwanted, bf16_fprop_packs_itself},
-    {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop},
+    {"widened", only_bf16, true, widened_fprop_packed_bytes, widened_fprop_pack, widened_fprop, nullptr,
+     widened_fprop_packs_itself},
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
 constexpr ConvCandidate kDgrad[] = {
@@ -162,7 +163,8 @@ constexpr ConvCandidate kDgrad[] = {
      implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true},
     {"direct_bf16", bf16_dgrad_declines, false, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad,
      bf16_dgrad_unwanted, bf16_dgrad_packs_itself},
-    {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad},
+    {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad, nullptr,
+     widened_dgrad_packs_itself},
     {"reference", takes_all, false, nullptr, nullptr, reference_dgrad},
 };
 // {name, declines, run, unwanted, pitched_x, pitched_dy, fuses_prologue}

@@ -145,9 +145,11 @@ void bf16_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 // widened.cpp: bfloat16 arrays as float32, through the best float32 candidate.
 size_t widened_fprop_packed_bytes(const Conv2dProblem& p);
 void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool widened_fprop_packs_itself(const Conv2dProblem& p, int team);
 void widened_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 size_t widened_dgrad_packed_bytes(const Conv2dProblem& p);
 void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool widened_dgrad_packs_itself(const Conv2dProblem& p, int team);
 void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void widened_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 

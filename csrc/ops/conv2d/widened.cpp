@@ -39,14 +39,26 @@ void plan_pack(const Conv2dProblem& p, ConvDirection direction, const void* weig
     plan.pack(to, packed);
 }
 
+// Images that are widened at once.
+int64_t chunk_of(const Conv2dProblem& p) {
+    const Conv2dProblem one = in_f32(p, 1);
+    return std::clamp<int64_t>(kChunkElements / (count_of(one.x_shape()) + count_of(one.y_shape())), 1,
+                               std::max<int64_t>(1, p.n));
+}
+
+// Whether the float32 candidate would rather pack weights as it runs: for all images at once.
+bool plan_packs_itself(const Conv2dProblem& p, ConvDirection direction, int team) {
+    const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
+    return chunk_of(p) >= p.n && ConvPlan(in_f32(p, p.n), direction, algorithm).packs_itself(team);
+}
+
 void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, Arena& arena) {
     const bool fprop = direction == ConvDirection::fprop;
     const Conv2dProblem one = in_f32(p, 1);
     const int64_t in_size = count_of(fprop ? one.x_shape() : one.y_shape());
     const int64_t out_size = count_of(fprop ? one.y_shape() : one.x_shape());
-    const int64_t chunk =
-        std::clamp<int64_t>(kChunkElements / (in_size + out_size), 1, std::max<int64_t>(1, p.n));
-    const int64_t channels = fprop ? p.k : p.c;
+    const int64_t weight_size = count_of(p.weight_shape());
+    const int64_t chunk = chunk_of(p), channels = fprop ? p.k : p.c;
     // One candidate for every chunk: the packed weights are in its order.
     const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
     const ConvPlan whole(in_f32(p, chunk), direction, algorithm);
@@ -54,6 +66,7 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     float* in = arena.take<float>(size(chunk * in_size));
     float* out = arena.take<float>(size(chunk * out_size));
     float* bias = arena.take<float>(size(channels));
+    float* weight = arena.take<float>(plan_packs_itself(p, direction, args.team) ? size(weight_size) : 0);
     float* residual =
         arena.take<float>(args.epilogue.residual || arena.counting() ? size(chunk * out_size) : 0);
     float* saved = arena.take<float>(args.epilogue.saved || arena.counting() ? size(chunk * out_size) : 0);
@@ -65,6 +78,10 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     ConvArgs a;
     a.in = in, a.weight = args.packed, a.packed = args.packed, a.out = out, a.team = args.team;
     a.epilogue = args.epilogue;
+    if (!args.packed) {
+        widen(args.weight, 0, weight, weight_size);
+        a.weight = weight;
+    }
     if (args.epilogue.bias) {
         widen(args.epilogue.bias, 0, bias, channels);
         a.epilogue.bias = bias;
@@ -106,6 +123,9 @@ size_t widened_fprop_packed_bytes(const Conv2dProblem& p) {
 void widened_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     plan_pack(p, ConvDirection::fprop, weight, packed);
 }
+bool widened_fprop_packs_itself(const Conv2dProblem& p, int team) {
+    return plan_packs_itself(p, ConvDirection::fprop, team);
+}
 void widened_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     plan_run(p, ConvDirection::fprop, args, arena);
 }
@@ -115,6 +135,9 @@ size_t widened_dgrad_packed_bytes(const Conv2dProblem& p) {
 }
 void widened_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     plan_pack(p, ConvDirection::dgrad, weight, packed);
+}
+bool widened_dgrad_packs_itself(const Conv2dProblem& p, int team) {
+    return plan_packs_itself(p, ConvDirection::dgrad, team);
 }
 void widened_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     plan_run(p, ConvDirection::dgrad, args, arena);
