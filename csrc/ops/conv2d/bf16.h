@@ -21,6 +21,10 @@ const char* name(Bf16Tier tier);
 // FASTCONV_BF16=amx|avx512_bf16|emulated asks for; DeviceError where that is unknown or cannot run here.
 Bf16Tier bf16_tier();
 
+// What a vdpbf16ps takes of an FMA's time, 1 or 1.75: measured once, when first asked for, and rounded to one
+// of the two, so that choices, and with them bits, do not change from run to run. 1 without the instruction.
+double bf16_dot_time();
+
 struct Bf16Tap {
     int64_t dh, dw;  // where it falls in the input, from the pixel's own place
     int64_t index;   // its place in the weight array
@@ -78,6 +82,8 @@ struct Bf16Sizes {
 
 #ifdef FASTCONV_HAS_X86
 namespace isa_avx512_bf16 {
+// The time of a vdpbf16ps over that of an FMA, on registers.
+double bf16_measure_dot();
 // Whether the frame of zeros around an item's input stays small against it.
 bool bf16_conv_fits(const Bf16Conv& g);
 Bf16Sizes bf16_conv_sizes(const Bf16Conv& g);

@@ -76,4 +76,15 @@ Bf16Tier bf16_tier() {
     return tier;
 }
 
+double bf16_dot_time() {
+#ifdef FASTCONV_HAS_X86
+    // Zen 5 and Sapphire Rapids measure 1.0 and 1.75.
+    static const double time =
+        available(Bf16Tier::avx512_bf16) && isa_avx512_bf16::bf16_measure_dot() > 1.4 ? 1.75 : 1.0;
+    return time;
+#else
+    return 1.0;
+#endif
+}
+
 }  // namespace fastconv

@@ -5,6 +5,7 @@
 #include "core/memory.h"
 #include "cpu/layout/convert.h"
 #include "ops/conv2d/bf16.h"
+#include "ops/conv2d/cost.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -103,12 +104,29 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     }
 }
 
-// A vdpbf16ps multiplies twice what an FMA does in the time of one and a half to two: Winograd in float32
-// saves more.
+// Cycles that widening costs Winograd: an element on its way through cache; in wgrad, which holds all of both
+// operands, one of those beyond a core's share of it; and a vector of wgrad's sums, which leave L2.
+constexpr double kWiden = 0.3, kWidenFar = 1.2, kSums = 20;
+constexpr double kNearElements = 2 << 20;
+// What vdpbf16ps takes of the time that the model has for float32's direct kernels, at FMA's speed.
+constexpr double kDots = 0.45;
+
+// Where Winograd in float32 is expected to beat vdpbf16ps, which multiplies twice what an FMA does in the
+// time of one (Zen 5) to nearly two (Sapphire Rapids).
 const char* dots_unwanted(const Conv2dProblem& p, ConvDirection direction) {
     if (bf16_tier() != Bf16Tier::avx512_bf16) return nullptr;
     const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
-    return algorithm.rfind("winograd", 0) == 0 ? "Winograd in float32 is faster" : nullptr;
+    if (algorithm.rfind("winograd", 0) != 0) return nullptr;
+    const bool wgrad = direction == ConvDirection::wgrad;
+    const Conv2dProblem all = in_f32(p, p.n);
+    const ConvCost cost = conv_cost(all, direction);
+    const double elements = static_cast<double>(count_of(all.x_shape()) + count_of(all.y_shape()));
+    double winograd = (algorithm == "winograd6" ? cost.winograd6 : cost.winograd) + kWiden * elements;
+    if (wgrad)
+        winograd += kWidenFar * std::max(0.0, elements - kNearElements) +
+                    kSums * 36 / 16 * static_cast<double>(count_of(all.weight_shape())) / 9;
+    return winograd < kDots * bf16_dot_time() * cost.direct ? "Winograd in float32 is expected to be faster"
+                                                            : nullptr;
 }
 
 }  // namespace

@@ -94,7 +94,36 @@ inline void grad_rows(const GradBlock& k, const char* a, float* c) {
     unrolled<8, 2>([&](auto r, auto n) FC_INLINE { _mm512_storeu_ps(c + r * 32 + n * 16, sum[r][n]); });
 }
 
+// Time stamps that 256 turns of sixteen independent instructions take.
+template <class Step>
+inline uint64_t stamps(const Step& step) {
+    __m512 sum[16];
+    unrolled<16>([&](auto i) FC_INLINE { sum[i] = _mm512_setzero_ps(); });
+    const uint64_t begin = __rdtsc();
+    for (int turn = 0; turn < 256; ++turn) {
+        unrolled<16>([&](auto i) FC_INLINE { step(sum[i]); });
+    }
+    unrolled<16>([&](auto i) FC_INLINE { asm volatile("" : : "v"(sum[i])); });
+    return __rdtsc() - begin;
+}
+
 }  // namespace
+
+double bf16_measure_dot() {
+    const __m512 zero = _mm512_setzero_ps();
+    uint64_t dots = ~uint64_t{0}, fmas = dots;
+    for (int i = 0; i < 16; ++i) {  // the least of each: what neighbours take is not the instruction's
+        const uint64_t d = stamps([&](__m512& sum) FC_INLINE {
+            asm volatile("vdpbf16ps %1, %1, %0" : "+v"(sum) : "v"(zero));
+        });
+        const uint64_t f = stamps([&](__m512& sum) FC_INLINE {
+            asm volatile("vfmadd231ps %1, %1, %0" : "+v"(sum) : "v"(zero));
+        });
+        dots = d < dots ? d : dots;
+        fmas = f < fmas ? f : fmas;
+    }
+    return static_cast<double>(dots) / static_cast<double>(fmas);
+}
 
 void dot_grad_block(const GradBlock& block) {
     for (int r = 0; r < block.a_tiles * 16; r += 8)
