@@ -6,6 +6,7 @@
 #include "core/bfloat16.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d/cpu/bf16/frame.h"
+#include "ops/conv2d/cpu/bf16/patch_wgrad.h"
 #include "ops/conv2d/cpu/bf16/tile.h"
 #include "ops/conv2d/cpu/bf16/transpose.h"
 
@@ -369,10 +370,12 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
 }  // namespace
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g) {
+    if (takes_patches(g)) return Frame(g).fits(g);
     return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kAmxRoom.panel;
 }
 
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
+    if (takes_patches(g)) return patch_wgrad_sizes(g);
     const Cut cut(g);
     return {static_cast<size_t>(cut.splits * g.groups * cut.group_floats()) * sizeof(float),
             Scratch(g, cut).total};
@@ -380,6 +383,7 @@ Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
 
 void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
                     int team) {
+    if (takes_patches(g)) return patch_wgrad_run(g, partial, scratch, dweight, dweight_f32, team);
     const Cut cut(g);
     const Scratch layout(g, cut);
     float* sums = reinterpret_cast<float*>(partial);
