@@ -1,17 +1,20 @@
 // wgrad of few input channels on vdpbf16ps: the rows of a tile are elements of a patch (tap and channel), its
-// lanes output channels, and two neighbouring pixels of an output row are a pair. A dword of x's panel holds an
-// element of one pixel's patch and the same element of the next pixel's, so that any element of any pair is one
-// broadcast.
+// lanes output channels, and two neighbouring pixels of an output row are a pair. A dword of x's panel holds
+// an element of one pixel's patch and the same element of the next pixel's, so that any element of any pair
+// is one broadcast.
+#include "ops/conv2d/cpu/bf16/patch_wgrad.h"
+
 #include "core/bfloat16.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/unrolled.h"
-#include "ops/conv2d/cpu/bf16/patch_wgrad.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 // The reduction is split where there are pixels enough for several threads.
 constexpr int64_t kSplitPixels = 16384, kMostSplits = 8;
+// Output rows between two visits to the sums: their dy streams from L2.
+constexpr int64_t kPanelBytes = 64 << 10;
 
 struct Cut {
     int64_t filters, length;  // rows of the filter, elements of a row's run
@@ -20,6 +23,7 @@ struct Cut {
     int64_t pairs;        // of two pixels, in an output row; an odd last pixel has a run of its own
     int64_t tail, pitch;  // dwords: where that run lies in a row of x's panel, such a row
     int64_t lines;        // output rows of all images
+    int64_t batch;        // of them at a time
     int64_t splits;
 
     explicit Cut(const Bf16Wgrad& g) {
@@ -30,8 +34,11 @@ struct Cut {
         tail = ceil_div(most(0, 2 * pairs - 2) * step + length, 16) * 16;
         pitch = tail + ceil_div(length, 16) * 16;
         lines = g.n * g.rows;
+        batch = most(1, least(lines, kPanelBytes / dy_bytes(g)));
         splits = least(lines, most(1, least(kMostSplits, lines * g.cols / kSplitPixels)));
     }
+    int64_t x_bytes() const { return filters * pitch * 4; }  // of a line
+    int64_t dy_bytes(const Bf16Wgrad& g) const { return (g.cols + 1) / 2 * vectors * 64; }
     int64_t sums() const { return elements * vectors * 16; }
 };
 
@@ -39,14 +46,16 @@ struct Scratch {
     size_t x, dy, total;
     Scratch(const Bf16Wgrad& g, const Cut& cut) {
         x = 0;
-        dy = x + lines(cut.filters * cut.pitch * 4);
-        total = dy + lines((g.cols + 1) / 2 * cut.vectors * 64);
+        dy = x + lines(cut.batch * cut.x_bytes());
+        total = dy + lines(cut.batch * cut.dy_bytes(g));
     }
 };
 
 // Elements [at, at + 16) of a row of `length`, of those before `end`; zeros elsewhere.
 inline __m512i load_16(const uint16_t* row, int64_t at, int64_t end, int64_t length) {
     const int64_t from = most(0, -at), to = least(least(16, end), length - at);
+    if (to - from == 16)
+        return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(row + at)));
     if (to <= from) return _mm512_setzero_si512();
     const __mmask16 mask = static_cast<__mmask16>((1u << to) - (1u << from));
     return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, row + at));
@@ -68,9 +77,8 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t i
             _mm512_storeu_si512(to + m, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
         }
         for (int64_t e = 0; e < cut.length; e += 16)
-            _mm512_storeu_si512(
-                to + cut.tail + e,
-                load_16(from, start + (g.cols - 1) * cut.step + e, cut.length - e, length));
+            _mm512_storeu_si512(to + cut.tail + e,
+                                load_16(from, start + (g.cols - 1) * cut.step + e, cut.length - e, length));
     }
 }
 
@@ -103,6 +111,7 @@ struct Tile {
     const char* dy;
     int64_t dy_step;
     int64_t pairs;
+    int64_t lines, x_line, dy_line;  // output rows, bytes from one to the next
     float* sums;
     int64_t sums_step;  // floats
     int rows;           // of R those that exist
@@ -116,36 +125,52 @@ void tile_of(const Tile& t) {
     });
     const char* x[R];
     unrolled<R>([&](auto r) FC_INLINE { x[r] = t.x[r]; });
-    const char* dy = t.dy;
-    for (int64_t at = 0, end = t.pairs * t.step; at < end; at += t.step, dy += t.dy_step) {
-        __m512i w[NV];
-        unrolled<NV>([&](auto v) FC_INLINE {
-            w[v] = _mm512_loadu_si512(dy + v * 64);
-            asm("" : "+v"(w[v]));
-        });
-        unrolled<R>([&](auto r) FC_INLINE {
-            int32_t pair;
-            __builtin_memcpy(&pair, x[r] + at, 4);
-            const __m512i b = _mm512_set1_epi32(pair);
-            unrolled<NV>([&](auto v) FC_INLINE {
-                asm("vdpbf16ps %2, %1, %0" : "+v"(sum[r][v]) : "v"(b), "v"(w[v]));
+    for (int64_t line = 0; line < t.lines; ++line) {
+        const char* dy = t.dy + line * t.dy_line;
+        int64_t at = line * t.x_line;
+        for (int64_t pair = 0; pair < t.pairs; ++pair, at += t.step, dy += t.dy_step) {
+            // With 28 sums and a broadcast there are three registers left.
+            __m512i w[3];
+            unrolled<(NV < 3 ? NV : 3)>([&](auto v) FC_INLINE {
+                w[v] = _mm512_loadu_si512(dy + v * 64);
+                asm("" : "+v"(w[v]));
             });
-        });
+            unrolled<R>([&](auto r) FC_INLINE {
+                int32_t dword;
+                __builtin_memcpy(&dword, x[r] + at, 4);
+                const __m512i b = _mm512_set1_epi32(dword);
+                unrolled<NV>([&](auto v) FC_INLINE {
+                    if constexpr (v < 3)
+                        asm("vdpbf16ps %2, %1, %0" : "+v"(sum[r][v]) : "v"(b), "v"(w[v]));
+                    else
+                        asm("vdpbf16ps %2, %1, %0"
+                            : "+v"(sum[r][v])
+                            : "v"(b), "m"(*reinterpret_cast<const __m512i_u*>(dy + v * 64)));
+                });
+            });
+        }
     }
     unrolled<R, NV>([&](auto r, auto v) FC_INLINE {
         if (r < t.rows) _mm512_storeu_ps(t.sums + r * t.sums_step + v * 16, sum[r][v]);
     });
 }
 
-// Adds an output row's products to sums[element][output channel].
-void add_row(const Bf16Wgrad& g, const Cut& cut, const uint32_t* x, const char* dy, float* sums) {
+// Adds the products of some output rows to sums[element][output channel]. `ahead` are bytes of dy that come
+// next.
+void add_lines(const Bf16Wgrad& g, const Cut& cut, const uint32_t* x, const char* dy, int64_t count_lines,
+               float* sums, const char* ahead, int64_t ahead_bytes) {
     Tile t;
+    t.lines = count_lines, t.x_line = cut.x_bytes(), t.dy_line = cut.dy_bytes(g);
     t.step = 2 * cut.step * 4;
     t.dy_step = cut.vectors * 64;
     t.sums_step = cut.vectors * 16;
     for (int64_t v = 0; v < cut.vectors; v += 4) {
         const int64_t count = least(4, cut.vectors - v), rows = count == 4 ? 7 : 9;
+        const int64_t slice = ahead_bytes / ceil_div(cut.elements, rows) + 64;
         for (int64_t e = 0; e < cut.elements; e += rows) {
+            for (int64_t i = 0; v == 0 && i < slice && ahead_bytes > 0;
+                 i += 64, ahead += 64, ahead_bytes -= 64)
+                _mm_prefetch(ahead, _MM_HINT_T1);
             t.rows = static_cast<int>(least(rows, cut.elements - e));
             t.sums = sums + e * t.sums_step + v * 16;
             for (int odd = 0; odd < 2; ++odd) {
@@ -187,11 +212,17 @@ void patch_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwe
             for (int64_t split = begin; split < end; ++split) {
                 float* to = sums + split * cut.sums();
                 __builtin_memset(to, 0, static_cast<size_t>(cut.sums()) * sizeof(float));
-                for (int64_t line = split * cut.lines / cut.splits;
-                     line < (split + 1) * cut.lines / cut.splits; ++line) {
-                    fill_x(g, cut, g.in + line / g.rows * g.in_n, line % g.rows, x);
-                    fill_dy(g, g.dy + line * g.cols * g.width, mine + layout.dy);
-                    add_row(g, cut, x, mine + layout.dy, to);
+                const int64_t last = (split + 1) * cut.lines / cut.splits;
+                for (int64_t line = split * cut.lines / cut.splits; line < last; line += cut.batch) {
+                    const int64_t count = least(cut.batch, last - line), size = g.cols * g.width;
+                    for (int64_t i = 0; i < count; ++i) {
+                        fill_x(g, cut, g.in + (line + i) / g.rows * g.in_n, (line + i) % g.rows,
+                               x + i * cut.x_bytes() / 4);
+                        fill_dy(g, g.dy + (line + i) * size, mine + layout.dy + i * cut.dy_bytes(g));
+                    }
+                    const int64_t next = least(cut.batch, last - line - count);
+                    add_lines(g, cut, x, mine + layout.dy, count, to,
+                              reinterpret_cast<const char*>(g.dy + (line + count) * size), next * size * 2);
                 }
             }
         },
