@@ -13,16 +13,11 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// What a core's L2 is to hold: panels of dy and x that are visited again, panels of a whole problem, sums
-// that are visited more than once.
-struct Room {
-    int64_t panel, whole, sums;
-};
-constexpr Room kAmxRoom{1 << 20, 1400 << 10, 640 << 10};   // of 2 MB
-constexpr Room kDotRoom{512 << 10, 700 << 10, 320 << 10};  // of 1 MB
-const Room& room_of(const Bf16Wgrad& g) { return g.amx ? kAmxRoom : kDotRoom; }
+// Panels of dy and x share L2, and so do the sums where they are visited more than once.
+constexpr int64_t kPanelBytes = 1 << 20, kWholeBytes = 1400 << 10, kSumBytes = 640 << 10;
 // Steps between two visits to a block of sums: their part of dy, 2 KB a step, stays in L1 from tap to tap.
-constexpr int64_t kSteps = 16;
+// vdpbf16ps reads its other operand four times, which is to stay there as well.
+constexpr int64_t kAmxSteps = 16, kDotSteps = 8;
 // The images' reduction is split where the sums are few against the pixels.
 constexpr int64_t kSplitPixels = 16384, kMostSplits = 8;
 
@@ -52,20 +47,19 @@ struct Cut {
 
         // All images at once, as many input channels at a time as L2 holds; or few sums, many chunks.
         band = g.rows, bands = 1, units = g.n;
-        const Room& l2 = room_of(g);
-        const int64_t room = l2.whole - g.n * dy_bytes(g), block = g.n * block_bytes(g);
-        once = sum_bytes * column_blocks > l2.sums && room >= block;
+        const int64_t room = kWholeBytes - g.n * dy_bytes(g), block = g.n * block_bytes(g);
+        once = sum_bytes * column_blocks > kSumBytes && room >= block;
         if (once) {
             part_blocks = least(column_blocks, room / block);
             chunk = units;
         } else {
-            part_blocks = most(1, least(column_blocks, l2.sums / sum_bytes));
-            while (band > 1 && unit_bytes(g) > l2.panel) band = (band + 1) / 2;
+            part_blocks = most(1, least(column_blocks, kSumBytes / sum_bytes));
+            while (band > 1 && unit_bytes(g) > kPanelBytes) band = (band + 1) / 2;
             bands = ceil_div(g.rows, band);
             band = ceil_div(g.rows, bands);
             bands = ceil_div(g.rows, band);
             units = g.n * bands;
-            chunk = most(1, least(units, l2.panel / unit_bytes(g)));
+            chunk = most(1, least(units, kPanelBytes / unit_bytes(g)));
         }
         parts = ceil_div(column_blocks, part_blocks);
         part_blocks = ceil_div(column_blocks, parts);
@@ -308,7 +302,7 @@ void reduce_block(const Bf16Wgrad& g, const Cut& cut, const char* x, const char*
                   const int64_t* offsets, const uint8_t* pairs, int64_t steps, int64_t outputs, bool first,
                   float* sums) {
     const int64_t half = cut.x_plane(g);
-    const int64_t visits = cut.filters == 1 ? 1 : ceil_div(steps, kSteps);
+    const int64_t visits = cut.filters == 1 && g.amx ? 1 : ceil_div(steps, g.amx ? kAmxSteps : kDotSteps);
     for (int64_t v = 0; v < visits; ++v) {
         const int64_t begin = v * steps / visits, end = (v + 1) * steps / visits;
         for (int64_t t = 0; t < cut.filters; ++t) {
@@ -371,7 +365,7 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g) {
     if (takes_patches(g)) return Frame(g).fits(g);
-    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kAmxRoom.panel;
+    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kPanelBytes;
 }
 
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
