@@ -101,11 +101,53 @@ inline void pack_columns(const Bf16Conv& g, int64_t group, int64_t column, const
     }
 }
 
+inline __mmask32 mask_32(int64_t n) {
+    return n >= 32 ? 0xffffffffu : static_cast<__mmask32>((uint64_t{1} << most(0, n)) - 1);
+}
+
+// The same of filters of one tap: pairs of input channels are dwords of a filter (fprop), or lie in two rows
+// of output channels (dgrad).
+inline void pack_pointwise(const Bf16Conv& g, int64_t group, int64_t column, char* to) {
+    const int64_t outputs = least(32, g.width - column), tiles = outputs > 16 ? 2 : 1;
+    const uint16_t* w = g.weight + group * g.weight_g + column * g.weight_o;
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+                  second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    for (int64_t c0 = 0; c0 < g.depth; c0 += 32, to += tiles * kTileBytes) {
+        if (g.weight_c == 1) {
+            const __mmask32 mask = mask_32(g.depth - c0);
+            for (int64_t half = 0; half < tiles; ++half) {
+                __m512i r[16];
+                for (int64_t o = 0; o < 16; ++o)
+                    r[o] = half * 16 + o < outputs
+                               ? _mm512_maskz_loadu_epi16(mask, w + (half * 16 + o) * g.weight_o + c0)
+                               : _mm512_setzero_si512();
+                transpose_dwords(r);
+                for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(to + half * kTileBytes + i * 64, r[i]);
+            }
+            continue;
+        }
+        for (int64_t pair = 0; pair < 16; ++pair) {
+            const int64_t c = c0 + 2 * pair;
+            const uint16_t* even = w + c * g.weight_c;
+            const __m512i v0 = _mm512_maskz_loadu_epi16(c < g.depth ? mask_32(outputs) : 0, even),
+                          v1 = _mm512_maskz_loadu_epi16(c + 1 < g.depth ? mask_32(outputs) : 0,
+                                                        even + g.weight_c),
+                          low = _mm512_unpacklo_epi16(v0, v1), high = _mm512_unpackhi_epi16(v0, v1);
+            _mm512_storeu_si512(to + pair * 64, _mm512_permutex2var_epi64(low, first, high));
+            if (tiles == 2)
+                _mm512_storeu_si512(to + kTileBytes + pair * 64,
+                                    _mm512_permutex2var_epi64(low, second, high));
+        }
+    }
+}
+
 // Filters of up to this many taps pass through a small array that stays in L1.
 constexpr int64_t kPackTaps = 25;
 
 // Output channels [column, column + 32) of a group.
 inline void pack_block(const Bf16Conv& g, int64_t group, int64_t column, char* to) {
+    if (g.weight_taps == 1 && (g.weight_c == 1 || g.weight_o == 1))
+        return pack_pointwise(g, group, column, to);
     const int64_t outputs = least(32, g.width - column), tiles = outputs > 16 ? 2 : 1;
     const bool whole = g.weight_c == g.weight_taps;  // (channel, tap) is one run of memory
     alignas(64) uint16_t rows[32 * kPackTaps * 16];
