@@ -53,6 +53,14 @@ TILES = [
     C("dilated", (1, 40, 15, 15), 40, (3, 3), padding=4, dilation=(4, 2)),
     C("kernel_below_stride", (2, 34, 11, 11), 18, (2, 2), stride=3, bias=True),
     C("many_bands", (1, 128, 60, 40), 32, (3, 3), padding=1),
+    C("patches_odd_columns", (3, 3, 11, 13), 70, (3, 3), padding=1),
+    C("patches_wide_stride", (1, 5, 12, 23), 33, (3, 2), stride=(2, 4), padding=(1, 0)),
+    C("patches_of_blocks", (1, 7, 9, 10), 17, (7, 7), padding=3),
+    C("patches_many_lines", (2, 2, 40, 300), 48, (3, 3), padding=1),
+    C("dgrad_16_taps", (2, 35, 9, 11), 50, (4, 4), stride=2, padding=1),
+    C("dgrad_18_taps", (1, 36, 9, 11), 34, (3, 6), stride=2, padding=1),
+    C("dgrad_some_taps", (1, 33, 10, 9), 47, (3, 3), stride=(1, 2), padding=(1, 0)),
+    C("1x1_odd", (1, 45, 5, 9), 77, (1, 1)),
 ]
 ALL = CASES + TILES
 all_cases = pytest.mark.parametrize("case", ALL, ids=str)
@@ -302,6 +310,27 @@ def test_empty_batch() -> None:
     assert F.conv2d(x, w, layout="NHWC").shape == (0, 6, 6, 16)
     dy = np.zeros((0, 6, 6, 16), bf16)
     assert not F.conv2d_weight(x, w.shape, dy, layout="NHWC").astype(np.float32).any()
+
+
+@pytest.mark.parametrize("direction", ("fprop", "wgrad"))
+def test_infinity_stays_in_reach(direction: str) -> None:
+    """Rows of few channels are read in pairs of elements, of which the last may be another pixel's."""
+    x, w = np.ones((1, 9, 9, 3), bf16), np.ones((20, 3, 3, 3), bf16)
+    x[0, 4, 8] = np.inf
+    if direction == "fprop":
+        got = F.conv2d(x, w, padding=1, layout="NHWC").astype(np.float32)
+        far = np.ones((9, 9), bool)
+        far[3:6, 7:] = False
+        assert (got[0, far] <= 27).all() and np.isposinf(got[0, ~far]).all()
+        return
+    dy = np.zeros(
+        (1, 9, 7, 20), bf16
+    )  # reads columns 0 to 7: the infinity is outside of taps 0 and 1 only
+    dy[0, :, :6] = 1
+    got = F.conv2d_weight(x[:, :, :9], w.shape, dy, padding=(1, 0), layout="NHWC").astype(
+        np.float32
+    )
+    assert np.isfinite(got[..., :2]).all()
 
 
 FORCED = """

@@ -18,6 +18,10 @@ struct Cut {
     int64_t depth_blocks, column_blocks;  // of 32 channels
     int64_t steps;
     bool direct;  // 1x1: the tiles read the array itself
+    // Runs of taps on vdpbf16ps: a frame of rows as they are, where the run of a position overlaps the next
+    // one's.
+    bool rows_in_place;
+    int64_t position;  // bytes from position to position of the panel
     int64_t band, bands;
     int64_t parts;
     bool flat;          // tiles run on over the ends of rows
@@ -32,7 +36,10 @@ struct Cut {
         direct = g.run == 1 && g.tap_count == 1 && g.taps[0].dh == 0 && g.taps[0].dw == 0 && g.step_h == 1 &&
                  g.step_w == 1 && g.depth % 32 == 0 && g.rows == g.h && g.cols == g.w &&
                  g.in_h == g.w * g.in_w && g.rows * g.cols >= 16;
-        const int64_t row_bytes = frame.pitch * frame.planes * depth_blocks * 64;
+        rows_in_place = frame.patches && !g.amx;
+        position = rows_in_place ? g.step_w * g.depth * 2 : 64;
+        if (rows_in_place) frame.pitch = g.cols + ceil_div(most(0, g.run - g.step_w), g.step_w);
+        const int64_t row_bytes = frame.pitch * frame.planes * position * (rows_in_place ? 1 : depth_blocks);
         band = most(1, least(g.rows, kPanelBytes / row_bytes - frame.halo()));
         band = least(band, most(4, ceil_div(g.rows * g.n, kItems)));
         bands = ceil_div(g.rows, band);
@@ -61,8 +68,10 @@ struct Cut {
     int64_t block_bytes() const { return steps * 2 * kTileBytes; }
     int64_t pitch() const { return frame.pitch; }
     int64_t part_begin(int64_t part) const { return part * column_blocks / parts; }
-    int64_t plane_bytes() const { return direct ? 0 : frame.positions(band) * 64; }
-    int64_t panel_bytes() const { return plane_bytes() * frame.planes * depth_blocks; }
+    int64_t plane_bytes() const { return direct ? 0 : frame.positions(band) * position; }
+    int64_t panel_bytes() const {
+        return plane_bytes() * frame.planes * (rows_in_place ? 1 : depth_blocks) + 64;
+    }
     int64_t packed_group() const { return column_blocks * steps * 2 * kTileBytes; }
 };
 
@@ -117,6 +126,27 @@ void fill_patches(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int6
         }
 }
 
+// The same as rows between zeros, [plane][row][position]: a position's run starts where the one before has
+// its second pixel.
+void fill_rows(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t rows,
+               char* panel) {
+    const Frame& f = cut.frame;
+    const int64_t length = f.pitch * g.step_w * g.depth, row_length = g.w * g.depth,
+                  start = g.taps[0].dw * g.depth;
+    for (int64_t p = 0; p < f.planes; ++p) {
+        char* to = panel + p * cut.plane_bytes();
+        for (int64_t r = 0; r < rows + f.halo(); ++r, to += length * 2) {
+            const int64_t row = (row0 + r + f.vertical.low) * g.step_h + f.plane_phase[p] / g.step_w;
+            const bool inside = row >= 0 && row < g.h;
+            const uint16_t* from = image + (inside ? row : 0) * g.in_h + start;
+            for (int64_t b = 0; b < ceil_div(length, 32); ++b) {
+                const __mmask32 mask = inside ? run_mask(start, b, length, row_length) : 0;
+                _mm512_storeu_si512(to + b * 64, _mm512_maskz_loadu_epi16(mask, from + b * 32));
+            }
+        }
+    }
+}
+
 // Copies a band's input, [plane][block of 32 channels][position][32].
 void fill_panel(const Bf16Conv& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t rows,
                 char* panel) {
@@ -153,9 +183,11 @@ void step_offsets(const Bf16Conv& g, const Cut& cut, int64_t* offsets) {
     for (int64_t b = 0; b < cut.depth_blocks; ++b)
         for (int64_t t = 0; t < g.tap_count; t += g.run) {
             const int64_t plane = cut.frame.plane_of(cut.frame.phase_of(g.taps[t]));
-            *offsets++ = cut.direct ? b * 64
-                                    : (plane * cut.depth_blocks + b) * cut.plane_bytes() +
-                                          cut.frame.shift(g.taps[t]) * 64;
+            *offsets++ =
+                cut.direct ? b * 64
+                : cut.rows_in_place
+                    ? plane * cut.plane_bytes() + cut.frame.shift(g.taps[t]) * cut.position + b * 64
+                    : (plane * cut.depth_blocks + b) * cut.plane_bytes() + cut.frame.shift(g.taps[t]) * 64;
         }
 }
 
@@ -214,10 +246,12 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
     if (rows <= 0) return;
     const uint16_t* in = g.in + image * g.in_n + group * g.depth;
     const char* base = panel;
-    int64_t stride = 64;
+    int64_t stride = cut.position;
     if (cut.direct) {
         base = reinterpret_cast<const char*>(in + row0 * g.in_h);
         stride = g.in_w * 2;
+    } else if (cut.rows_in_place) {
+        fill_rows(g, cut, in, row0, rows, panel);
     } else {
         cut.frame.patches ? fill_patches(g, cut, in, row0, rows, panel)
                           : fill_panel(g, cut, in, row0, rows, panel);
@@ -247,7 +281,7 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
         block.steps = cut.steps;
         const int64_t rest = g.run * g.depth % 32;  // of the last block of channels, whose steps come last
         block.whole = rest ? cut.steps - cut.steps / cut.depth_blocks : cut.steps;
-        block.pairs = ceil_div(rest, 2);
+        block.pairs = rest / 2, block.half = rest % 2;
         block.rows = cut.rows;
         for (int64_t t = 0; t < tiles; ++t)
             for (int64_t b = begin; b < end; ++b) {

@@ -40,6 +40,17 @@ FC_INLINE inline void add_pairs(__m512 (&sum)[R][NT], const char* a, int64_t str
     }
 }
 
+// The product of one element.
+template <int R, int NT>
+FC_INLINE inline void add_half(__m512 (&sum)[R][NT], const char* a, int64_t stride, const char* b) {
+    unrolled<R>([&](auto r) FC_INLINE {
+        uint16_t element;
+        __builtin_memcpy(&element, a + r * stride, 2);
+        const __m512bh x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(element));
+        unrolled<NT>([&](auto n) FC_INLINE { dot(sum[r][n], x, weights(b + n * kTileBytes)); });
+    });
+}
+
 template <int R, int NT, bool Frame>
 void rows_of(const DotBlock& k, Drain& drain) {
     __m512 sum[R][NT];
@@ -52,7 +63,9 @@ void rows_of(const DotBlock& k, Drain& drain) {
         for (int64_t i = 0; i < touched && next < R; ++i, ++next)
             if (k.places[next] >= 0) __builtin_prefetch(k.out + k.places[next], 1, 3);
         if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
-        add_pairs<4, R, NT>(sum, k.a + k.offsets[s], stride, b, kTileBytes, s < k.whole ? 16 : k.pairs);
+        const char* a = k.a + k.offsets[s];
+        add_pairs<4, R, NT>(sum, a, stride, b, kTileBytes, s < k.whole ? 16 : k.pairs);
+        if (k.half && s >= k.whole) add_half<R, NT>(sum, a + k.pairs * 4, stride, b + k.pairs * 64);
     }
     if (k.bias)
         unrolled<R, NT>([&](auto r, auto n) FC_INLINE {

@@ -49,6 +49,7 @@ struct DotBlock {
     int64_t a_stride;
     const int64_t* offsets;
     int64_t steps, whole, pairs;
+    bool half;
     const char* b;
     int64_t b_tiles;
     int64_t rows;
