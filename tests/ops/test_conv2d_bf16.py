@@ -61,6 +61,7 @@ TILES = [
     C("dgrad_18_taps", (1, 36, 9, 11), 34, (3, 6), stride=2, padding=1),
     C("dgrad_some_taps", (1, 33, 10, 9), 47, (3, 3), stride=(1, 2), padding=(1, 0)),
     C("1x1_odd", (1, 45, 5, 9), 77, (1, 1)),
+    C("1x1_rows_4_kb_apart", (1, 2048, 4, 5), 34, (1, 1)),
 ]
 ALL = CASES + TILES
 all_cases = pytest.mark.parametrize("case", ALL, ids=str)

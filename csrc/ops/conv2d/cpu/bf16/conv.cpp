@@ -48,7 +48,9 @@ struct Cut {
 
         // A tile's time is about 20 + rows on AMX; on vdpbf16ps seven rows hide its latency, and 1 is what
         // starting and storing cost.
-        const int64_t most_rows = g.amx ? 16 : kDotRows;
+        // Rows 4 KB apart share a set of L1, which holds twelve lines.
+        const bool crowded = direct && g.in_w % 2048 == 0;
+        const int64_t most_rows = g.amx ? 16 : crowded ? kDotRows / 2 : kDotRows;
         const auto time = [&](int64_t tile_rows) { return g.amx ? 20 + tile_rows : 1 + most(7, tile_rows); };
         row_tiles = ceil_div(g.cols, most_rows);
         const int64_t row_rows = ceil_div(g.cols, row_tiles);
