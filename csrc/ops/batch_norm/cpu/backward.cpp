@@ -105,7 +105,8 @@ struct Backward {
             if (k < lanes) add_rows<R>(p.image + r, k, f + k, q + k, tail(lanes - k));
         };
         int64_t r = 0;
-        for (; r + 4 <= p.planes; r += 4) step(Count<4>{}, r);
+        if (s.rows * (job.x_row + job.dy_row) <= kRowsTogether)
+            for (; r + 4 <= p.planes; r += 4) step(Count<4>{}, r);
         for (; r < p.planes; ++r) step(Count<1>{}, r);
     }
     void total(int64_t c0, int64_t c1) const {
