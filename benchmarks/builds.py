@@ -57,10 +57,12 @@ def compare(
     case: cases.Case, engines: Sequence[Engine], rounds: int, seconds: float
 ) -> dict[str, list[list[float]]]:
     """Seconds a call: for each of our variants and each engine, the median of every round."""
+    known: list[list[str]] = []  # variants that a build may lack
     for engine in engines:
         reply = engine.ask("prepare", case=case.to_json(), warm_up=seconds)
+        known.append([job["variant"] for job in reply["jobs"]])
     taken: dict[str, list[list[float]]] = {}
-    for variant in (job["variant"] for job in reply["jobs"]):
+    for variant in (v for v in known[0] if all(v in others for others in known)):
         taken[variant] = [[] for _ in engines]
         for _ in range(rounds):
             for engine, times in zip(engines, taken[variant], strict=True):
@@ -95,9 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for folder in options.folders:
         if not (folder / "fastconv").is_dir():
             p.error(f"{folder} holds no package fastconv")
-    engines = [Engine(OURS, options.threads, options.isa, f.resolve()) for f in options.folders]
-    ratios: list[list[float]] = [[] for _ in engines[1:]]
+    engines: list[Engine] = []
+    ratios: list[list[float]] = [[] for _ in options.folders[1:]]
     try:
+        for folder in options.folders:
+            engines.append(Engine(OURS, options.threads, options.isa, folder.resolve()))
+            origin = Path(engines[-1].ask("origin")["origin"]).resolve()
+            if folder.resolve() not in origin.parents:
+                raise EngineError(f"asked for the build in {folder}, Python imports {origin}")
         for case in chosen:
             taken = compare(case, engines, options.rounds, options.seconds)
             for variant, (first, *others) in taken.items():

@@ -7,6 +7,7 @@ goes to stderr.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import resource
@@ -110,6 +111,10 @@ class Worker:
     def versions(self) -> dict[str, Any]:
         return {"versions": self.peer.versions()}
 
+    def origin(self) -> dict[str, Any]:
+        """Where the engine's package was imported from."""
+        return {"origin": importlib.import_module(self.peer.packages[0]).__file__}
+
     def free(self) -> dict[str, Any]:
         gc.unfreeze()
         self.jobs.clear()
@@ -137,6 +142,7 @@ def main(argv: list[str]) -> int:
         "time": worker.time,
         "limits": worker.limits,
         "versions": worker.versions,
+        "origin": worker.origin,
         "free": worker.free,
     }
     for line in sys.stdin:

@@ -82,6 +82,15 @@ CASES = [
     C("depthwise_tiles_stride2", (2, 33, 13, 28), 33, (3, 3), stride=2, padding=1, groups=33),
     C("depthwise_rest_stride2", (1, 16, 10, 31), 16, (3, 3), stride=2, padding=1, groups=16),
     C("depthwise_past_caches", (1, 1024, 46, 46), 1024, (3, 3), padding=1, groups=1024),
+    C(
+        "depthwise_past_caches_stride2",
+        (1, 1024, 46, 46),
+        1024,
+        (3, 3),
+        stride=2,
+        padding=1,
+        groups=1024,
+    ),
     C("depthwise_5x5", (2, 48, 14, 15), 48, (5, 5), padding=2, groups=48),
     C("depthwise_5x5_stride2", (2, 40, 15, 14), 40, (5, 5), stride=2, padding=2, groups=40),
     C("depthwise_3x3_stride2_even", (2, 32, 16, 18), 32, (3, 3), stride=2, groups=32, bias=False),
@@ -172,6 +181,34 @@ CASES = [
     C("long_row", (1, 2, 2, 1300), 26, (1, 3), padding=(0, 1)),
     C("long_row_stride2", (1, 33, 1, 1101), 5, (1, 2), stride=(1, 2), bias=False),
     C("long_row_dilated", (1, 33, 1, 1101), 30, (1, 2), padding=(0, 600), dilation=(1, 1100)),
+    # dgrad by rows of the filter: a full last vector, three vectors, more rows than a tile, bands, gaps.
+    C("row_of_64", (2, 16, 7, 9), 5, (3, 4), padding=(1, 2), bias=False),
+    C("row_of_33_stride4", (1, 3, 31, 26), 7, (11, 11), stride=4, padding=2),
+    C("row_of_17_tall", (1, 17, 19, 4), 3, (13, 1), padding=(6, 0)),
+    C("row_of_12_bands", (1, 4, 90, 61), 3, (3, 3), padding=1),
+    C("row_of_10_gaps", (2, 5, 17, 19), 4, (2, 2), stride=(3, 5), padding=(0, 1), dilation=(4, 1)),
+    C("row_beyond_outputs", (1, 2, 5, 30), 3, (3, 3), stride=(1, 9), padding=(2, 0)),
+    # wgrad by runs of taps: two pieces of a row, three rows, two, and one that is left over.
+    C("taps_run_21", (2, 3, 15, 14), 16, (7, 7), stride=2, padding=3),
+    C("taps_run_5", (2, 1, 12, 11), 13, (5, 5), padding=2),
+    C("taps_run_6", (1, 2, 9, 9), 12, (3, 3), padding=1, dilation=(2, 1)),
+    C("taps_run_groups", (1, 12, 9, 8), 45, (5, 5), padding=2, groups=3),
+    # 1x1 wgrad with few outputs, in place, and in blocks that pass together.
+    C("1x1_swapped", (2, 70, 9, 7), 20, (1, 1), bias=False),
+    C("1x1_swapped_one_vector", (1, 40, 5, 5), 16, (1, 1)),
+    C("1x1_blocks", (3, 200, 8, 9), 80, (1, 1), bias=False),
+    C("1x1_in_place_stride3", (2, 37, 10, 8), 67, (1, 1), stride=3),
+    C("1x1_small_images", (9, 66, 3, 3), 70, (1, 1), bias=False),
+    C("1x1_blocks_together", (1, 520, 6, 6), 80, (1, 1)),
+    C("1x1_swapped_few_inputs", (2, 5, 9, 7), 40, (1, 1)),
+    # Depthwise tiles that are cut on both sides, and on the right alone.
+    C("depthwise_one_tile", (2, 20, 7, 7), 20, (3, 3), padding=1, groups=20),
+    C("depthwise_one_tile_stride2", (2, 20, 13, 13), 20, (3, 3), stride=2, padding=1, groups=20),
+    C("depthwise_5x5_one_tile", (1, 20, 7, 7), 20, (5, 5), padding=2, groups=20),
+    # Groups whose inputs span two pairs of vectors, four, and more.
+    C("groups_span_54", (1, 54, 6, 7), 18, (3, 3), padding=1, groups=6),
+    C("groups_span_120", (1, 120, 5, 6), 18, (2, 2), groups=6),
+    C("groups_span_150", (1, 150, 5, 6), 18, (2, 2), groups=6, bias=False),
 ]
 
 

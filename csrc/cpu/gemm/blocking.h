@@ -60,8 +60,9 @@ inline constexpr int kWgradPointBand = 96;
 inline constexpr int kWgradVectors = 64 / VL > kMaxNV ? 64 / VL : kMaxNV;
 // Output channels that pass over one panel of x, and that are copied at a time.
 inline constexpr int kWgradPart = 512, kWgradChunk = 96;
-// Most output channels of a 1x1 whose dy is read where it lies.
-inline constexpr int kWgradInPlace = 256;
+// With one tap: most floats from pixel to pixel of an x that is read where it lies (beyond, its lines share
+// sets of L1), and floats of results of the blocks that pass over a band one after another (a part of L2).
+inline constexpr int64_t kWgradXInPlace = 128, kWgradTogether = 64 << 10;
 // Work items that it wants, for threads to share.
 inline constexpr int kWgradUnits = 16;
 

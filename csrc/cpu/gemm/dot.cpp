@@ -29,10 +29,12 @@ struct Dots {
     // Steps of whole vectors and a masked one over `depth` channels; weight(j) is column j's.
     template <class Weight>
     FC_INLINE void add(const float* const (&a)[MR], int64_t depth, Tail rest, const Weight& weight,
-                       int64_t ahead = 0) {
+                       int64_t ahead = 0, const float* next = nullptr, int64_t column = 0) {
         const int64_t whole = depth / VL * VL;
         for (int64_t k = 0; k < whole; k += VL) {
             if (ahead) unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(a[i] + k + ahead, 0, 3); });
+            if (next && k % 16 == 0)
+                unrolled<NC>([&](auto j) FC_INLINE { __builtin_prefetch(next + j * column + k, 0, 2); });
             step(k, weight, [&](auto i) FC_INLINE { return load(a[i] + k); });
         }
         if (whole < depth) step(whole, weight, [&](auto i) FC_INLINE { return load(a[i] + whole, rest); });
@@ -82,7 +84,7 @@ void dot_tile(const RowTile& t, const TileOut& out) {
         const int64_t offset = t.offsets ? t.offsets[tap] : 0;
         unrolled<MR>([&](auto i) FC_INLINE { a[i] = pointers[i] + offset; });
         pointers += t.a_step;
-        dots.add(a, depth, rest, [&](auto j) FC_INLINE { return b + j * column; });
+        dots.add(a, depth, rest, [&](auto j) FC_INLINE { return b + j * column; }, 0, t.next_b, column);
     }
     float sums[dots.kGroups * VL];
     unrolled<dots.kGroups>([&](auto g) FC_INLINE { store(sums + g * VL, dots.template sums<g>()); });

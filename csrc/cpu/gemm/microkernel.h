@@ -40,7 +40,7 @@ struct RowTile {
     // reduction; 0: none.
     int64_t ahead = 0;
     bool whole = false;
-    // Lines of weights that are wanted next, likewise.
+    // Lines of weights that are wanted next, likewise; for dot tiles columns of them, as far apart as B's.
     const float* next_b = nullptr;
     int64_t next_lines = 0;
     // For dot tiles: floats between B's columns; 0: as they are packed.

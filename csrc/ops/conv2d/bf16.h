@@ -95,10 +95,10 @@ void bf16_conv_run(const Bf16Conv& g, const char* packed, char* scratch, int tea
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g);
 Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g);
-// dweight is float32 or bfloat16.
 // out[j * rows + i] = in[i * columns + j] for `count` matrices.
 void bf16_transpose_batch(const uint16_t* in, uint16_t* out, int64_t count, int64_t rows, int64_t columns,
                           int team);
+// dweight is float32 or bfloat16.
 void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
                     int team);
 }  // namespace isa_avx512_bf16

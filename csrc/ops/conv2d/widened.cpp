@@ -67,7 +67,9 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     float* in = arena.take<float>(size(chunk * in_size));
     float* out = arena.take<float>(size(chunk * out_size));
     float* bias = arena.take<float>(size(channels));
-    float* weight = arena.take<float>(plan_packs_itself(p, direction, args.team) ? size(weight_size) : 0);
+    // As plan_packs_itself says.
+    const bool packs = chunk >= p.n && whole.packs_itself(args.team);
+    float* weight = arena.take<float>(packs ? size(weight_size) : 0);
     float* residual =
         arena.take<float>(args.epilogue.residual || arena.counting() ? size(chunk * out_size) : 0);
     float* saved = arena.take<float>(args.epilogue.saved || arena.counting() ? size(chunk * out_size) : 0);

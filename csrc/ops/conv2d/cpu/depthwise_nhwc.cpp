@@ -277,7 +277,7 @@ Kernel pick(const DepthwiseNhwc& g) {
     return any;
 }
 
-// Rows of output whose input stays in L2 while one vector of channels after the other passes over them.
+// Rows of output whose input stays in L2 while the rows of a filter pass over it.
 int64_t row_block(int64_t row_floats, int64_t rows) {
     const int64_t fit = (64 << 10) / row_floats;
     return fit < 2 ? 2 : least(rows, fit / 2 * 2);

@@ -1,6 +1,7 @@
-// wgrad of depthwise convolution on channels-last arrays: for one vector of channels, a block of filter rows
-// is held in registers while the pixels of an output row pass. With aligned channels a product is one
-// instruction that reads x from memory, so that loads and multiply-adds keep step.
+// wgrad of depthwise convolution on channels-last arrays: 3x3 in tiles of two output rows where there are
+// registers for that; else, for one vector of channels, a block of filter rows is held in registers while the
+// pixels of an output row pass. With aligned channels a product is one instruction that reads x from memory,
+// so that loads and multiply-adds keep step.
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/unrolled.h"
@@ -140,12 +141,13 @@ int64_t tiled_columns(const DepthwiseNhwc& g) {
 
 template <int ST, bool TWO>
 void run_tile(const SumTile& t, bool left, bool right, Ahead<false>& ahead) {
-    if constexpr (!kTiles) return;
-    constexpr int in = (kTile - 1) * ST + 3;
-    if (left && right) return sum_tile<ST, TWO, 1, in - 1>(t, ahead);
-    if (left) return sum_tile<ST, TWO, 1, in>(t, ahead);
-    if (right) return sum_tile<ST, TWO, 0, in - 1>(t, ahead);
-    sum_tile<ST, TWO, 0, in>(t, ahead);
+    if constexpr (kTiles) {
+        constexpr int in = (kTile - 1) * ST + 3;
+        if (left && right) return sum_tile<ST, TWO, 1, in - 1>(t, ahead);
+        if (left) return sum_tile<ST, TWO, 1, in>(t, ahead);
+        if (right) return sum_tile<ST, TWO, 0, in - 1>(t, ahead);
+        sum_tile<ST, TWO, 0, in>(t, ahead);
+    }
 }
 
 // The first `columns` of `count` (1 or 2) output rows from row p of image n on.
@@ -205,8 +207,8 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
     const int64_t filter = g.r * g.s * VL;
     const bool fixed = (g.s == 3 || g.s == 5) && g.c >= VL;
     const int64_t together = !fixed ? 1 : g.s == 3 ? kMostRows3 : kMostRows5;
-    // Output rows that stay in L2 while one vector of channels after the other passes over them.
     const int64_t columns = tiled_columns(g), rest = g.q - columns;
+    // Output rows that stay in L2 while one vector of channels after the other passes over them.
     const int64_t fit = (64 << 10) / ((g.w * g.stride_h + g.q) * g.c) + 1;
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     // Columns all of whose taps are inside.

@@ -12,7 +12,6 @@
 
 namespace fastconv::FC_ISA_NS {
 namespace {
-constexpr int64_t kWgradXInPlace = 128, kWgradTogether = 64 << 10;
 
 // How a problem is cut: input channels into blocks of about equally many vectors, output channels into parts,
 // output pixels into bands: pieces of rows, whole rows of one image, or whole images.

@@ -36,7 +36,8 @@ struct Cut {
         direct = g.run == 1 && g.tap_count == 1 && g.taps[0].dh == 0 && g.taps[0].dw == 0 && g.step_h == 1 &&
                  g.step_w == 1 && g.depth % 32 == 0 && g.rows == g.h && g.cols == g.w &&
                  g.in_h == g.w * g.in_w && g.rows * g.cols >= 16;
-        rows_in_place = frame.patches && !g.amx;
+        // Not where a stride steps over most of a row, which would be copied too.
+        rows_in_place = frame.patches && !g.amx && g.step_w <= 2 * g.run;
         position = rows_in_place ? g.step_w * g.depth * 2 : 64;
         if (rows_in_place) frame.pitch = g.cols + ceil_div(most(0, g.run - g.step_w), g.step_w);
         const int64_t row_bytes = frame.pitch * frame.planes * position * (rows_in_place ? 1 : depth_blocks);

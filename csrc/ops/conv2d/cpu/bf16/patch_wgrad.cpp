@@ -7,14 +7,15 @@
 #include "core/bfloat16.h"
 #include "cpu/parallel.h"
 #include "cpu/simd/unrolled.h"
+#include "ops/conv2d/cpu/bf16/transpose.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 // The reduction is split where there are pixels enough for several threads.
 constexpr int64_t kSplitPixels = 16384, kMostSplits = 8;
-// Output rows between two visits to the sums: their dy streams from L2.
-constexpr int64_t kPanelBytes = 64 << 10;
+// Output rows between two visits to the sums, by bytes of dy and of patches of x: both stream from L2.
+constexpr int64_t kPanelBytes = 64 << 10, kPatchBytes = 256 << 10;
 
 struct Cut {
     int64_t filters, length;  // rows of the filter, elements of a row's run
@@ -34,7 +35,7 @@ struct Cut {
         tail = ceil_div(most(0, 2 * pairs - 2) * step + length, 16) * 16;
         pitch = tail + ceil_div(length, 16) * 16;
         lines = g.n * g.rows;
-        batch = most(1, least(lines, kPanelBytes / dy_bytes(g)));
+        batch = most(1, least(lines, least(kPanelBytes / dy_bytes(g), kPatchBytes / x_bytes())));
         splits = least(lines, most(1, least(kMostSplits, lines * g.cols / kSplitPixels)));
     }
     int64_t x_bytes() const { return filters * pitch * 4; }  // of a line
@@ -80,11 +81,6 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t i
             _mm512_storeu_si512(to + cut.tail + e,
                                 load_16(from, start + (g.cols - 1) * cut.step + e, cut.length - e, length));
     }
-}
-
-inline __m512i load_channels(const uint16_t* p, int64_t count) {
-    if (count >= 32) return _mm512_loadu_si512(p);
-    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1), p);
 }
 
 // An output row of dy: [pair][output channel][2].
@@ -193,6 +189,8 @@ void add_lines(const Bf16Wgrad& g, const Cut& cut, const uint32_t* x, const char
 }  // namespace
 
 bool takes_patches(const Bf16Wgrad& g) { return !g.amx && g.run > 1 && g.groups == 1; }
+
+bool patch_wgrad_fits(const Bf16Wgrad& g) { return Cut(g).x_bytes() <= 8 * kPanelBytes; }
 
 Bf16Sizes patch_wgrad_sizes(const Bf16Wgrad& g) {
     const Cut cut(g);

@@ -1,10 +1,16 @@
-// Transposes in registers.
+// Loads of ends and transposes in registers.
 #pragma once
 
 #include "cpu/simd/simd.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
+
+// The first `count` elements of 32, zeros behind them.
+inline __m512i load_channels(const uint16_t* p, int64_t count) {
+    if (count >= 32) return _mm512_loadu_si512(p);
+    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1), p);
+}
 
 // The transpose of 16 x 16 elements of 16 bits.
 inline void transpose_16(__m256i r[16]) {

@@ -105,11 +105,6 @@ struct Scratch {
 // Positions of x that are fetched ahead.
 constexpr int64_t kAhead = 16;
 
-inline __m512i load_channels(const uint16_t* p, int64_t count) {
-    if (count >= 32) return _mm512_loadu_si512(p);
-    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1), p);
-}
-
 // One unit's x: [plane][parity][block of 32 channels][half][pair of positions][16 channels][2].
 void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t row0, int64_t block0,
             int64_t block1, char* panel, uint16_t* patches, const uint16_t** pointers,
@@ -364,7 +359,7 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
 }  // namespace
 
 bool bf16_wgrad_fits(const Bf16Wgrad& g) {
-    if (takes_patches(g)) return Frame(g).fits(g);
+    if (takes_patches(g)) return Frame(g).fits(g) && patch_wgrad_fits(g);
     return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kPanelBytes;
 }
 
