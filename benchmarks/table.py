@@ -163,12 +163,13 @@ def insert(document: str, tables: str) -> str:
 
 
 def _beside(result: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any] | None:
-    """The run of the same kernels on more threads, if it is among the files."""
+    """The run of the same kernels on more threads of the same processor, if it is among the files."""
     if result["suite"] != "kernels" or result["threads"] != 1:
         return None
     for path in paths:
         other: dict[str, Any] = json.loads(path.read_text())
         same = other["suite"] == "kernels" and other.get("isa") == result.get("isa")
+        same = same and other["machine"]["cpu"] == result["machine"]["cpu"]
         if same and other["threads"] > 1:
             return other
     return None
