@@ -327,9 +327,8 @@ def test_infinity_stays_in_reach(direction: str) -> None:
         far[3:6, 7:] = False
         assert (got[0, far] <= 27).all() and np.isposinf(got[0, ~far]).all()
         return
-    dy = np.zeros(
-        (1, 9, 7, 20), bf16
-    )  # reads columns 0 to 7: the infinity is outside of taps 0 and 1 only
+    # Columns 0 to 7 are read: only tap 2 meets the infinity.
+    dy = np.zeros((1, 9, 7, 20), bf16)
     dy[0, :, :6] = 1
     got = F.conv2d_weight(x[:, :, :9], w.shape, dy, padding=(1, 0), layout="NHWC").astype(
         np.float32
