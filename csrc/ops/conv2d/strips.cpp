@@ -12,16 +12,40 @@ namespace fastconv {
 namespace {
 
 // Floats of a band, and of a chunk's input and output.
-constexpr int64_t kBand = 24 << 10, kChunk = 128 << 10;
-// From here on a band is no longer in L2 as a whole.
-constexpr int64_t kFarBand = 64 << 10;
+constexpr int64_t kBand = 48 << 10, kChunk = 128 << 10;
+// From here on a band is no longer in L2 as a whole, or mostly not.
+constexpr int64_t kFarBand = 64 << 10, kNoBand = 256 << 10;
 // Depthwise channels up to which a vector of them, pixel by pixel, is still a stream that caches follow.
 constexpr int64_t kFewPlanes = 320;
 constexpr int64_t kMostStride = 4;
 // wgrad: parts of the reduction are made until there are this many work items.
 constexpr int64_t kWgradItems = 16;
 
-using Class = BandClass<StripClass, StripVector>;
+struct Class : BandClass<StripClass, StripVector> {
+    std::vector<StripRun> runs;
+    // Taps of a phase of the stride one after the other: those are neighbours in the band.
+    void sort_by_phase(int64_t phases) {
+        const auto phase = [&](const AxisTap& t) { return (t.offset % phases + phases) % phases; };
+        std::stable_sort(horizontal.begin(), horizontal.end(), [&](const AxisTap& a, const AxisTap& b) {
+            return phase(a) != phase(b) ? phase(a) < phase(b) : a.offset < b.offset;
+        });
+    }
+    // Cuts the offsets into runs of neighbouring columns, long ones into even parts.
+    void set_runs(int64_t column) {
+        const int64_t row = static_cast<int64_t>(horizontal.size());
+        for (int64_t begin = 0, end; begin < view.steps; begin = end) {
+            for (end = begin + 1; end % row && offsets[end] == offsets[end - 1] + column;) ++end;
+            const int64_t parts = ceil_div(end - begin, kMostRun);
+            for (int64_t i = 0, at = begin; i < parts; ++i) {
+                const int64_t next = begin + (end - begin) * (i + 1) / parts;
+                runs.push_back({offsets[at], next - at});
+                at = next;
+            }
+        }
+        view.runs = runs.data();
+        view.run_count = static_cast<int64_t>(runs.size());
+    }
+};
 
 struct Setup {
     StripConv g{};
@@ -31,6 +55,7 @@ struct Setup {
 
     Setup(const Conv2dProblem& p, ConvDirection direction) : weight(p, direction) {
         set_classes(p, direction, g, classes);
+        for (Class& c : classes) c.sort_by_phase(g.phases);
         const bool dgrad = direction == ConvDirection::dgrad;
         g.out_h = dgrad ? p.h : p.p, g.out_w = dgrad ? p.w : p.q;
         g.lanes = FC_ISA_PICK(strip_lanes)();
@@ -68,6 +93,7 @@ struct Setup {
     void settle(const float* packed) {
         for (Class& c : classes) {
             set_offsets(g, c, g.column);
+            c.set_runs(g.column);
             const int64_t row = c.view.cols * g.column, channels = g.channels_out();
             // Where the vectors of a row of the result start, and how far apart its rows are.
             const int64_t pixel = g.flat() ? 0 : g.stride_w * channels;
@@ -125,25 +151,41 @@ void run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& args, 
     FC_ISA_PICK(strip_run)(g, scratch, args.team);
 }
 
+// What a step costs, in multiply-adds of a vector: neighbouring columns share loads (strip_run).
+double step_cost(const StripConv& g, Class& c) {
+    if (g.step != g.column) return 1.25 * static_cast<double>(c.steps(g.depth));
+    set_offsets(g, c, g.column);
+    c.set_runs(g.column);
+    double cost = 0;
+    for (const StripRun& run : c.runs)
+        cost += static_cast<double>(run.count) * (run.count == 1 ? 2.1 : run.count == 2 ? 1.25 : 0.9);
+    return cost;
+}
+
 // Multiply-adds of vectors, a pixel of the result, that this and the GEMM on single groups come to. Copying
-// an input vector costs as much as ten of them, or 25 where its lanes are gathered one by one; starting a
-// tile of one group and storing it 20.
+// an input vector costs as much as twelve of them, or 30 where its lanes come from more than two vectors; a
+// vector's start and store 12 (4 where a vector holds several columns), starting a tile of one group and
+// storing it 20. (Fitted to 300 random geometries on Zen 5: within 4 % of the better of the two in geometric
+// mean.)
 bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
-    const Setup setup(p, direction);
+    Setup setup(p, direction);
     const StripConv& g = setup.g;
     const double vectors = g.flat() ? static_cast<double>(g.column) / static_cast<double>(g.step)
                                     : static_cast<double>(g.blocks());
     const double classes = static_cast<double>(setup.classes.size());
-    double steps = 0;
-    for (const Class& c : setup.classes) steps += static_cast<double>(c.steps(g.depth)) / classes;
+    double steps = 0, cost = 0;
+    for (Class& c : setup.classes) {
+        steps += static_cast<double>(c.steps(g.depth)) / classes;
+        cost += step_cost(g, c) / classes;
+    }
     // Input pixels an output pixel, of those that some tap reads.
     const double pixels = static_cast<double>(std::min(g.row_step, p.r) * std::min(g.phases, p.s)) / classes;
     const int64_t groups = g.flat() ? g.groups : (g.lanes + g.width - 1) / g.width;
     const int64_t span =
         groups * g.depth + (g.flat() ? (g.step / g.column - 1) * g.channels_in() * g.phases : 0);
-    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 10 : 25);
+    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 12 : 30);
     // A band beyond L2's share is read from further away at each tap.
-    const double far = g.band_floats() > kFarBand ? 1.5 : 1;
+    const double far = g.band_floats() > kNoBand ? 6 : g.band_floats() > kFarBand ? 1.5 : 1;
     const int64_t across = ceil_div(g.width, g.lanes);  // vectors of a group
     const bool few = p.taps() == 1 && g.depth <= g.lanes;
     const double start =
@@ -154,7 +196,8 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const double each = g.width <= kFewDots ? std::min(static_cast<double>(across) * steps, dots)
                                             : static_cast<double>(across) * steps;
     const double gemm = static_cast<double>(g.groups) * (each + start);
-    return vectors * (1.25 * far * steps + copies) < gemm;
+    const double store = g.flat() ? 4 : 12;
+    return vectors * (far * cost + copies + store) < gemm;
 }
 
 // Depthwise without a multiplier, against the kernels that read arrays in place: those want lanes full of

@@ -25,13 +25,21 @@ struct StripVector {
     int64_t in, out, count;
 };
 
+// `count` steps that read neighbouring columns, the first of them `offset` in the band.
+struct StripRun {
+    int64_t offset, count;
+};
+inline constexpr int64_t kMostRun = 4;
+
 struct StripClass {
     int64_t residue_h, residue_w;  // output pixel (i, j) of the class is (i * stride + residue)
     int64_t rows, cols;            // of its grid
     int64_t steps;                 // reduction length
     const int64_t* offsets;        // of each step, in the band
-    const float* weight;           // [block][step][lane]
-    const StripVector* vectors;    // of a whole band, row by row
+    const StripRun* runs;          // the same steps
+    int64_t run_count;
+    const float* weight;         // [block][step][lane]
+    const StripVector* vectors;  // of a whole band, row by row
     int64_t row_vectors;
 };
 

@@ -75,6 +75,39 @@ class LanePick {
 #endif
     }
 
+    // copy() of `count` pixels `step` floats apart, whose vectors are `column` floats apart; those ahead are
+    // fetched.
+    void copy_row(const float* from, int64_t step, int64_t count, float* to, int64_t column,
+                  int64_t plane) const {
+        constexpr int64_t kAhead = 8;
+#if defined(FC_ISA_AVX512)
+        // One input of all pixels after the other: its places stay in a register.
+        if (!together_ && span_ <= 2 * VL) {
+            const float* const low = from + low_;
+            const bool two = span_ > VL;
+            __m512i place = _mm512_loadu_si512(place_);
+            for (int64_t d = 0; d < depth_; ++d, to += plane) {
+                for (int64_t i = 0; i < count; ++i) {
+                    const float* const at = low + i * step;
+                    if (d == 0) fetch(from + (i + kAhead) * step);
+                    if (two)
+                        store(to + i * column, _mm512_maskz_permutex2var_ps(lanes_.mask, load(at), place,
+                                                                            load(at + VL, far_)));
+                    else
+                        store(to + i * column,
+                              _mm512_maskz_permutexvar_ps(lanes_.mask, place, load(at, near_)));
+                }
+                place = _mm512_add_epi32(place, _mm512_set1_epi32(1));
+            }
+            return;
+        }
+#endif
+        for (int64_t i = 0; i < count; ++i, from += step, to += column) {
+            fetch(from + kAhead * step);
+            copy(from, to, plane);
+        }
+    }
+
   private:
 #if defined(FC_ISA_AVX512)
     // From N pairs of vectors: a permutation of each and blends. A gather takes 140 cycles on some
@@ -148,19 +181,15 @@ class StripFiller {
             for (int64_t d = 0; d < g_.depth; ++d) zero_floats(to + d * plane, g_.band_row());
             return;
         }
-        constexpr int64_t kAhead = 8;
         const int64_t c = g_.channels_in(), columns = g_.step / g_.column, step = columns * g_.phases * c;
         const float* from = g_.in + (n * g_.h + h) * g_.w * c;
         for (int64_t phase = 0; phase < g_.phases; ++phase, to += g_.phase_row()) {
             if (!(g_.used_phases >> phase & 1)) continue;
             const Phase& p = phase_[phase];
             const float* pixel = from + (phase + g_.low_w + p.first * g_.phases) * c;
-            int64_t t = p.first;
-            for (; t + columns <= p.last; t += columns, pixel += step) {
-                pick_.fetch(pixel + kAhead * step);
-                pick_.copy(pixel, to + t * g_.column, plane);
-            }
-            if (t < p.last) ends_[phase].copy(pixel, to + t * g_.column, plane);
+            const int64_t whole = (p.last - p.first) / columns, t = p.first + whole * columns;
+            pick_.copy_row(pixel, step, whole, to + p.first * g_.column, columns * g_.column, plane);
+            if (t < p.last) ends_[phase].copy(pixel + whole * step, to + t * g_.column, plane);
             for (int64_t d = 0; d < g_.depth; ++d) {
                 zero_floats(to + d * plane, p.first * g_.column);
                 zero_floats(to + d * plane + p.last * g_.column, g_.phase_row() - p.last * g_.column);

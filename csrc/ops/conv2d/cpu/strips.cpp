@@ -52,6 +52,74 @@ void run_tiles(StripTile t, int64_t count) {
     }
 }
 
+// A row of one class, a vector a column.
+struct StripRow {
+    const StripClass& c;
+    const float* band;
+    const float* weight;
+    const float* bias;
+    float* out;
+    int64_t column, pixel;  // floats between columns of the band, and from one output to the next
+    Tail lanes;
+};
+
+// Columns [q, q + NV) of a row. A run of S steps loads NV + S - 1 columns of the band for NV * S products.
+template <int NV>
+void columns(const StripRow& t, int64_t q) {
+    vf acc[NV];
+    float* const out = t.out + q * t.pixel;
+    const vf start = load(t.bias);
+    unrolled<NV>([&](auto v) FC_INLINE {
+        __builtin_prefetch(out + v * t.pixel, 1, 3);
+        acc[v] = start;
+    });
+    const float* const band = t.band + q * t.column;
+    const float* weight = t.weight;
+    const auto add = [&](auto steps, const float* from) FC_INLINE {
+        constexpr int S = decltype(steps)::value;
+        vf w[S];
+        unrolled<S>([&](auto s) FC_INLINE { w[s] = load(weight + s * VL); });
+        unrolled<NV + S - 1>([&](auto j) FC_INLINE {
+            const vf x = once(load(from + j * t.column));
+            unrolled<S>([&](auto s) FC_INLINE {
+                constexpr int v = decltype(j)::value - decltype(s)::value;
+                if constexpr (v >= 0 && v < NV) acc[v] = fma(x, w[s], acc[v]);
+            });
+        });
+        weight += S * VL;
+    };
+    static_assert(kMostRun == 4);
+    for (const StripRun *run = t.c.runs, *end = run + t.c.run_count; run < end; ++run) {
+        const float* const from = band + run->offset;
+        if (run->count == 3)
+            add(Index<3>{}, from);
+        else if (run->count == 4)
+            add(Index<4>{}, from);
+        else if (run->count == 2)
+            add(Index<2>{}, from);
+        else
+            add(Index<1>{}, from);
+    }
+    unrolled<NV>([&](auto v) FC_INLINE { store(out + v * t.pixel, acc[v], t.lanes); });
+}
+
+// As many columns as registers hold beside a run's weights.
+#if defined(FC_ISA_AVX512)
+constexpr int kColumns = 12;
+#else
+constexpr int kColumns = 8;
+#endif
+
+// At least eight columns. Two groups of eight rather than one of twelve and one of four or less; the last is
+// moved back over columns that are done.
+void run_row(const StripRow& t) {
+    const int64_t cols = t.c.cols;
+    int64_t q = 0;
+    while (kColumns == 12 && (cols - q == 12 || cols - q > 16)) columns<kColumns>(t, q), q += kColumns;
+    for (; q + 8 <= cols; q += 8) columns<8>(t, q);
+    if (q < cols) columns<8>(t, cols - 8);
+}
+
 // Output rows [i0, i0 + g.band) of every class.
 void run_band(const StripConv& g, const LanePick& pick, int64_t n, int64_t block, int64_t i0, float* band) {
     const int64_t channels = g.channels_out();
@@ -66,6 +134,15 @@ void run_band(const StripConv& g, const LanePick& pick, int64_t n, int64_t block
         float* out = g.out + block * VL + pixel * channels;
         StripTile t{band, c.vectors, 0,           c.offsets, c.steps, c.weight + block * c.steps * VL,
                     bias, out,       pick.count()};
+        if (g.step == g.column && c.cols >= 8) {
+            StripRow row{c, band, t.weight, bias, out, g.column, g.stride_w * channels, tail(pick.count())};
+            for (int64_t i = 0; i < rows; ++i) {
+                run_row(row);
+                row.band += g.row_step * g.band_row();
+                row.out += g.stride_h * g.out_w * channels;
+            }
+            continue;
+        }
         if (!g.scattered()) {
             run_tiles(t, most(0, rows) * c.row_vectors);
             continue;
