@@ -9,6 +9,8 @@
 namespace fastconv {
 namespace {
 
+constexpr double kMostlyInside = 0.4;
+
 // Floats of patches, so that a large picture cannot ask for many times its own memory.
 constexpr int64_t kMostPatches = 8 << 20;
 // Where the choice takes it: most pixels, channels that other kernels serve, weights that L2 holds.
@@ -58,6 +60,18 @@ const float* rows_of(const Conv2dProblem& p, const void* dy, Arena& arena) {
     return rows;
 }
 
+// Of an axis' pairs of an output and a tap, those that reach an input.
+double share_inside(const WindowAxis& a, int64_t size, int64_t outputs) {
+    int64_t inside = 0;
+    for (int64_t r = 0; r < a.kernel; ++r) {
+        const int64_t from = a.pad_begin - r * a.dilation;  // o * stride >= from, < from + size
+        const int64_t first = from > 0 ? (from + a.stride - 1) / a.stride : 0;
+        const int64_t last = from + size <= 0 ? 0 : (from + size - 1) / a.stride + 1;
+        inside += std::max<int64_t>(0, std::min(outputs, last) - first);
+    }
+    return static_cast<double>(inside) / static_cast<double>(a.kernel * outputs);
+}
+
 }  // namespace
 
 const char* im2col_declines(const Conv2dProblem& p) {
@@ -80,9 +94,10 @@ const char* im2col_fprop_unwanted(const Conv2dProblem& p) {
 const char* im2col_dgrad_unwanted(const Conv2dProblem& p) {
     if (std::min(p.c, p.k) < kMostNarrow && pixels(p) > 4) return "few channels";
     if (pixels(p) > kMostPixels) return "many pixels";
-    // Where a picture is a line, most taps fall beside it, which others leave out.
-    const bool line = p.h == 1 || p.w == 1;
-    if (p.taps() > 1 && !line && (strided(p) || p.taps() >= 36)) return nullptr;
+    // Where most taps fall beside the picture, others leave them out.
+    if (share_inside(p.vertical, p.h, p.p) * share_inside(p.horizontal, p.w, p.q) < kMostlyInside)
+        return "most taps fall beside the picture";
+    if (p.taps() > 1 && (strided(p) || p.taps() >= 36)) return nullptr;
     return pixels(p) > 16 || p.k * p.c * p.taps() > kSmallWeights ? "many pixels or weights" : nullptr;
 }
 const char* im2col_wgrad_unwanted(const Conv2dProblem& p) {
