@@ -12,7 +12,7 @@ namespace fastconv {
 namespace {
 
 // Floats of a band, and of a chunk's input and output.
-constexpr int64_t kBand = 48 << 10, kChunk = 128 << 10;
+constexpr int64_t kBand = 48 << 10, kWideBand = 96 << 10, kChunk = 128 << 10;
 // From here on a band is no longer in L2 as a whole, or mostly not.
 constexpr int64_t kFarBand = 64 << 10, kNoBand = 256 << 10;
 // Depthwise channels up to which a vector of them, pixel by pixel, is still a stream that caches follow.
@@ -64,7 +64,11 @@ struct Setup {
         g.step = g.flat() ? g.lanes / channels * channels : g.lanes;
         const int64_t reach = set_frame(g, classes);
         mark_used();
-        set_band(g, reach, std::min(band_rows_in(g, reach, kBand), ceil_div(g.rows * g.n * g.blocks(), 16)));
+        // Rows that two bands need are moved: no more of them than new ones where L2 has the room.
+        const int64_t moved = ceil_div(reach - g.row_step, g.row_step);
+        const int64_t band =
+            std::max(band_rows_in(g, reach, kBand), std::min(moved, band_rows_in(g, reach, kWideBand)));
+        set_band(g, reach, std::min(band, ceil_div(g.rows * g.n * g.blocks(), 16)));
         // Long enough that few rows are copied twice, short enough that the blocks find it in L2; sixteen
         // items for the threads.
         const int64_t near =

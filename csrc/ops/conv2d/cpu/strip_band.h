@@ -37,6 +37,16 @@ class LanePick {
             span_ = most(span_, place_[l] + depth_);
         }
         near_ = tail(span_), far_ = tail(span_ - VL);
+#if defined(FC_ISA_AVX512)
+        parts_ = 0;
+        for (int64_t l = 0; l < lanes && parts_ <= kParts; ++l) {
+            if (l == 0 || place_[l] != place_[l - 1]) {
+                if (++parts_ > kParts) break;
+                part_[parts_ - 1] = {place_[l], 0};
+            }
+            part_[parts_ - 1].lanes = static_cast<__mmask16>(part_[parts_ - 1].lanes | 1 << l);
+        }
+#endif
     }
 
     void fetch(const float* from) const {
@@ -60,6 +70,15 @@ class LanePick {
                 store(to, _mm512_maskz_permutex2var_ps(lanes_.mask, near, place, far));
         } else if (span_ <= 4 * VL) {
             pick_pairs<2>(from, to, plane);
+        } else if (parts_ <= kParts) {
+            for (int64_t d = 0; d < depth_; ++d, to += plane) {
+                vf picked =
+                    _mm512_maskz_broadcastss_ps(part_[0].lanes, _mm_load_ss(from + part_[0].place + d));
+                for (int64_t i = 1; i < parts_; ++i)
+                    picked = _mm512_mask_broadcastss_ps(picked, part_[i].lanes,
+                                                        _mm_load_ss(from + part_[i].place + d));
+                store(to, picked);
+            }
         } else if (span_ <= 8 * VL) {
             pick_pairs<4>(from, to, plane);
         } else {
@@ -132,6 +151,16 @@ class LanePick {
     }
 #endif
 
+#if defined(FC_ISA_AVX512)
+    // Neighbouring lanes that read the same element: a broadcast for each run of them.
+    struct Part {
+        int32_t place;
+        __mmask16 lanes;
+    };
+    static constexpr int64_t kParts = 6;
+    Part part_[kParts];
+    int64_t parts_;
+#endif
     int32_t place_[VL];
     int64_t depth_, count_, low_, span_, taken_;
     bool together_;

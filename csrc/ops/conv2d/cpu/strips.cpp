@@ -110,10 +110,11 @@ constexpr int kColumns = 12;
 constexpr int kColumns = 8;
 #endif
 
-// At least eight columns. Two groups of eight rather than one of twelve and one of four or less; the last is
+// At least five columns. Two groups of eight rather than one of twelve and one of four or less; the last is
 // moved back over columns that are done.
 void run_row(const StripRow& t) {
     const int64_t cols = t.c.cols;
+    if (cols < 8) return cols == 5 ? columns<5>(t, 0) : cols == 6 ? columns<6>(t, 0) : columns<7>(t, 0);
     int64_t q = 0;
     while (kColumns == 12 && (cols - q == 12 || cols - q > 16)) columns<kColumns>(t, q), q += kColumns;
     for (; q + 8 <= cols; q += 8) columns<8>(t, q);
@@ -134,7 +135,7 @@ void run_band(const StripConv& g, const LanePick& pick, int64_t n, int64_t block
         float* out = g.out + block * VL + pixel * channels;
         StripTile t{band, c.vectors, 0,           c.offsets, c.steps, c.weight + block * c.steps * VL,
                     bias, out,       pick.count()};
-        if (g.step == g.column && c.cols >= 8) {
+        if (g.step == g.column && c.cols >= 5) {
             StripRow row{c, band, t.weight, bias, out, g.column, g.stride_w * channels, tail(pick.count())};
             for (int64_t i = 0; i < rows; ++i) {
                 run_row(row);
