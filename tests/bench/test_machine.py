@@ -20,6 +20,10 @@ def test_fma_peak_of_two_threads() -> None:
     assert 0.01 < _core.fma_peak(0.02, threads=2) < 2000
 
 
+def test_memory_read_rate_is_plausible() -> None:
+    assert 0.02 < _core.memory_read_rate() < 10_000
+
+
 @pytest.mark.parametrize("size", [4096, 4097, 1 << 20, 8 << 20])
 def test_stream_bandwidth_is_plausible(size: int) -> None:
     # A gigabyte takes more than a tenth of a millisecond and less than a minute.

@@ -13,6 +13,7 @@
 #include "core/precision.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/cost.h"
+#include "ops/machine/machine.h"
 #include "program/parse.h"
 #include "program/registry.h"
 
@@ -132,15 +133,16 @@ std::vector<Type> infer(const Call& c) {
 
 // Weights that never change are packed once, and what a run costs is reading them: Winograd's are four
 // (F(4x4)) or seven times the filter's size, from memory in a network whose weights no cache holds. At 15
-// GB/s and 140 GFLOP/s that is worth it from about a hundred pixels on, measured from 200.
-constexpr int64_t kFewPixels = 200;
+// GB/s and 140 GFLOP/s that was worth it from 200 pixels on, at 43 and 250 it is at 196 (14x14) and not at
+// 49.
+int64_t few_pixels() { return memory_is_fast() ? 120 : 200; }
 bool weights_stay(const Call& c, const Roles& r) {
     return r.direction != ConvDirection::wgrad && c.constant[static_cast<size_t>(r.weight)];
 }
 std::string algorithm_of(const Call& c, const Roles& r) {
     if (c.attributes.has("algorithm")) return c.attributes.get<std::string>("algorithm");
     const Conv2dProblem& p = r.problem;
-    if (!weights_stay(c, r) || p.dtype != DType::f32 || p.n * p.pixels_out() >= kFewPixels) return "";
+    if (!weights_stay(c, r) || p.dtype != DType::f32 || p.n * p.pixels_out() >= few_pixels()) return "";
     const std::string chosen = ConvPlan(p, r.direction, "", true).algorithm();
     return chosen.rfind("winograd", 0) == 0 ? "implicit_gemm" : "";
 }

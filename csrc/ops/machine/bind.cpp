@@ -21,12 +21,18 @@ double bind_stream_bandwidth(py::object bytes, py::object seconds, py::object th
     return stream_bandwidth(b, s, t);
 }
 
+double bind_memory_read_rate() {
+    const Computing computing;
+    return memory_read_rate();
+}
+
 }  // namespace
 
 void bind_machine(py::module_& m) {
     m.def("fma_peak", &bind_fma_peak, py::arg("seconds"), py::arg("threads") = 1);
     m.def("stream_bandwidth", &bind_stream_bandwidth, py::arg("bytes"), py::arg("seconds"),
           py::arg("threads") = 1);
+    m.def("memory_read_rate", &bind_memory_read_rate);
 }
 
 }  // namespace fastconv::bindings

@@ -21,4 +21,13 @@ double fma_peak(double seconds, int64_t threads);
 // kMaxStreamBytes, and as fma_peak.
 double stream_bandwidth(int64_t bytes, double seconds, int64_t threads);
 
+// GB/s at which one thread reads 4 MB that no cache holds; takes about a millisecond. 0 where caches cannot
+// be emptied.
+double memory_read_rate();
+
+// Whether memory keeps up with arithmetic on large transformed weights that are read once (a program's):
+// measured once and told apart with room on both sides, so that what follows from it does not change from run
+// to run.
+bool memory_is_fast();
+
 }  // namespace fastconv

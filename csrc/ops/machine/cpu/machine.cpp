@@ -35,4 +35,11 @@ void scale_stream(const float* x, float* y, float s, int64_t n, bool streaming) 
     }
 }
 
+void read_stream(const float* x, int64_t n, float* sink) {
+    vf sum[4] = {zero(), zero(), zero(), zero()};
+    for (int64_t i = 0; i < n; i += 4 * VL)
+        for (int j = 0; j < 4; ++j) sum[j] = sum[j] + load(x + i + j * VL);
+    store(sink, (sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
 }  // namespace fastconv::FC_ISA_NS
