@@ -219,6 +219,7 @@ class Capture:
         self._live, self._channels_last = live, channels_last
         self.trains = live
         self.widest = 0  # output channels of the convolutions so far
+        self.states: list[Any] = []  # arrays that runs change
         self.keys: list[int] = []  # inputs that are drawn from the random generator for every run
         self._copies = {} if arrays is None else arrays
         self._met: dict[int, tuple[Any, SymbolicArray]] = {}
@@ -248,6 +249,7 @@ class Capture:
 
     def state(self, array: Any, name: str) -> SymbolicArray:
         """An array that lives across runs, read and written where it is."""
+        self.states.append(array)
         if array.dtype == np.int64:
             return self._array(self.graph.counter(array, name))
         return self._array(self.graph.state(array, name))

@@ -339,6 +339,24 @@ class TrainingStep:
         plan = self.plan(x, labels)
         return plan.run(x, labels)
 
+    def profile(self, x: NDArray, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
+        """Time each kernel of a step on a batch (with `accumulate`: on its first piece).
+
+        Args:
+            x, labels: as for a call, which this fails like.
+            runs: steps that are run. Parameters, buffers and the optimiser's state are afterwards as before.
+            limits, and the result: as for `Program.profile`.
+        """
+        labels = as_labels(labels)
+        pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
+        if len(pieces) < 2:
+            steps = self._made(x, labels, WHOLE).profile(x, labels, runs)
+        else:
+            labels = labels_of_pieces("TrainingStep", labels, len(x))
+            piece, part = with_parts(pieces)[0]
+            steps = self._made(x[piece], labels[piece], part).profile(x[piece], labels[piece], runs)
+        return Profile(steps, machine_limits() if limits else None)
+
     def _key(self, x: NDArray, labels: NDArray, part: str) -> tuple[Any, ...]:
         return (
             part,
@@ -471,6 +489,7 @@ class _StepPlan:
                 for total in sums:
                     capture.node("clear", [total])
         self._plan = _Plan(capture, result, recompute=step.recompute, tune=step.tune)
+        self._states = capture.states
         self.native = self._plan.native
 
     def _add_up(
@@ -565,6 +584,16 @@ class _StepPlan:
             for recorder in self.recorders:
                 recorder.stepped()
         return float(value.item()), output
+
+    def profile(self, x: NDArray, labels: NDArray, runs: int) -> Any:
+        """The native profile of steps whose changes are taken back."""
+        before, drawn = [array.copy() for array in self._states], random.get_state()
+        try:
+            return self.native.profile(self.inputs(x, labels), runs)
+        finally:
+            random.set_state(drawn)
+            for array, value in zip(self._states, before, strict=True):
+                array[...] = value
 
     def dump(self, after: str | None = None) -> str:
         return self._plan.dump(after)

@@ -521,3 +521,34 @@ def test_recomputing_takes_less_memory(name: str) -> None:
             before, after = plan.dump("fuse_batch_norm_load"), plan.dump("recompute")
             assert after.count("batch_norm_apply") > before.count("batch_norm_apply")
     assert arenas[1] < 0.92 * arenas[0]
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize(("name", "optimizer"), [("basic", "momentum"), ("alexnet", "adam")])
+def test_a_profile_changes_nothing(name: str, optimizer: str, accumulate: int) -> None:
+    """The steps after a profile are those without one, to the bit: dropout's numbers too."""
+    net = NETS[name]()
+    losses, nets = [], []
+    for profiled in (False, True):
+        own = copy.deepcopy(net)
+        fc.manual_seed(0)
+        optimizer_of = OPTIMIZERS[optimizer]
+        trainer = Trainer(own, loss_of, optimizer_of(own.parameters()), accumulate=accumulate)
+        losses.append([])
+        for i in range(3):
+            losses[-1].append(trainer.step(*batch(6, i)))
+            if profiled:
+                profile = trainer.profile(*batch(6, 7), runs=2, limits=False)
+                kinds = {step["op"] for step in profile.steps}
+                assert {"conv2d", "conv2d_weight", "cross_entropy"} <= kinds
+        nets.append(own)
+    assert losses[0] == losses[1]
+    for key, value in nets[0].state_dict().items():
+        np.testing.assert_array_equal(value, nets[1].state_dict()[key], key)
+
+
+def test_a_profile_wants_a_program() -> None:
+    net = NETS["basic"]()
+    trainer = Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), compile=False)
+    with pytest.raises(fc.errors.CaptureError, match="function by function"):
+        trainer.profile(*batch())

@@ -20,9 +20,10 @@ from .. import random
 from .._arrays import NDArray
 from .._pieces import checked_pieces, joined_outputs, labels_of_pieces, pieces_of
 from ..data import Loader
-from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..errors import CaptureError, DTypeError, FastconvError, FormatError, ShapeError
 from ..functional.autocast import autocast
 from ..optim import clip_grad_norm_
+from ..profile import Profile
 from ..program import TrainingStep
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from ..tensor import Tensor
@@ -169,6 +170,21 @@ class Trainer:
             FastconvError: the loss is NaN or infinite; the weights are then as they were.
         """
         return self._step(x, labels)[0]
+
+    def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
+        """Time each kernel of a step on a batch, as `fastconv.program.TrainingStep.profile` does; the
+        training's state does not change. CaptureError where steps cannot be recorded, or `compile` is False.
+        """
+        if self._program is None:
+            raise CaptureError(
+                "Trainer.profile: steps run function by function, not as one program"
+            )
+        if not self._fits(self._program):
+            self._program = self._new_program()
+        self.net.train()
+        with self._precision():
+            data = network_input(x, self.dtype).numpy()
+            return self._program.profile(data, labels, runs=runs, limits=limits)
 
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
         with self._precision():
