@@ -126,7 +126,7 @@ def test_bad_factors(value: float) -> None:
 
 def test_costs_refuse_what_winograd_does_not_take() -> None:
     with pytest.raises(fc.ShapeError, match="conv2d_costs"):
-        _core.conv2d_costs(SHAPE, (64, 64, 5, 5), "NHWC", "fprop")
+        _core.conv2d_costs(SHAPE, (64, 64, 6, 6), "NHWC", "fprop")
 
 
 def test_command(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,8 +84,8 @@ PYBIND11_MODULE(_core, m) {
         "Set how exact float32 arithmetic has to be, for the whole process and all its threads.\n\n"
         "'highest': direct float32 arithmetic only. 'high' (the default): also algorithms whose relative RMS "
         "error\n"
-        "stays within 5e-6 of float64, which is Winograd's F(4x4) and F(6x6) for 3x3 convolutions (direct: "
-        "up to 1e-6). "
+        "stays within 5e-6 of float64, which is Winograd's for filters of 2x2 to 5x5 and those of as many "
+        "times the stride (direct: up to 1e-6). "
         "'medium':\n"
         "bfloat16 or TF32 arithmetic is allowed too. Calls that run already keep what they started with.\n\n"
         "Raises ShapeError for another name, DTypeError where it is not a string.");

@@ -123,8 +123,11 @@ def test_every_candidate(case: Conv2dCase, direction: str, layout: str) -> None:
         else:
             got = _core.conv2d_weight(xl, w.shape, gl, *geometry, algorithm=name)
             expected = F.conv2d_weight(wide[0], w.shape, wide[2], *case.geometry)
-        # The worst value, in the corner of a 6x6 tile, is some four times the mean error off.
-        tol = 2e-5 if name == "winograd6" else 4e-6
+        # With eight points the worst value, in a tile's corner, is some four times the mean error off.
+        stride = case.stride if isinstance(case.stride, int) else case.stride[0]
+        many_taps = name.startswith("winograd") and -(-w.shape[2] // stride) > 3
+        eight = name == "winograd6" or many_taps
+        tol = 2e-5 if eight else 4e-6
         assert_close(got, expected, tol, f"{direction} {name} {layout}")
     assert "implicit_gemm" in ran and "reference" in ran
 

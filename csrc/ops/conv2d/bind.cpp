@@ -187,15 +187,15 @@ py::list candidates(py::object input_size, py::object weight_size, py::object st
     return result;
 }
 
-// The cost model's cycles for a 3x3 of stride 1: {algorithm: cycles}.
+// The cost model's cycles for a convolution of stride and padding 1: {algorithm: cycles}.
 py::dict costs(py::object input_size, py::object weight_size, py::object layout,
                const std::string& direction) {
     const char* op = "conv2d_costs";
     const Conv2dProblem problem = conv2d_problem(
         op, DType::f32, to_shape(op, "input_size", input_size), to_shape(op, "weight_size", weight_size),
         parse(op, py::int_(1), py::int_(1), py::int_(1), py::int_(1), layout));
-    if (const char* reason = winograd_declines(problem))
-        throw ShapeError(message(op, ": wants a 3x3 that Winograd takes, but: ", reason));
+    if (const char* reason = winograd_declines<4>(problem))
+        throw ShapeError(message(op, ": wants a filter that Winograd takes, but: ", reason));
     const ConvDirection which = conv_direction(direction);
     const ConvCost cost = conv_cost(problem, which);
     py::dict result;

@@ -4,6 +4,7 @@
 #include <atomic>
 
 #include "cpu/isa.h"
+#include "ops/conv2d/winograd.h"
 
 namespace fastconv {
 namespace {
@@ -15,9 +16,9 @@ std::atomic<double> g_scale[] = {1, 1, 1, 1, 1};
 // Transforms are bound by the lines of V and M that they bring into L1 (36 of 64 bytes each), not by their
 // 168 and 120 operations; 6x6 tiles gain 10 % at 112 and 224 pixels, nothing at 56 and below, where the
 // counts alone would promise 20 %. AVX2 and portable: scaled from it by lanes.
-constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000, 1.23};
-constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000, 1.23};
-constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000, 1.23};
+constexpr CostTable kAvx512{64, 16, 0.90, 0.75, 6, 2, 0.80, 0.72, 300, 200, 180, 400, 4, 2000, 1.23, 2, 6};
+constexpr CostTable kAvx2{32, 8, 0.90, 0.75, 3, 2, 0.80, 0.70, 220, 150, 100, 260, 3, 2000, 1.23, 2, 6};
+constexpr CostTable kScalar{8, 4, 0.80, 0.70, 2, 2, 0.75, 0.65, 380, 260, 100, 500, 3, 2000, 1.23, 2, 6};
 
 const CostTable& table() {
     switch (active_isa()) {
@@ -33,7 +34,9 @@ const CostTable& table() {
 int64_t tiles_of(int64_t outputs, int tile) { return (outputs + tile - 1) / tile; }
 
 // Points of all tiles of an axis.
-int64_t points(int64_t outputs, int tile) { return outputs + 2 * tiles_of(outputs, tile); }
+double points(int64_t outputs, const WinogradForm& form) {
+    return static_cast<double>(outputs + (form.taps - 1) * tiles_of(outputs, form.tile));
+}
 
 }  // namespace
 
@@ -62,35 +65,44 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
         lanes_used = std::max(lanes_used, 0.7 * depth / (vectors(depth) * t.lanes));
 
     ConvCost cost;
-    const double outputs = n * static_cast<double>(rows * cols);
-    const double share = wgrad ? t.direct_wgrad : t.direct * depth / (depth + t.few_channels);
-    cost.direct =
-        t.start + groups * c * k *
-                      (18.0 * outputs / (t.flops * share * lanes_used) + (wgrad ? 0 : 9 * t.direct_weight));
+    const double outputs = n * static_cast<double>(rows * cols), taps = static_cast<double>(p.taps());
+    const double phases = static_cast<double>(p.vertical.stride * p.horizontal.stride);
+    // A few channels of many taps are one long sum.
+    const double terms = phases > 1 ? depth * taps / 3 : depth * std::max(1.0, taps / 9);
+    const double share = wgrad ? t.direct_wgrad : t.direct * terms / (terms + t.few_channels);
+    cost.direct = t.start + groups * c * k *
+                                (2 * taps * outputs / (t.flops * share * lanes_used) +
+                                 (wgrad ? 0 : taps * t.direct_weight));
 
+    const double all = depth * phases;
     const double planar = p.layout == Layout::nchw ? t.planar : 0;
-    const double transforms = vectors(depth) * (t.input + planar) + vectors(width) * (t.output + planar);
-    // Transforms of 6x6 tiles have as many operations a component as those of 4x4, and wait for as many
-    // lines.
-    const auto winograd = [&](int tile) {
-        const double products =
-            n * static_cast<double>(points(rows, tile)) * static_cast<double>(points(cols, tile));
-        const double gemm = 2.0 * products * t.lanes *
-                            (wgrad ? width * vectors(depth) : depth * vectors(width)) /
+    const double transforms =
+        vectors(all) * (t.input + (phases > 1 ? 0 : planar)) + vectors(width) * (t.output + planar);
+    // Transforms with eight points have as many operations a component as those with six, and wait for as
+    // many lines.
+    const auto winograd = [&](const WinogradForm& form) {
+        const int size = form.tile + form.taps - 1;
+        const double components = size * size;
+        const double products = n * points(rows, form) * points(cols, form);
+        const double gemm = 2.0 * products * t.lanes * (wgrad ? width * vectors(all) : all * vectors(width)) /
                             (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
-        const double filters = depth * vectors(width) * t.filter * (tile + 2) * (tile + 2) / 36;
-        const double larger = tile == 6 ? t.larger : 1;
-        return 2 * t.start + groups * (larger * (gemm + products / 36 * transforms) + filters);
+        const double gather = phases > 1 && !wgrad ? t.gather * t.lanes * form.taps * form.taps : 0;
+        const double filters = all * vectors(width) * (t.filter * components / 36 + gather);
+        const double pieces = c * static_cast<double>(p.horizontal.stride) < t.lanes ? 2 : 1;
+        const double copies =
+            phases > 1 ? pieces * t.copy * n * points(rows, form) * static_cast<double>(cols) * vectors(all)
+                       : 0;
+        double cycles = (size == 8 ? t.larger : 1) * (gemm + products / 36 * transforms) + filters + copies;
+        if (wgrad) {
+            const double tiles =
+                n * static_cast<double>(tiles_of(rows, form.tile) * tiles_of(cols, form.tile));
+            const double block = all * width <= 128 * 128 ? 48 : all * width <= 256 * 256 ? 96 : 192;
+            cycles += (tiles / block + 1) * components * width * vectors(all) * t.sums;
+        }
+        return 2 * t.start + groups * cycles;
     };
-    cost.winograd = winograd(4);
-    if (wgrad) {
-        const double tiles =
-            n * static_cast<double>(tiles_of(rows, 4)) * static_cast<double>(tiles_of(cols, 4));
-        const double block = depth * width <= 128 * 128 ? 48 : depth * width <= 256 * 256 ? 96 : 192;
-        cost.winograd += groups * (tiles / block + 1) * 36 * width * vectors(depth) * t.sums;
-    } else {
-        cost.winograd6 = winograd(6);
-    }
+    cost.winograd = winograd(winograd_form(p, 4));
+    if (!wgrad) cost.winograd6 = winograd(winograd_form(p, 6));
     const CostScale scale = cost_scale();
     cost.direct *= wgrad ? scale.direct_wgrad : scale.direct;
     cost.winograd *= wgrad ? scale.winograd_wgrad : scale.winograd;

@@ -1,4 +1,4 @@
-// What a 3x3 convolution is expected to cost by each algorithm, from its counts and a machine's coefficients.
+// What a convolution is expected to cost by each algorithm, from its counts and a machine's coefficients.
 // No call is ever timed, so that the choice, and with it the bits, are the same from run to run.
 #pragma once
 
@@ -21,7 +21,9 @@ struct CostTable {
     double filter;         // transform of one vector of filters for 4x4 tiles
     double sums;           // wgrad: adding to one vector of sums, for each block of tiles
     double start;          // of a call
-    double larger;         // products and transforms of 6x6 tiles, against what their counts promise
+    double larger;         // products and transforms with eight points, against what their counts promise
+    double gather;         // a tap of a stride's phase, picked from a filter
+    double copy;           // a vector of a pixel of the phases
 };
 
 // What a machine was measured to take against the table (`fastconv tune`): each cost is multiplied by its
@@ -34,8 +36,8 @@ void set_cost_scale(const CostScale& scale);
 
 struct ConvCost {
     double direct = 0;
-    double winograd = 0;   // by tiles of 4x4
-    double winograd6 = 0;  // by tiles of 6x6: fprop and dgrad
+    double winograd = 0;   // 3x3 by tiles of 4x4, other filters
+    double winograd6 = 0;  // 3x3 by tiles of 6x6: fprop and dgrad
 };
 
 // Of a problem that winograd takes.

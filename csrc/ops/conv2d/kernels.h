@@ -43,8 +43,11 @@ void shift_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void shift_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
-// winograd.cpp: 3x3 of stride and dilation 1, by tiles of T x T outputs (4 or 6).
+// winograd.cpp: dilation 1, 3x3 by tiles of T x T outputs (4 or 6), other filters with T = 4. Of stride 1, or
+// over the phases of a stride (fprop and wgrad).
+template <int T>
 const char* winograd_declines(const Conv2dProblem& p);
+const char* winograd_phases_declines(const Conv2dProblem& p);
 template <int T>
 const char* winograd_fprop_unwanted(const Conv2dProblem& p);
 template <int T>

@@ -33,9 +33,14 @@ const char* tap_wgrad_declines(const Conv2dProblem& p) {
     return nullptr;
 }
 
+// From so many input channels on.
+constexpr int64_t kWinogradChannels = 6;
+
 // The GEMM's lanes run along the filter's rows: where those are fuller by more than its other costs.
 const char* tap_wgrad_unwanted(const Conv2dProblem& p) {
     if (p.layout == Layout::nchw || p.groups > 1) return nullptr;
+    if (p.c >= kWinogradChannels && !winograd_declines<4>(p) && !winograd_wgrad_unwanted(p))
+        return "Winograd is expected to be faster";
     const int64_t lanes = FC_ISA_PICK(strip_lanes)(), row = p.c * p.s;
     const auto used = [&](int64_t count) {
         return static_cast<double>(count) / static_cast<double>((count + lanes - 1) / lanes * lanes);

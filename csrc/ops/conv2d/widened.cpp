@@ -7,6 +7,7 @@
 #include "ops/conv2d/bf16.h"
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/winograd.h"
 
 namespace fastconv {
 namespace {
@@ -124,9 +125,13 @@ const char* dots_unwanted(const Conv2dProblem& p, ConvDirection direction) {
     const ConvCost cost = conv_cost(all, direction);
     const double elements = static_cast<double>(count_of(all.x_shape()) + count_of(all.y_shape()));
     double winograd = (algorithm == "winograd6" ? cost.winograd6 : cost.winograd) + kWiden * elements;
-    if (wgrad)
+    if (wgrad) {
+        const WinogradForm form = winograd_form(all, 4);
+        const double components = (form.tile + form.taps - 1) * (form.tile + form.taps - 1);
+        const int64_t phases = all.vertical.stride * all.horizontal.stride;
         winograd += kWidenFar * std::max(0.0, elements - kNearElements) +
-                    kSums * 36 / 16 * static_cast<double>(count_of(all.weight_shape())) / 9;
+                    kSums / 16 * components * static_cast<double>(all.k * all.group_c() * phases);
+    }
     return winograd < kDots * bf16_dot_time() * cost.direct ? "Winograd in float32 is expected to be faster"
                                                             : nullptr;
 }

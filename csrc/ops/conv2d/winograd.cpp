@@ -16,15 +16,31 @@ WinogradImage image_of(Layout layout, int64_t c, int64_t h, int64_t w, int64_t p
     return {h, w, c * h * w, w * c, c, 1};
 }
 
+// Taps of a phase of the stride.
+int64_t taps_of(const WindowAxis& axis) { return (axis.kernel + axis.stride - 1) / axis.stride; }
+bool strided(const Conv2dProblem& p) { return p.vertical.stride > 1 || p.horizontal.stride > 1; }
+
+WinogradPhases phases_of(const Conv2dProblem& p) {
+    return {p.vertical.stride, p.horizontal.stride, p.group_c(), p.r, p.s, p.layout == Layout::nchw};
+}
+
+int64_t depth_of(const Conv2dProblem& p) { return p.group_c() * p.vertical.stride * p.horizontal.stride; }
+
 WinogradWeight forward_filter(const Conv2dProblem& p, int tile) {
-    return {p.groups, p.group_c(),     p.group_k(), p.group_k() * p.group_c() * 9,
-            9,        p.group_c() * 9, false,       tile};
+    const int64_t filter = p.group_c() * p.taps();
+    return {p.groups,    depth_of(p), p.group_k(), p.group_k() * filter,
+            p.taps(),    filter,      false,       winograd_form(p, tile),
+            phases_of(p)};
 }
 
 // dx = dy convolved with the filter rotated, its two channel axes exchanged.
 WinogradWeight backward_filter(const Conv2dProblem& p, int tile) {
-    return {p.groups,        p.group_k(), p.group_c(), p.group_k() * p.group_c() * 9,
-            p.group_c() * 9, 9,           true,        tile};
+    const int64_t filter = p.group_c() * p.taps();
+    WinogradPhases phases = phases_of(p);
+    phases.channels = p.group_k();
+    return {p.groups, p.group_k(), p.group_c(), p.group_k() * filter,
+            filter,   p.taps(),    true,        winograd_form(p, tile),
+            phases};
 }
 
 WinogradConv forward(const Conv2dProblem& p, int tile) {
@@ -33,7 +49,7 @@ WinogradConv forward(const Conv2dProblem& p, int tile) {
     conv.output = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
     conv.n = p.n;
     conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
-    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
+    conv.groups = p.groups, conv.depth = depth_of(p), conv.width = p.group_k();
     conv.filter = forward_filter(p, tile);
     return conv;
 }
@@ -43,7 +59,7 @@ WinogradConv backward(const Conv2dProblem& p, int tile) {
     conv.input = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
     conv.output = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
     conv.n = p.n;
-    conv.top = 2 - p.vertical.pad_begin, conv.left = 2 - p.horizontal.pad_begin;
+    conv.top = p.r - 1 - p.vertical.pad_begin, conv.left = p.s - 1 - p.horizontal.pad_begin;
     conv.groups = p.groups, conv.depth = p.group_k(), conv.width = p.group_c();
     conv.filter = backward_filter(p, tile);
     return conv;
@@ -51,11 +67,13 @@ WinogradConv backward(const Conv2dProblem& p, int tile) {
 
 WinogradWgrad weights(const Conv2dProblem& p) {
     WinogradWgrad conv{};
+    conv.form = winograd_form(p, 4);
+    conv.phases = phases_of(p);
     conv.input = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
     conv.output = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
     conv.n = p.n;
     conv.top = p.vertical.pad_begin, conv.left = p.horizontal.pad_begin;
-    conv.groups = p.groups, conv.depth = p.group_c(), conv.width = p.group_k();
+    conv.groups = p.groups, conv.depth = depth_of(p), conv.width = p.group_k();
     return conv;
 }
 
@@ -96,12 +114,17 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
 
 // Fewer reduced channels than this leave each product with less work than its start; measured, direct wins.
 constexpr int64_t kFewestChannels = 6;
+// And of outputs, and of a group, over the phases of a stride.
+constexpr int64_t kFewestOutputs = 16;
 
 const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
-    const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : p.group_c();
+    const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : depth_of(p);
     if (direction != ConvDirection::wgrad && depth < kFewestChannels)
         return "the direct convolution is expected to be faster";
+    // Other candidates than those that the costs are of.
+    if (strided(p) && (p.group_k() < kFewestOutputs || (p.groups > 1 && p.group_c() < kFewestOutputs)))
+        return "few channels";
     const ConvCost cost = conv_cost(p, direction);
     if (tile == 6 && cost.winograd <= cost.winograd6) return "the 4x4 tiles are expected to be faster";
     return (tile == 6 ? cost.winograd6 : cost.winograd) < cost.direct
@@ -111,11 +134,29 @@ const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) 
 
 }  // namespace
 
+WinogradForm winograd_form(const Conv2dProblem& p, int tile) {
+    const int taps = static_cast<int>(taps_of(p.vertical));
+    return {taps == 3 ? tile : taps == 5 ? 4 : 5, taps};
+}
+
+template <int T>
 const char* winograd_declines(const Conv2dProblem& p) {
     if (p.dtype != DType::f32) return "element type is not float32";
-    if (p.r != 3 || p.s != 3) return "kernel is not 3x3";
-    if (p.vertical.stride != 1 || p.horizontal.stride != 1) return "stride is not 1";
+    if (strided(p)) return "stride is not 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
+    if (T == 6 && (p.r != 3 || p.s != 3)) return "kernel is not 3x3";
+    if (p.r != p.s || p.r < 2 || p.r > 5) return "kernel is not 2x2, 3x3, 4x4 or 5x5";
+    return nullptr;
+}
+
+const char* winograd_phases_declines(const Conv2dProblem& p) {
+    if (p.dtype != DType::f32) return "element type is not float32";
+    if (!strided(p)) return "stride is 1";
+    if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
+    if (p.r > kMostPhaseTaps || p.taps() > kMostPhaseTaps) return "kernel is too large";
+    const int64_t taps = taps_of(p.vertical);
+    if (taps != taps_of(p.horizontal) || taps < 2 || taps > 5)
+        return "kernel is not 2 to 5 times the stride, the same along both axes";
     return nullptr;
 }
 
@@ -174,6 +215,8 @@ void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) 
     template void winograd_dgrad_pack<T>(const Conv2dProblem&, const void*, void*); \
     template bool winograd_dgrad_packs_itself<T>(const Conv2dProblem&, int);        \
     template void winograd_dgrad<T>(const Conv2dProblem&, const ConvArgs&, Arena&);
+template const char* winograd_declines<4>(const Conv2dProblem&);
+template const char* winograd_declines<6>(const Conv2dProblem&);
 FC_FOR_TILE(4)
 FC_FOR_TILE(6)
 #undef FC_FOR_TILE

@@ -1,15 +1,16 @@
-// Winograd convolution F(m x m, 3 x 3): filters of 3x3, stride 1, dilation 1. (Lavin and Gray, arXiv
-// 1509.09308.)
+// Winograd convolution F(m x m, r x r): filters of r x r, 2 to 5, stride 1, dilation 1. (Lavin and Gray,
+// arXiv 1509.09308.)
 //
-// An output tile of m x m comes from (m + 2)^2 products a channel instead of 9 m^2: the input tile d and the
-// filter g are taken to V = B'dB and U = GgG', the products are summed over the channels by one GEMM for each
-// of the (m + 2)^2 components, and the tile is A'MA. The components belong to the interpolation points
+// An output tile of m x m comes from (m + r - 1)^2 products a channel instead of r^2 m^2: the input tile d
+// and the filter g are taken to V = B'dB and U = GgG', the products are summed over the channels by one GEMM
+// for each of the (m + r - 1)^2 components, and the tile is A'MA. The components belong to the interpolation
+// points
 //
-//   0, infinity, 1, -1, 1/2, -2             in this order, for m = 4
-//   0, infinity, 1, -1, 1/2, -2, -1/2, 2                   for m = 6
+//   0, infinity, 1, -1, 1/2, -2             in this order, for six
+//   0, infinity, 1, -1, 1/2, -2, -1/2, 2                   for eight
 //
-// whose error for m = 4 is half that of 0, +-1, +-2. A tile with fewer rows or columns at the edge of the
-// image uses the first points: its filter components are among those of whole tiles, because G's row of a
+// whose error for six points is half that of 0, +-1, +-2. A tile with fewer rows or columns at the edge of
+// the image uses the first points: its filter components are among those of whole tiles, because G's row of a
 // point depends on the other points only by a factor, which B takes over. So an output of 14 pixels is 4 + 4
 // + 4 + 2 with 22 products, not 16 with 24, or 6 + 6 + 2 with 20, and one set of transformed weights serves
 // all tiles.
@@ -29,13 +30,37 @@ struct WinogradImage {
     int64_t step_n, step_h, step_w, step_c;
 };
 
+// F(m x m, r x r): outputs of a tile and taps of a filter, along an axis.
+struct WinogradForm {
+    int tile = 4, taps = 3;
+};
+
+// The form for a problem that Winograd takes: 3x3 filters have tiles of `tile`, 4 or 6; others those that
+// make up eight points, or six for 2x2.
+WinogradForm winograd_form(const Conv2dProblem& p, int tile);
+
+// A convolution of stride s > 1 is one of stride 1 on s x s times the channels, those of the s x s phases of
+// x: phase (a, b) has the pixels (s i + a, s j + b) of x in its frame of zeros. A phase's filter has every
+// s-th tap of each axis from (a, b) on; where that is one less than others have, a zero.
+struct WinogradPhases {
+    int64_t down = 1, across = 1;  // strides
+    int64_t channels = 0;          // of x, a group
+    int64_t rows = 3, cols = 3;    // of the whole filter
+    bool columns_first =
+        false;  // the order of a pixel's channels: (b, a, channel) instead of (a, b, channel)
+};
+
+// Taps of a whole filter of several phases.
+constexpr int64_t kMostPhaseTaps = 576;
+
 // The filter's place in a weight array: element strides of the output channel, the reduced channel and the
 // group.
 struct WinogradWeight {
     int64_t groups, depth, width;
     int64_t step_g, step_depth, step_width;
     bool rotated;  // by 180 degrees: dgrad
-    int tile = 4;  // or 6: outputs of a tile along an axis
+    WinogradForm form;
+    WinogradPhases phases;
 };
 
 // fprop, or dgrad with the filter rotated: out[n, i, j] = bias + sum of in[n, i - top + r, j - left + s] *
@@ -54,15 +79,17 @@ struct WinogradConv {
     int64_t groups, depth, width;
 };
 
-// dweight (K, C/groups, 3, 3).
+// dweight (K, C/groups, R, S).
 struct WinogradWgrad {
+    WinogradForm form;
+    WinogradPhases phases;
     const float* x;
     const float* dy;
     float* dw;
     WinogradImage input, output;  // of x and of dy
     int64_t n;
     int64_t top, left;
-    int64_t groups, depth, width;  // C/groups and K/groups
+    int64_t groups, depth, width;  // C/groups (of all phases) and K/groups
 };
 
 // How a convolution is cut; changes no bit. Either each block of tiles goes through all three steps, in

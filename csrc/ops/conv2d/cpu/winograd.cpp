@@ -33,17 +33,18 @@ void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float
 }
 
 // y = A'MA and its epilogue for output blocks [first, last); `out` and `bias` are the group's.
-template <int T>
-void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T>& block, const float* m,
+template <class F>
+void finish_block(const WinogradConv& p, const TileGrid<F>& g, const TileBlock<F>& block, const float* m,
                   const WidthBlocks& widths, int64_t first, int64_t last, float* out, const float* bias,
                   float* strip) {
-    using Pick = OutputTile<T, kMStep<T>>;
+    using Pick = OutputTile<F, kMStep<F::kPoints>>;
+    constexpr int T = F::kTile;
     const int64_t row_tiles = ceil_div(block.count, kMR);
     const bool planar = p.output.step_c != 1;
     typename Pick::Function tiles[4];
     for (int kind = 0; kind < 4; ++kind)
         tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : T, kind & 1 ? g.last_w : T);
-    TileWalk<T> walk(g, block.begin);
+    TileWalk<F> walk(g, block.begin);
     for (int64_t t = 0; t < block.count;) {
         const int64_t run = least(block.count - t, g.across - walk.tx);
         const int low = g.height(walk.ty) < T ? 2 : 0;
@@ -54,11 +55,11 @@ void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T
                              bool masked) {
             const int kind = kind_of(i);
             const int64_t row = block.place[t + i], late = block.late_row(t + i, kind);
-            const float* from = m + (b - first) * row_tiles * kMChunk<T> + j * VL;
+            const float* from = m + (b - first) * row_tiles * kMChunk<F::kPoints> + j * VL;
             const int64_t k = (widths.first(b) + j) * VL;
             const Tail lanes = tail(p.width - k);
-            tiles[kind]({from + row / kMR * kMChunk<T> + row % kMR * kNR,
-                         from + late / kMR * kMChunk<T> + late % kMR * kNR, block.split_w},
+            tiles[kind]({from + row / kMR * kMChunk<F::kPoints> + row % kMR * kNR,
+                         from + late / kMR * kMChunk<F::kPoints> + late % kMR * kNR, block.split_w},
                         bias ? load(bias + k, lanes) : zero(), y, step_h, step_w, lanes,
                         !masked || k + VL <= p.width);
         };
@@ -97,28 +98,22 @@ void finish_block(const WinogradConv& p, const TileGrid<T>& g, const TileBlock<T
     }
 }
 
-// Channels of the reduction whose U, for one block of outputs, stays in L2 until it is used.
-template <int T>
-constexpr int64_t kStationaryStep = kSumDepth<T> ? kSumDepth<T> : VL;
-template <int T>
-constexpr int64_t kStationaryDepth =
-    kL2Floats / (kComponents<T> * kNR) / kStationaryStep<T> * kStationaryStep<T>;
-
 // Floats of the parts of a worker's scratch and of the shared memory.
-template <int T>
+template <class F>
 struct Sizes {
     int64_t v, m, u, patch, strip, places;
     Sizes(const WinogradConv& p, const WinogradPlan& plan) {
-        const TileGrid<T> g(p.n, p.output.h, p.output.w);
+        const TileGrid<F> g(p.n, p.output.h, p.output.w);
         const WidthBlocks widths(p.width);
-        v = v_floats<T>(plan.tiles, p.depth);
-        m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk<T>;
+        v = v_floats<F>(plan.tiles, p.depth);
+        m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk<F::kPoints>;
         if (plan.stationary) m *= ceil_div(g.count, plan.tiles);
         u = plan.stationary && !p.packed
-                ? kComponents<T> * u_component(kNV, least(p.depth, kStationaryDepth<T>))
+                ? F::kComponents * u_component(kNV, least(p.depth, kStationaryDepth<F::kPoints>))
                 : 0;
-        patch = patch_floats(g, p.input.step_c != 1);
-        strip = p.output.step_c != 1 ? T * g.across * T * VL : 0;
+        patch = several(p.filter.phases) ? phase_patch_floats(g, plan.tiles, p.depth)
+                                         : patch_floats(g, p.input.step_c != 1);
+        strip = p.output.step_c != 1 ? F::kTile * g.across * F::kTile * VL : 0;
         places = ceil_div(plan.tiles, 16) * 16;
     }
     // One block's part of shared memory.
@@ -127,10 +122,10 @@ struct Sizes {
 };
 
 // The parts themselves.
-template <int T>
+template <class F>
 struct Scratch {
     float *m, *u, *patch, *strip, *own;
-    Scratch(const Sizes<T>& s, char* scratch) {
+    Scratch(const Sizes<F>& s, char* scratch) {
         m = reinterpret_cast<float*>(scratch);
         u = m + s.m;
         patch = u + s.u;
@@ -138,20 +133,20 @@ struct Scratch {
         own = strip + s.strip;
     }
 };
-template <int T>
+template <class F>
 struct Shared {
     float* v;
     int32_t* places;
-    Shared(const Sizes<T>& s, float* base) : v(base), places(reinterpret_cast<int32_t*>(base + s.v)) {}
+    Shared(const Sizes<F>& s, float* base) : v(base), places(reinterpret_cast<int32_t*>(base + s.v)) {}
 };
 
-template <int T>
+template <class F>
 struct Run {
     const WinogradConv& p;
     const WinogradPlan& plan;
-    TileGrid<T> g;
+    TileGrid<F> g;
     WidthBlocks widths;
-    Sizes<T> sizes;
+    Sizes<F> sizes;
     int64_t blocks;
     Run(const WinogradConv& conv, const WinogradPlan& how)
         : p(conv),
@@ -163,43 +158,48 @@ struct Run {
 
     // Blocks as even as can be.
     int64_t first_tile(int64_t at) const { return g.count * at / blocks; }
-    TileBlock<T> block(int64_t at, int32_t* places) const {
-        return TileBlock<T>(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
+    TileBlock<F> block(int64_t at, int32_t* places) const {
+        return TileBlock<F>(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
     }
-    void transform(int64_t group, const TileBlock<T>& b, float* patch, float* v) const {
-        const TileReader reader{p.in + group * p.depth * p.input.step_c, p.input, p.depth, 2, patch};
-        transform_block<InputTile<T, kVStep>>(reader, g, b, p.top, p.left, v);
+    void transform(int64_t group, const TileBlock<F>& b, float* patch, float* v) const {
+        const float* const in = p.in + group * p.filter.phases.channels * p.input.step_c;
+        if (several(p.filter.phases))
+            return transform_phases<InputTile<F, kVStep>>(
+                {in, p.input, p.filter.phases, p.top, p.left, vectors_of(p.depth) * VL}, g, b, patch, v);
+        transform_block<InputTile<F, kVStep>>({in, p.input, p.depth, patch}, g, b, p.top, p.left, v);
     }
-    void finish(int64_t group, const TileBlock<T>& b, int64_t first, int64_t last, const float* m,
+    void finish(int64_t group, const TileBlock<F>& b, int64_t first, int64_t last, const float* m,
                 float* strip) const {
         finish_block(p, g, b, m, widths, first, last, p.out + group * p.width * p.output.step_c,
                      p.bias ? p.bias + group * p.width : nullptr, strip);
     }
 };
 
-template <int T>
-void run_blocks(const Run<T>& r, char* scratch, int team) {
+template <class F>
+void run_blocks(const Run<F>& r, char* scratch, int team) {
     const int64_t component = u_component(r.widths.vectors, r.p.depth);
     parallel_for(
         r.p.groups * r.blocks, 1,
         [&](int64_t begin, int64_t end, int worker) {
-            const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
-            const Shared<T> own(r.sizes, s.own);
+            const Scratch<F> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+            const Shared<F> own(r.sizes, s.own);
             for (int64_t item = begin; item < end; ++item) {
                 const int64_t group = item / r.blocks;
-                const TileBlock<T> block = r.block(item % r.blocks, own.places);
+                const TileBlock<F> block = r.block(item % r.blocks, own.places);
                 r.transform(group, block, s.patch, own.v);
                 const int64_t tile = r.first_tile(item % r.blocks),
                               next = r.first_tile((item + 1) % r.blocks);
-                LineWalk<T> next_in(r.p.in + (item + 1) / r.blocks * r.p.depth * r.p.input.step_c, r.p.input,
-                                    r.p.depth, r.g, next, r.first_tile((item + 1) % r.blocks + 1) - next, 2,
-                                    r.p.top, r.p.left);
-                LineWalk<T> out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
+                const WinogradPhases& phases = r.p.filter.phases;
+                LineWalk<F> next_in(r.p.in + (item + 1) / r.blocks * phases.channels * r.p.input.step_c,
+                                    r.p.input, phases.channels, r.g, next,
+                                    r.first_tile((item + 1) % r.blocks + 1) - next, F::kTaps - 1, r.p.top,
+                                    r.p.left, phases.down, phases.across);
+                LineWalk<F> out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
                                 tile, block.count, 0, 0, 0);
                 for (int64_t pass = 0; pass < r.plan.passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,
                                   last = r.widths.count * (pass + 1) / r.plan.passes;
-                    const float* u = r.p.packed + group * kComponents<T> * component +
+                    const float* u = r.p.packed + group * F::kComponents * component +
                                      r.widths.first(first) * VL * r.p.depth;
                     multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last,
                              s.m, pass == 0 && item + 1 < end ? &next_in : nullptr,
@@ -211,22 +211,22 @@ void run_blocks(const Run<T>& r, char* scratch, int team) {
         team);
 }
 
-template <int T>
-void run_stationary(const Run<T>& r, char* shared, char* scratch, int team) {
+template <class F>
+void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
     const auto of_block = [&](int64_t at) {
-        return Shared<T>(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
+        return Shared<F>(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
     };
     const int64_t all = u_component(r.widths.vectors, r.p.depth);
-    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth<T>);
+    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth<F::kPoints>);
     const int64_t component = r.p.packed ? all : u_component(kNV, piece);
-    const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk<T>;
+    const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk<F::kPoints>;
     for (int64_t group = 0; group < r.p.groups; ++group) {
         parallel_for(
             r.blocks, 1,
             [&](int64_t begin, int64_t end, int worker) {
-                const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+                const Scratch<F> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
                 for (int64_t at = begin; at < end; ++at) {
-                    const Shared<T> mine = of_block(at);
+                    const Shared<F> mine = of_block(at);
                     r.transform(group, r.block(at, mine.places), s.patch, mine.v);
                 }
             },
@@ -234,20 +234,20 @@ void run_stationary(const Run<T>& r, char* shared, char* scratch, int team) {
         parallel_for(
             r.widths.count, 1,
             [&](int64_t begin, int64_t end, int worker) {
-                const Scratch<T> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
+                const Scratch<F> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
                 int32_t* const places = reinterpret_cast<int32_t*>(s.own);
                 for (int64_t b = begin; b < end; ++b) {
                     for (int64_t c = 0; c < r.p.depth; c += piece) {
                         const Depth depth{r.p.depth, c, least(piece, r.p.depth - c)};
                         const float* u = s.u;
                         if (r.p.packed)
-                            u = r.p.packed + group * kComponents<T> * all +
+                            u = r.p.packed + group * F::kComponents * all +
                                 r.widths.first(b) * VL * r.p.depth;
                         else
-                            pack_filters<T, false>(r.p.filter, r.widths, b, c, c + depth.count,
+                            pack_filters<F, false>(r.p.filter, r.widths, b, c, c + depth.count,
                                                    r.p.weight + group * r.p.filter.step_g, s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply<T>(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
+                            multiply<F>(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
                                         b + 1, s.m + at * m_block, nullptr, nullptr);
                     }
                     for (int64_t at = 0; at < r.blocks; ++at)
@@ -258,22 +258,23 @@ void run_stationary(const Run<T>& r, char* shared, char* scratch, int team) {
     }
 }
 
-template <int T>
+template <class F>
 WinogradPlan plan_for(const WinogradConv& p, int team) {
-    const TileGrid<T> g(p.n, p.output.h, p.output.w);
+    const TileGrid<F> g(p.n, p.output.h, p.output.w);
     const WidthBlocks widths(p.width);
     WinogradPlan plan{};
     // More tiles use each panel of U more often, but V and M should stay in L2 (24 tiles of 64 channels: 0.2
     // MB each). Where U is tens of megabytes and comes from L3, its reuse counts more.
-    if (T == 4)
+    if (F::kPoints == 6)
         plan.tiles = p.depth <= 160 ? 24 : p.depth <= 320 ? 48 : 96;
     else
         plan.tiles = p.depth <= 80 ? 12 : p.depth <= 160 ? 24 : 36;
-    const int64_t u_floats = kComponents<T> * p.depth * p.width;
+    const int64_t u_floats = F::kComponents * p.depth * p.width;
     const int64_t share = ceil_div(g.count * p.groups, 2 * team);
     const bool few = team > 1 && share < plan.tiles;
-    plan.stationary =
-        g.count <= 64 && widths.count > 1 && (p.packed ? few && share < 12 : u_floats > kL2Floats);
+    plan.stationary = g.count <= 64 && (p.packed ? few && share < 12 && widths.count > 1
+                                                 : u_floats > kL2Floats && (widths.count > 1 || team == 1) &&
+                                                       !several(p.filter.phases));
     if (few) plan.tiles = most(kMR, ceil_div(share, kMR) * kMR);
     plan.tiles = least(plan.tiles, most(1, g.count));
     // Passes over the output channels keep M small; but V must not leave L2 between them.
@@ -281,8 +282,8 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
     if (plan.stationary)
         plan.passes = widths.count;
     else if (p.depth <= 160)
-        plan.passes = least(widths.count, ceil_div(plan.tiles * kComponents<T> * p.width, kL2Floats / 4));
-    const Sizes<T> sizes(p, plan);
+        plan.passes = least(widths.count, ceil_div(plan.tiles * F::kComponents * p.width, kL2Floats / 4));
+    const Sizes<F> sizes(p, plan);
     const int64_t own = plan.stationary ? sizes.places : sizes.shared();
     const size_t block = static_cast<size_t>(sizes.shared()) * sizeof(float);
     plan.shared = plan.stationary ? static_cast<size_t>(ceil_div(g.count, plan.tiles)) * block : 0;
@@ -290,9 +291,9 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
     return plan;
 }
 
-template <int T>
+template <class F>
 void run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
-    const Run<T> r(p, plan);
+    const Run<F> r(p, plan);
     if (plan.stationary)
         run_stationary(r, shared, scratch, team);
     else
@@ -302,11 +303,11 @@ void run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* sc
 }  // namespace
 
 WinogradPlan winograd_plan(const WinogradConv& p, int team) {
-    return p.filter.tile == 6 ? plan_for<6>(p, team) : plan_for<4>(p, team);
+    return visit_form(p.filter.form, [&](auto form) { return plan_for<decltype(form)>(p, team); });
 }
 
 void winograd_run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
-    (p.filter.tile == 6 ? run<6> : run<4>)(p, plan, shared, scratch, team);
+    visit_form(p.filter.form, [&](auto form) { run<decltype(form)>(p, plan, shared, scratch, team); });
 }
 
 }  // namespace fastconv::FC_ISA_NS

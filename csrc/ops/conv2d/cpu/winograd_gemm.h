@@ -14,19 +14,30 @@ struct Ahead {
     int64_t step;
     const float* v;  // of the next call
 };
-// The error of a sum grows as the root of its length; with 6x6 tiles it would pass 5e-6 at 128 channels. A
-// sum for each 64 of them, and the sum of those, keeps it below 4e-6 at 512. 0: one sum.
-template <int T>
-constexpr int64_t kSumDepth = T == 6 ? 64 : 0;
+// Channels of the reduction whose U, for one block of outputs, stays in L2 until it is used.
+template <int P>
+constexpr int64_t kStationaryStep = P == 8 ? 64 : VL;
+template <int P>
+constexpr int64_t kStationaryDepth = kL2Floats / (P * P * kNR) / kStationaryStep<P> * kStationaryStep<P>;
+
+// The error of a sum grows as the root of its length; with eight points it would pass 5e-6 at 128 channels,
+// with six at 1500. A sum for each so many channels, and the sum of those, keeps it below 4e-6. 0: one sum.
+template <int P>
+inline int64_t sum_depth(int64_t channels) {
+    return P == 8 ? 64 : channels > 512 ? kStationaryDepth<P> : 0;
+}
 constexpr int64_t kVDistance = 4;  // vectors of channels from the fetch of V to its use
+
+// What becomes of m: written, or the first terms of the sum, or added to.
+enum class Add { none, terms, sum };
 
 // m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
 // vectors.
-template <int T, int MR, int NV>
-void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add, Ahead ahead) {
+template <int P, int MR, int NV>
+void gemm_tile(const float* v, int64_t depth, const float* u, float* m, Add add, Ahead ahead) {
     vf acc[MR][NV];
     unrolled<MR, NV>([&](auto i, auto j) FC_INLINE {
-        acc[i][j] = !kSumDepth<T> && add ? load(m + i * kNR + j * VL) : zero();
+        acc[i][j] = P != 8 && add == Add::terms ? load(m + i * kNR + j * VL) : zero();
     });
     const auto step = [&](auto c) FC_INLINE {
         vf b[NV];
@@ -41,54 +52,54 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, bool add
         ahead.from += ahead.step;
     };
     const int64_t chunks = depth / VL, distance = least(kVDistance, chunks);
-    const float* fetch = v + distance * kVChunk<T>;
+    const float* fetch = v + distance * kVChunk<P>;
     for (int64_t at = chunks; at > 0; --at) {
         if (at == distance) fetch = ahead.v;
         unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(fetch + i * VL, 0, 3); });
-        fetch += kVChunk<T>;
-        const float* const next = v + kVChunk<T>;
+        fetch += kVChunk<P>;
+        const float* const next = v + kVChunk<P>;
         for (int k = 0; k < VL; k += 4, v += 4) unrolled<4>(step);
         v = next;
     }
     for (int64_t c = depth % VL; c > 0; --c, ++v) step(Index<0>{});
     unrolled<MR, NV>([&](auto i, auto j) FC_INLINE {
         float* const to = m + i * kNR + j * VL;
-        store(to, kSumDepth<T> && add ? load(to) + acc[i][j] : acc[i][j]);
+        store(to, add == Add::sum ? load(to) + acc[i][j] : acc[i][j]);
     });
 }
 
-using GemmTile = void (*)(const float*, int64_t, const float*, float*, bool, Ahead);
+using GemmTile = void (*)(const float*, int64_t, const float*, float*, Add, Ahead);
 
-template <int T, int NV>
+template <int P, int NV>
 inline GemmTile gemm_of_rows(int64_t rows) {
     switch (rows) {
         case 1:
-            return &gemm_tile<T, 1, NV>;
+            return &gemm_tile<P, 1, NV>;
         case 2:
-            return &gemm_tile<T, 2, NV>;
+            return &gemm_tile<P, 2, NV>;
         case 3:
-            return &gemm_tile<T, 3, NV>;
+            return &gemm_tile<P, 3, NV>;
         case 4:
-            return &gemm_tile<T, 4, NV>;
+            return &gemm_tile<P, 4, NV>;
         case 5:
-            return &gemm_tile<T, (kMR < 5 ? kMR : 5), NV>;
+            return &gemm_tile<P, (kMR < 5 ? kMR : 5), NV>;
         default:
-            return &gemm_tile<T, kMR, NV>;
+            return &gemm_tile<P, kMR, NV>;
     }
 }
-template <int T>
+template <int P>
 inline GemmTile gemm_for(int64_t rows, int nv) {
     switch (nv) {
         case 1:
-            return gemm_of_rows<T, 1>(rows);
+            return gemm_of_rows<P, 1>(rows);
 #if defined(FC_ISA_AVX512)
         case 3:
-            return gemm_of_rows<T, 3>(rows);
+            return gemm_of_rows<P, 3>(rows);
         case 4:
-            return gemm_of_rows<T, 4>(rows);
+            return gemm_of_rows<P, 4>(rows);
 #endif
         default:
-            return gemm_of_rows<T, 2>(rows);
+            return gemm_of_rows<P, 2>(rows);
     }
 }
 
@@ -98,16 +109,19 @@ struct Depth {
 };
 
 // M (+)= V U for output blocks [first, last) of one block of tiles. `u` is U of block `first`.
-template <int T>
-void multiply(const TileBlock<T>& block, const float* v, Depth depth, const float* u, int64_t component,
-              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk<T>* next_in,
-              LineWalk<T>* out) {
-    const int64_t v_tile = vectors_of(depth.all) * kVChunk<T>, row_tiles = ceil_div(block.count, kMR);
-    const int64_t blocks = last - first, parts = kSumDepth<T> ? ceil_div(depth.count, kSumDepth<T>) : 1;
-    const int64_t end = kComponents<T> * blocks * parts;
-    v += depth.first / VL * kVChunk<T>;
+template <class F>
+void multiply(const TileBlock<F>& block, const float* v, Depth depth, const float* u, int64_t component,
+              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk<F>* next_in,
+              LineWalk<F>* out) {
+    constexpr int P = F::kPoints;
+    const int64_t v_tile = vectors_of(depth.all) * kVChunk<P>, row_tiles = ceil_div(block.count, kMR);
+    const int64_t sum = sum_depth<P>(depth.all), blocks = last - first;
+    const int64_t parts = sum ? ceil_div(depth.count, sum) : 1;
+    const Add add = sum ? Add::sum : Add::terms;
+    const int64_t end = F::kComponents * blocks * parts;
+    v += depth.first / VL * kVChunk<P>;
     // U that stays in L2 from block to block needs no prefetch.
-    const bool far = kComponents<T> * component > kL2Floats;
+    const bool far = F::kComponents * component > kL2Floats;
     const int64_t calls = end * row_tiles;
     const int64_t in_lines = next_in ? ceil_div(next_in->lines(), calls) : 0;
     const int64_t out_lines = out ? ceil_div(out->lines(), calls) : 0;
@@ -122,12 +136,12 @@ void multiply(const TileBlock<T>& block, const float* v, Depth depth, const floa
         Panel p{};
         p.xi = static_cast<int>(i / parts / blocks);
         p.block = i / parts % blocks, p.part = i % parts;
-        const int64_t from = p.part * kSumDepth<T>;
-        p.depth = kSumDepth<T> ? least(kSumDepth<T>, depth.count - from) : depth.count;
+        const int64_t from = p.part * sum;
+        p.depth = sum ? least(sum, depth.count - from) : depth.count;
         p.nv = widths.nv(first + p.block);
         p.u = u + p.xi * component +
               (widths.first(first + p.block) - widths.first(first)) * VL * depth.count + from * p.nv * VL;
-        p.v = v + from / VL * kVChunk<T> + p.xi * kVStep;
+        p.v = v + from / VL * kVChunk<P> + p.xi * kVStep;
         return p;
     };
     Panel next = panel(0);
@@ -142,9 +156,9 @@ void multiply(const TileBlock<T>& block, const float* v, Depth depth, const floa
             if (in_lines) next_in->template fetch<false>(in_lines);
             if (out_lines) out->template fetch<true>(out_lines);
             const float* const mine = now.v + r * v_tile;
-            gemm_for<T>(least(kMR, rows - r * kMR), now.nv)(
-                mine, now.depth, now.u, m + (now.block * row_tiles + r) * kMChunk<T> + now.xi * kMStep<T>,
-                depth.first > 0 || now.part > 0,
+            gemm_for<P>(least(kMR, rows - r * kMR), now.nv)(
+                mine, now.depth, now.u, m + (now.block * row_tiles + r) * kMChunk<P> + now.xi * kMStep<P>,
+                depth.first > 0 || now.part > 0 ? add : Add::none,
                 {next.u + r * part * now.depth, part, r + 1 < tiles ? mine + v_tile : next.v});
         }
     }

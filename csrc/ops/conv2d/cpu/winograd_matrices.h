@@ -1,5 +1,4 @@
-// The matrices of Winograd's convolution and their products along one axis, lanes along the channels. T is
-// the tile size, 4 or 6; M <= T the outputs of a tile, which may be cut at the edge of the image.
+// The matrices of Winograd's convolution and their products along one axis, lanes along the channels.
 #pragma once
 
 #include "cpu/simd/unrolled.h"
@@ -9,44 +8,54 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// G has a row for each point: its powers 1, x, x^2 (of infinity: 0, 0, 1) times a factor. The factors are
-// free, since B' takes them over; these make B' of a whole tile exact in binary.
-template <int T>
-struct Filter;
-template <>
-struct Filter<4> {
-    static constexpr float g[6][3] = {{1, 0, 0},
-                                      {0, 0, 1},
-                                      {1.0f / 3, 1.0f / 3, 1.0f / 3},
-                                      {-1.0f / 3, 1.0f / 3, -1.0f / 3},
-                                      {-16.0f / 15, -8.0f / 15, -4.0f / 15},
-                                      {1.0f / 15, -2.0f / 15, 4.0f / 15}};
-};
-template <>
-struct Filter<6> {
-    static constexpr float g[8][3] = {{1, 0, 0},
-                                      {0, 0, 1},
-                                      {-2.0f / 9, -2.0f / 9, -2.0f / 9},
-                                      {-2.0f / 9, 2.0f / 9, -2.0f / 9},
-                                      {32.0f / 45, 16.0f / 45, 8.0f / 45},
-                                      {1.0f / 90, -2.0f / 90, 4.0f / 90},
-                                      {32.0f / 45, -16.0f / 45, 8.0f / 45},
-                                      {1.0f / 90, 2.0f / 90, 4.0f / 90}};
+// F(M x M, R x R): tiles of M x M outputs, fewer at the edge of the image, of filters of R x R taps.
+template <int M, int R>
+struct Form {
+    static constexpr int kTile = M, kTaps = R, kPoints = M + R - 1, kComponents = kPoints * kPoints;
+    static_assert(kPoints == 6 || kPoints == 8, "there are matrices for 6 and for 8 points");
 };
 
-// B' of M outputs from the first M + 2 points.
-template <int T, int M>
-struct InputMatrix;
+// The points but infinity, whose place holds a 0.
+inline constexpr float kPoint[8] = {0, 0, 1, -1, 0.5f, -2, -0.5f, 2};
+inline constexpr float power_of(float x, int i) {
+    return i == 0   ? 1
+           : i == 1 ? x
+           : i == 2 ? x * x
+           : i == 3 ? x * x * x
+           : i == 4 ? x * x * x * x
+                    : x * x * x * x * x;
+}
+
+// G has a row for each of P points: its powers 1, x, x^2, ... (of infinity: only the last) times a factor.
+// The factors are free, since B' takes them over; these make B' of a whole tile exact in binary.
+template <int P>
+struct Factors;
 template <>
-struct InputMatrix<4, 1> {
+struct Factors<6> {
+    static constexpr float f[6] = {1, 1, 1.0f / 3, -1.0f / 3, -16.0f / 15, 1.0f / 15};
+};
+template <>
+struct Factors<8> {
+    static constexpr float f[8] = {1, 1, -2.0f / 9, -2.0f / 9, 32.0f / 45, 1.0f / 90, 32.0f / 45, 1.0f / 90};
+};
+
+// B' of the first N of P points.
+template <int P, int N>
+struct InputMatrix;
+template <int P>
+struct InputMatrix<P, 2> {
+    static constexpr float b[2][2] = {{1, 0}, {0, 1}};
+};
+template <>
+struct InputMatrix<6, 3> {
     static constexpr float b[3][3] = {{1, -1, 0}, {0, -1, 1}, {0, 3, 0}};
 };
 template <>
-struct InputMatrix<4, 2> {
+struct InputMatrix<6, 4> {
     static constexpr float b[4][4] = {{1, 0, -1, 0}, {0, -1, 0, 1}, {0, 1.5f, 1.5f, 0}, {0, 1.5f, -1.5f, 0}};
 };
 template <>
-struct InputMatrix<4, 3> {
+struct InputMatrix<6, 5> {
     static constexpr float b[5][5] = {{1, -2, -1, 2, 0},
                                       {0, 0.5f, -1, -0.5f, 1},
                                       {0, -1.5f, 1.5f, 3, 0},
@@ -54,16 +63,16 @@ struct InputMatrix<4, 3> {
                                       {0, -2.5f, 0, 2.5f, 0}};
 };
 template <>
-struct InputMatrix<6, 1> {
+struct InputMatrix<8, 3> {
     static constexpr float b[3][3] = {{1, -1, 0}, {0, -1, 1}, {0, -4.5f, 0}};
 };
 template <>
-struct InputMatrix<6, 2> {
+struct InputMatrix<8, 4> {
     static constexpr float b[4][4] = {
         {1, 0, -1, 0}, {0, -1, 0, 1}, {0, -2.25f, -2.25f, 0}, {0, 2.25f, -2.25f, 0}};
 };
 template <>
-struct InputMatrix<6, 3> {
+struct InputMatrix<8, 5> {
     static constexpr float b[5][5] = {{1, -2, -1, 2, 0},
                                       {0, 0.5f, -1, -0.5f, 1},
                                       {0, 2.25f, -2.25f, -4.5f, 0},
@@ -71,7 +80,7 @@ struct InputMatrix<6, 3> {
                                       {0, 3.75f, 0, -3.75f, 0}};
 };
 template <>
-struct InputMatrix<6, 5> {
+struct InputMatrix<8, 7> {
     static constexpr float b[7][7] = {
         {1, 0.5f, -5, -2.5f, 4, 2, 0},         {0, 0.5f, 0.25f, -2.5f, -1.25f, 2, 1},
         {0, 0.5f, 0.75f, -1.75f, -3, -1, 0},   {0, -1.5f, 0.75f, 6.75f, -3, -3, 0},
@@ -80,15 +89,9 @@ struct InputMatrix<6, 5> {
 };
 
 // A': powers of the points; of infinity, only the last.
-inline constexpr float kPower[6][8] = {{1, 0, 1, 1, 1, 1, 1, 1},
-                                       {0, 0, 1, -1, 0.5f, -2, -0.5f, 2},
-                                       {0, 0, 1, 1, 0.25f, 4, 0.25f, 4},
-                                       {0, 0, 1, -1, 0.125f, -8, -0.125f, 8},
-                                       {0, 0, 1, 1, 0.0625f, 16, 0.0625f, 16},
-                                       {0, 0, 1, -1, 0.03125f, -32, -0.03125f, 32}};
 template <int M>
 inline constexpr float power(int i, int point) {
-    return point == 1 ? (i == M - 1 ? 1.0f : 0.0f) : kPower[i][point];
+    return point == 1 ? (i == M - 1 ? 1.0f : 0.0f) : power_of(kPoint[point], i);
 }
 
 // sum + c * x, for a constant that is often 0 or +-1; `first` starts a sum.
@@ -103,14 +106,14 @@ inline vf add_scaled(vf sum, float c, vf x, bool& first) {
 
 // v = B'd of six points: 14 operations. e and o are the last two points' common terms, p and q those of 1 and
 // -1.
-template <int T>
+template <int P>
 inline void input_six(const vf* d, vf* v) {
     const vf half3 = set1(1.5f);
     const vf e = d[4] - d[2], o = d[3] - d[1];
     const vf p = fma(half3, d[3], e), q = fma(half3, d[2], o);
     v[0] = (d[0] - d[2]) + fma(half3, o, e);
     v[1] = fma(half3, e, (d[5] - d[3]) - o);
-    if constexpr (T == 4) {
+    if constexpr (P == 6) {
         v[2] = p + q;
         v[3] = p - q;
         v[4] = fma(set1(2.0f), o, e);
@@ -139,57 +142,78 @@ inline void input_eight(const vf* d, vf* v) {
     pair(-1.25f, 0.25f, 2, v[7], v[5]);
 }
 
-// v = B'd along one axis.
-template <int T, int M>
-inline void input_1d(const vf (&d)[T + 2], vf (&v)[T + 2]) {
-    if constexpr (M == 4) {
-        input_six<T>(d, v);
-    } else if constexpr (M == 6) {
+// v = B'd along one axis, of the first N points.
+template <int P, int N>
+inline void input_1d(const vf (&d)[P], vf (&v)[P]) {
+    if constexpr (N == 6) {
+        input_six<P>(d, v);
+    } else if constexpr (N == 8) {
         input_eight(d, v);
     } else {
-        unrolled<M + 2>([&](auto p) FC_INLINE {
+        unrolled<N>([&](auto p) FC_INLINE {
             vf sum = zero();
             bool first = true;
-            unrolled<M + 2>(
-                [&](auto i) FC_INLINE { sum = add_scaled(sum, InputMatrix<T, M>::b[p][i], d[i], first); });
+            unrolled<N>([&](auto i)
+                            FC_INLINE { sum = add_scaled(sum, InputMatrix<P, N>::b[p][i], d[i], first); });
             v[p] = sum;
         });
     }
 }
 
-// y = A'm along one axis.
-template <int T, int M>
-inline void output_1d(const vf (&m)[T + 2], vf (&y)[T]) {
-    if constexpr (M == 4) {
+// y = A'm along one axis, of tiles of M outputs.
+template <class F, int M>
+inline void output_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTile]) {
+    constexpr int N = M + F::kTaps - 1;
+    if constexpr (N == 6) {
         const vf s = m[2] + m[3], t = m[2] - m[3];
-        y[0] = (m[0] + s) + (m[4] + m[5]);
-        y[1] = fma(set1(0.5f), m[4], fma(set1(-2.0f), m[5], t));
-        y[2] = fma(set1(0.25f), m[4], fma(set1(4.0f), m[5], s));
-        y[3] = fma(set1(0.125f), m[4], fma(set1(-8.0f), m[5], t + m[1]));
-    } else if constexpr (M == 6) {
+        unrolled<M>([&](auto i) FC_INLINE {
+            if constexpr (i == 0) {
+                y[0] = (m[0] + s) + (m[4] + m[5]);
+            } else {
+                const vf ones = i % 2 ? t : s;
+                y[i] = fma(set1(power_of(0.5f, i)), m[4],
+                           fma(set1(power_of(-2, i)), m[5], i == M - 1 ? ones + m[1] : ones));
+            }
+        });
+    } else if constexpr (N == 8) {
         // Sums and differences of each pair x, -x.
         const vf s1 = m[2] + m[3], t1 = m[2] - m[3], s2 = m[4] + m[6], t2 = m[4] - m[6];
         const vf s3 = m[7] + m[5], t3 = m[7] - m[5];
-        y[0] = (m[0] + s1) + (s2 + s3);
-        y[1] = fma(set1(2.0f), t3, fma(set1(0.5f), t2, t1));
-        y[2] = fma(set1(4.0f), s3, fma(set1(0.25f), s2, s1));
-        y[3] = fma(set1(8.0f), t3, fma(set1(0.125f), t2, t1));
-        y[4] = fma(set1(16.0f), s3, fma(set1(0.0625f), s2, s1));
-        y[5] = fma(set1(32.0f), t3, fma(set1(0.03125f), t2, t1 + m[1]));
+        unrolled<M>([&](auto i) FC_INLINE {
+            if constexpr (i == 0) {
+                y[0] = (m[0] + s1) + (s2 + s3);
+            } else {
+                const vf ones = i % 2 ? t1 : s1;
+                y[i] = fma(set1(power_of(2, i)), i % 2 ? t3 : s3,
+                           fma(set1(power_of(0.5f, i)), i % 2 ? t2 : s2, i == M - 1 ? ones + m[1] : ones));
+            }
+        });
     } else {
         unrolled<M>([&](auto i) FC_INLINE {
             vf sum = zero();
             bool first = true;
-            unrolled<M + 2>([&](auto p) FC_INLINE { sum = add_scaled(sum, power<M>(i, p), m[p], first); });
+            unrolled<N>([&](auto p) FC_INLINE { sum = add_scaled(sum, power<M>(i, p), m[p], first); });
             y[i] = sum;
         });
     }
 }
 
+// sum of x^i y[i] for i = First, First + 2, ... below M.
+template <int M, int First, int I = (M - 1 - First) / 2 * 2 + First>
+inline vf power_sum(float x, const vf* y) {
+    if constexpr (First >= M) return zero();
+    const vf term = I == 0 ? y[0] : set1(power_of(x, I)) * y[I];
+    if constexpr (I == First)
+        return term;
+    else
+        return fma(set1(power_of(x, I)), y[I], power_sum<M, First, I - 2>(x, y));
+}
+
 // v = A y along one axis: the transpose of output_1d.
-template <int M>
-inline void gradient_1d(const vf (&y)[4], vf (&v)[6]) {
-    if constexpr (M == 4) {
+template <class F, int M>
+inline void gradient_1d(const vf (&y)[F::kTile], vf (&v)[F::kPoints]) {
+    constexpr int N = M + F::kTaps - 1;
+    if constexpr (F::kTile == 4 && F::kTaps == 3 && M == 4) {
         const vf a = y[0] + y[2], b = y[1] + y[3];
         v[0] = y[0];
         v[1] = y[3];
@@ -197,8 +221,20 @@ inline void gradient_1d(const vf (&y)[4], vf (&v)[6]) {
         v[3] = a - b;
         v[4] = fma(set1(0.125f), y[3], fma(set1(0.25f), y[2], fma(set1(0.5f), y[1], y[0])));
         v[5] = fma(set1(-8.0f), y[3], fma(set1(4.0f), y[2], fma(set1(-2.0f), y[1], y[0])));
+    } else if constexpr (N == 8) {
+        // x and -x share the even and the odd terms.
+        const auto pair = [&](float x, vf& plus, vf& minus) FC_INLINE {
+            const vf even = power_sum<M, 0>(x, y), odd = power_sum<M, 1>(x, y);
+            plus = even + odd;
+            minus = even - odd;
+        };
+        v[0] = y[0];
+        v[1] = y[M - 1];
+        pair(1, v[2], v[3]);
+        pair(0.5f, v[4], v[6]);
+        pair(2, v[7], v[5]);
     } else {
-        unrolled<M + 2>([&](auto p) FC_INLINE {
+        unrolled<N>([&](auto p) FC_INLINE {
             vf sum = zero();
             bool first = true;
             unrolled<M>([&](auto i) FC_INLINE { sum = add_scaled(sum, power<M>(i, p), y[i], first); });
@@ -207,29 +243,67 @@ inline void gradient_1d(const vf (&y)[4], vf (&v)[6]) {
     }
 }
 
-// t = Gg along one axis.
-inline void filter_1d(vf g0, vf g1, vf g2, vf (&t)[6]) {
-    using G = Filter<4>;
-    const vf even = g0 + g2, third = set1(G::g[2][0]);
-    t[0] = g0;
-    t[1] = g2;
-    t[2] = third * (even + g1);
-    t[3] = third * (g1 - even);
-    t[4] = fma(set1(G::g[4][2]), g2, fma(set1(G::g[4][1]), g1, set1(G::g[4][0]) * g0));
-    t[5] = fma(set1(G::g[5][2]), g2, fma(set1(G::g[5][1]), g1, set1(G::g[5][0]) * g0));
+// t = Gg along one axis; taps are `step` vectors apart.
+template <class F>
+inline void filter_1d(const vf* g, int step, vf (&t)[F::kPoints]) {
+    constexpr int R = F::kTaps;
+    using G = Factors<F::kPoints>;
+    vf y[R];
+    unrolled<R>([&](auto i) FC_INLINE { y[i] = g[i * step]; });
+    const auto at = [&](auto p) FC_INLINE {
+        vf sum = set1(G::f[p]) * y[0];
+        unrolled<R - 1>(
+            [&](auto i) FC_INLINE { sum = fma(set1(G::f[p] * power_of(kPoint[p], i + 1)), y[i + 1], sum); });
+        return sum;
+    };
+    const vf even = power_sum<R, 0>(1, y), odd = power_sum<R, 1>(1, y);
+    t[0] = y[0];
+    t[1] = y[R - 1];
+    if constexpr (F::kPoints == 6) {
+        const vf third = set1(G::f[2]);
+        t[2] = third * (even + odd);
+        t[3] = third * (odd - even);
+        t[4] = at(Index<4>{});
+        t[5] = at(Index<5>{});
+    } else {
+        const auto pair = [&](float x, float factor, vf& plus, vf& minus) FC_INLINE {
+            const vf e = power_sum<R, 0>(x, y), o = power_sum<R, 1>(x, y);
+            plus = set1(factor) * (e + o);
+            minus = set1(factor) * (e - o);
+        };
+        pair(1, G::f[2], t[2], t[3]);
+        pair(0.5f, G::f[4], t[4], t[6]);
+        pair(2, G::f[7], t[7], t[5]);
+    }
 }
-inline void filter_1d(vf g0, vf g1, vf g2, vf (&t)[8]) {
-    using G = Filter<6>;
-    const vf one = set1(G::g[2][0]), even = g0 + g2;
-    t[0] = g0;
-    t[1] = g2;
-    t[2] = one * (even + g1);
-    t[3] = one * (even - g1);
-    const vf half = fma(set1(0.25f), g2, g0), two = fma(set1(4.0f), g2, g0);
-    t[4] = set1(G::g[4][0]) * fma(set1(0.5f), g1, half);
-    t[6] = set1(G::g[4][0]) * fma(set1(-0.5f), g1, half);
-    t[7] = set1(G::g[5][0]) * fma(set1(2.0f), g1, two);
-    t[5] = set1(G::g[5][0]) * fma(set1(-2.0f), g1, two);
+
+// y = G'm along one axis: the transpose of filter_1d.
+template <class F>
+inline void weight_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTaps]) {
+    constexpr int R = F::kTaps;
+    using G = Factors<F::kPoints>;
+    if constexpr (F::kPoints == 6) {
+        const vf third = set1(G::f[2]), even = third * (m[2] - m[3]), odd = third * (m[2] + m[3]);
+        unrolled<R>([&](auto i) FC_INLINE {
+            const vf ones = i == 0 ? m[0] + even : i % 2 ? odd : even;
+            y[i] = fma(set1(G::f[4] * power_of(0.5f, i)), m[4],
+                       fma(set1(G::f[5] * power_of(-2, i)), m[5], i == R - 1 ? m[1] + ones : ones));
+        });
+    } else {
+        const vf one = set1(G::f[2]), half = set1(G::f[4]), two = set1(G::f[7]);
+        const vf s1 = one * (m[2] + m[3]), t1 = one * (m[2] - m[3]);
+        const vf s2 = half * (m[4] + m[6]), t2 = half * (m[4] - m[6]);
+        const vf s3 = two * (m[7] + m[5]), t3 = two * (m[7] - m[5]);
+        unrolled<R>([&](auto i) FC_INLINE {
+            if constexpr (i == 0) {
+                y[0] = (m[0] + s1) + (s2 + s3);
+            } else {
+                const vf ones = i % 2 ? t1 : s1;
+                y[i] = fma(set1(power_of(2, i)), i % 2 ? t3 : s3,
+                           fma(set1(power_of(0.5f, i)), i % 2 ? t2 : s2, i == R - 1 ? m[1] + ones : ones));
+            }
+        });
+    }
 }
 
 }  // namespace

@@ -16,87 +16,93 @@ struct Components {
     T* column(int j) const { return j < split ? a : b; }
 };
 
-// f of the rows or columns of a tile: written out for T = 4; a loop for T = 6, whose 64 vectors go through
-// the stack in any case.
-template <int T, int N, class F>
-FC_INLINE inline void each(const F& f) {
-    if constexpr (T == 4)
+// f of the rows or columns of a tile: written out for six points; a loop for eight, whose 64 vectors go
+// through the stack in any case.
+template <int P, int N, class Function>
+FC_INLINE inline void each(const Function& f) {
+    if constexpr (P == 6)
         unrolled<N>(f);
     else
         for (int i = 0; i < N; ++i) f(i);
 }
 
-// V = B'dB of `vectors` vectors of channels. Pixels are step_h and step_w floats apart, vectors of them VL;
-// those of V are `chunk` floats apart, its components kStep. The lines `after` floats from the first vector's
-// are those that the next call writes.
-template <int T, int MH, int MW, int kStep>
+// V = B'dB of `vectors` vectors of channels, of NH x NW points. Pixels are step_h and step_w floats apart,
+// vectors of them VL; those of V are `chunk` floats apart, its components kStep. The lines `after` floats
+// from the first vector's are those that the next call writes.
+template <int P, int NH, int NW, int kStep>
 void input_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors, const Components<float>& out,
                 int64_t chunk, int64_t after) {
-    constexpr int kRow = (T + 2) * kStep;
-    float* to[T + 2];
-    unrolled<MW + 2>([&](auto j) FC_INLINE { to[j] = out.column(j) + j * kStep; });
+    constexpr int kRow = P * kStep;
+    float* to[P];
+    unrolled<NW>([&](auto j) FC_INLINE { to[j] = out.column(j) + j * kStep; });
     for (int64_t at = 0; at < vectors; ++at, d += VL) {
         const int64_t next = at + 1 < vectors ? (at + 1) * chunk : after;
-        vf half[T + 2][T + 2];
-        each<T, MW + 2>([&](auto j) FC_INLINE {
-            vf column[T + 2], v[T + 2];
-            unrolled<MH + 2>([&](auto i) FC_INLINE { column[i] = load(d + i * step_h + j * step_w); });
-            unrolled<MH + 2>([&](auto i) FC_INLINE { fetch_for_write(to[j] + i * kRow + next); });
-            input_1d<T, MH>(column, v);
-            unrolled<MH + 2>([&](auto i) FC_INLINE { half[i][j] = v[i]; });
+        vf half[P][P];
+        each<P, NW>([&](auto j) FC_INLINE {
+            vf column[P], v[P];
+            unrolled<NH>([&](auto i) FC_INLINE { column[i] = load(d + i * step_h + j * step_w); });
+            unrolled<NH>([&](auto i) FC_INLINE { fetch_for_write(to[j] + i * kRow + next); });
+            input_1d<P, NH>(column, v);
+            unrolled<NH>([&](auto i) FC_INLINE { half[i][j] = v[i]; });
         });
-        each<T, MH + 2>([&](auto i) FC_INLINE {
-            vf v[T + 2];
-            input_1d<T, MW>(half[i], v);
-            unrolled<MW + 2>([&](auto j) FC_INLINE { store(to[j] + i * kRow + at * chunk, v[j]); });
+        each<P, NH>([&](auto i) FC_INLINE {
+            vf v[P];
+            input_1d<P, NW>(half[i], v);
+            unrolled<NW>([&](auto j) FC_INLINE { store(to[j] + i * kRow + at * chunk, v[j]); });
         });
     }
 }
 
 // V = A dY A' of `vectors` vectors of channels: as input_tile, from tiles of MH x MW.
-template <int MH, int MW, int kStep>
+template <class F, int MH, int MW, int kStep>
 void gradient_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors,
                    const Components<float>& out, int64_t chunk, int64_t after) {
-    float* to[6];
-    unrolled<MW + 2>([&](auto j) FC_INLINE { to[j] = out.column(j) + j * kStep; });
+    constexpr int P = F::kPoints, NH = MH + F::kTaps - 1, NW = MW + F::kTaps - 1, kRow = P * kStep;
+    // The next tile's pixels, unless this one's would leave L1 for them.
+    const int64_t ahead = vectors <= 128 / VL ? MW * step_w : 0;
+    float* to[P];
+    unrolled<NW>([&](auto j) FC_INLINE { to[j] = out.column(j) + j * kStep; });
     for (int64_t at = 0; at < vectors; ++at, d += VL) {
         const int64_t next = at + 1 < vectors ? (at + 1) * chunk : after;
-        unrolled<MH + 2, MW + 2>([&](auto i, auto j)
-                                     FC_INLINE { fetch_for_write(to[j] + i * 6 * kStep + next); });
-        vf half[6][4];
-        unrolled<MW>([&](auto j) FC_INLINE {
-            vf column[4], v[6];
-            unrolled<MH>([&](auto i) FC_INLINE { column[i] = load(d + i * step_h + j * step_w); });
-            gradient_1d<MH>(column, v);
-            unrolled<MH + 2>([&](auto i) FC_INLINE { half[i][j] = v[i]; });
+        unrolled<NH, NW>([&](auto i, auto j) FC_INLINE { fetch_for_write(to[j] + i * kRow + next); });
+        vf half[P][F::kTile];
+        each<P, MW>([&](auto j) FC_INLINE {
+            vf column[F::kTile], v[P];
+            const float* const from = d + j * step_w;
+            unrolled<MH>([&](auto i) FC_INLINE {
+                column[i] = load(from + i * step_h);
+                __builtin_prefetch(from + i * step_h + ahead, 0, 3);
+            });
+            gradient_1d<F, MH>(column, v);
+            unrolled<NH>([&](auto i) FC_INLINE { half[i][j] = v[i]; });
         });
-        unrolled<MH + 2>([&](auto i) FC_INLINE {
-            vf v[6];
-            gradient_1d<MW>(half[i], v);
-            unrolled<MW + 2>([&](auto j) FC_INLINE { store(to[j] + i * 6 * kStep + at * chunk, v[j]); });
+        each<P, NH>([&](auto i) FC_INLINE {
+            vf v[P];
+            gradient_1d<F, MW>(half[i], v);
+            unrolled<NW>([&](auto j) FC_INLINE { store(to[j] + i * kRow + at * chunk, v[j]); });
         });
     }
 }
 
 // y = A'MA + bias of one vector of channels.
-template <int T, int MH, int MW, int kStep>
+template <class F, int MH, int MW, int kStep>
 void output_tile(const Components<const float>& in, vf bias, float* y, int64_t step_h, int64_t step_w,
                  Tail lanes, bool whole) {
-    constexpr int kRow = (T + 2) * kStep;
-    vf half[T][T + 2];
-    each<T, MW + 2>([&](auto j) FC_INLINE {
+    constexpr int P = F::kPoints, NH = MH + F::kTaps - 1, NW = MW + F::kTaps - 1, kRow = P * kStep;
+    vf half[F::kTile][P];
+    each<P, NW>([&](auto j) FC_INLINE {
         const float* from = in.column(j) + j * kStep;
-        vf m[T + 2], v[T];
-        unrolled<MH + 2>([&](auto i) FC_INLINE {
+        vf m[P], v[F::kTile];
+        unrolled<NH>([&](auto i) FC_INLINE {
             m[i] = load(from + i * kRow);
             __builtin_prefetch(from + i * kRow + VL, 0, 3);  // of the next vector or tile
         });
-        output_1d<T, MH>(m, v);
+        output_1d<F, MH>(m, v);
         unrolled<MH>([&](auto i) FC_INLINE { half[i][j] = v[i]; });
     });
-    each<T, MH>([&](auto i) FC_INLINE {
-        vf v[T];
-        output_1d<T, MW>(half[i], v);
+    each<P, MH>([&](auto i) FC_INLINE {
+        vf v[F::kTile];
+        output_1d<F, MW>(half[i], v);
         float* row = y + i * step_h;
         if (whole)
             unrolled<MW>([&](auto j) FC_INLINE { store(row + j * step_w, v[j] + bias); });
@@ -105,37 +111,56 @@ void output_tile(const Components<const float>& in, vf bias, float* y, int64_t s
     });
 }
 
-template <int T, int kStep>
+// Which tiles an image is cut into and the function for one of MH x MW outputs; an input tile has kMore
+// pixels more than outputs.
+template <class F_, int kStep>
 struct InputTile {
-    static constexpr int kTile = T;
+    using F = F_;
+    static constexpr int kMore = F::kTaps - 1;
     using Function = void (*)(const float*, int64_t, int64_t, int64_t, const Components<float>&, int64_t,
                               int64_t);
     template <int MH, int MW>
     static Function get() {
-        return &input_tile<T, MH, MW, kStep>;
+        return &input_tile<F::kPoints, MH + kMore, MW + kMore, kStep>;
     }
 };
-template <int kStep>
+template <class F_, int kStep>
 struct GradientTile {
-    static constexpr int kTile = 4;
-    using Function = typename InputTile<4, kStep>::Function;
+    using F = F_;
+    static constexpr int kMore = 0;
+    using Function = typename InputTile<F, kStep>::Function;
     template <int MH, int MW>
     static Function get() {
-        return &gradient_tile<MH, MW, kStep>;
+        return &gradient_tile<F, MH, MW, kStep>;
     }
 };
-template <int T, int kStep>
+template <class F_, int kStep>
 struct OutputTile {
-    static constexpr int kTile = T;
+    using F = F_;
     using Function = void (*)(const Components<const float>&, vf, float*, int64_t, int64_t, Tail, bool);
     template <int MH, int MW>
     static Function get() {
-        return &output_tile<T, MH, MW, kStep>;
+        return &output_tile<F, MH, MW, kStep>;
     }
 };
 
-// The instance for tiles of mh x mw outputs, 1 to T each.
-template <class Pick, int MH = Pick::kTile, int MW = Pick::kTile>
+// f(Form<m, r>()) for the forms that there are.
+template <class Function>
+inline auto visit_form(const WinogradForm& form, const Function& f) {
+    switch (form.taps) {
+        case 2:
+            return f(Form<5, 2>());
+        case 4:
+            return f(Form<5, 4>());
+        case 5:
+            return f(Form<4, 5>());
+        default:
+            return form.tile == 6 ? f(Form<6, 3>()) : f(Form<4, 3>());
+    }
+}
+
+// The instance for tiles of mh x mw outputs.
+template <class Pick, int MH = Pick::F::kTile, int MW = Pick::F::kTile>
 inline typename Pick::Function pick_tile(int64_t mh, int64_t mw) {
     if constexpr (MH > 1)
         if (mh < MH) return pick_tile<Pick, MH - 1, MW>(mh, mw);

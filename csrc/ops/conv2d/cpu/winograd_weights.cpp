@@ -5,29 +5,33 @@
 namespace fastconv::FC_ISA_NS {
 
 int64_t winograd_packed_floats(const WinogradWeight& w) {
-    const int64_t points = w.tile + 2;
+    const int64_t points = w.form.tile + w.form.taps - 1;
     return w.groups * points * points * u_component(vectors_of(w.width), w.depth);
 }
 
 namespace {
 
-template <int T>
+template <class F>
 void pack(const WinogradWeight& w, const float* weight, float* packed) {
     const WidthBlocks widths(w.width);
     const int64_t component = u_component(widths.vectors, w.depth);
     // 64 x 64 channels with 6x6 tiles, 1.07 MB, are still small.
     const bool large = 8 * winograd_packed_floats(w) > 9 * kL2Floats;
     constexpr int64_t kRun = 16;  // channels of the reduction of one item
-    const int64_t runs = ceil_div(w.depth, kRun);
+    const int64_t channels = several(w.phases) ? w.phases.channels : w.depth, runs = ceil_div(channels, kRun);
     parallel_for(w.groups * widths.count * runs, 4, [&](int64_t begin, int64_t end, int) {
         for (int64_t item = begin; item < end; ++item) {
             const int64_t group = item / (widths.count * runs), b = item / runs % widths.count;
-            const int64_t c0 = item % runs * kRun, c1 = least(w.depth, c0 + kRun);
-            (large ? pack_filters<T, true>
-                   : pack_filters<T, false>)(w, widths, b, c0, c1, weight + group * w.step_g,
-                                             packed + group * kComponents<T> * component +
-                                                 (widths.first(b) * w.depth + c0 * widths.nv(b)) * VL,
-                                             component);
+            const int64_t c0 = item % runs * kRun, c1 = least(channels, c0 + kRun);
+            const float* const from = weight + group * w.step_g;
+            float* const u = packed + group * F::kComponents * component + widths.first(b) * w.depth * VL;
+            if (several(w.phases))
+                (large ? pack_phases<F, true> : pack_phases<F, false>)(w, widths, b, c0, c1, from, u,
+                                                                       component);
+            else
+                (large ? pack_filters<F, true> : pack_filters<F, false>)(w, widths, b, c0, c1, from,
+                                                                         u + c0 * widths.nv(b) * VL,
+                                                                         component);
         }
     });
 }
@@ -35,7 +39,7 @@ void pack(const WinogradWeight& w, const float* weight, float* packed) {
 }  // namespace
 
 void winograd_pack(const WinogradWeight& w, const float* weight, float* packed) {
-    (w.tile == 6 ? pack<6> : pack<4>)(w, weight, packed);
+    visit_form(w.form, [&](auto form) { pack<decltype(form)>(w, weight, packed); });
 }
 
 }  // namespace fastconv::FC_ISA_NS

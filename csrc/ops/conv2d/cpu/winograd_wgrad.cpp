@@ -18,7 +18,7 @@ struct Operands {
     bool fetch;  // b is not in L1 yet
 };
 
-template <int MR, int NV>
+template <int P, int MR, int NV>
 void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
     vf acc[MR][NV];
     unrolled<MR, NV>([&](auto i, auto j)
@@ -28,7 +28,7 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
     const float* b = o.b;
     const auto step = [&](auto t) FC_INLINE {
         vf v[NV];
-        unrolled<NV>([&](auto j) FC_INLINE { v[j] = load(b + j * kVChunk<4> + t * VL); });
+        unrolled<NV>([&](auto j) FC_INLINE { v[j] = load(b + j * kVChunk<P> + t * VL); });
         unrolled<MR>([&](auto i) FC_INLINE {
             const vf x = set1(a[i][t * VL]);
             unrolled<NV>([&](auto j) FC_INLINE { accumulate(acc[i][j], x, v[j]); });
@@ -41,7 +41,7 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
         if (o.fetch) {
             for (int j = 0; j < NV; ++j)
                 for (int t = 0; t < kMR; ++t)
-                    __builtin_prefetch(b + o.b_tile + j * kVChunk<4> + t * VL, 0, 3);
+                    __builtin_prefetch(b + o.b_tile + j * kVChunk<P> + t * VL, 0, 3);
         }
         unrolled<kMR>(step);
         unrolled<MR>([&](auto i) FC_INLINE { a[i] += o.a_tile; });
@@ -55,94 +55,111 @@ void reduce_tile(const Operands& o, float* s, int64_t lds, bool add) {
 
 using ReduceTile = void (*)(const Operands&, float*, int64_t, bool);
 
-template <int NV>
+template <int P, int NV>
 inline ReduceTile reduce_of_rows(int64_t rows) {
     switch (rows) {
         case 1:
-            return &reduce_tile<1, NV>;
+            return &reduce_tile<P, 1, NV>;
         case 2:
-            return &reduce_tile<2, NV>;
+            return &reduce_tile<P, 2, NV>;
         case 3:
-            return &reduce_tile<3, NV>;
+            return &reduce_tile<P, 3, NV>;
         case 4:
-            return &reduce_tile<4, NV>;
+            return &reduce_tile<P, 4, NV>;
         case 5:
-            return &reduce_tile<(kMR < 5 ? kMR : 5), NV>;
+            return &reduce_tile<P, (kMR < 5 ? kMR : 5), NV>;
         default:
-            return &reduce_tile<kMR, NV>;
+            return &reduce_tile<P, kMR, NV>;
     }
 }
+template <int P>
 inline ReduceTile reduce_for(int64_t rows, int nv) {
     switch (nv) {
         case 1:
-            return reduce_of_rows<1>(rows);
+            return reduce_of_rows<P, 1>(rows);
 #if defined(FC_ISA_AVX512)
         case 3:
-            return reduce_of_rows<3>(rows);
+            return reduce_of_rows<P, 3>(rows);
         case 4:
-            return reduce_of_rows<4>(rows);
+            return reduce_of_rows<P, 4>(rows);
 #endif
         default:
-            return reduce_of_rows<2>(rows);
+            return reduce_of_rows<P, 2>(rows);
     }
 }
 
-// y = G'm along one axis.
-FC_INLINE inline void weight_1d(const vf (&m)[6], vf (&y)[3]) {
-    using G = Filter<4>;
-    const vf third = set1(G::g[2][0]), odd = third * (m[2] - m[3]);
-    y[0] = fma(set1(G::g[4][0]), m[4], fma(set1(G::g[5][0]), m[5], m[0] + odd));
-    y[1] = fma(set1(G::g[4][1]), m[4], fma(set1(G::g[5][1]), m[5], third * (m[2] + m[3])));
-    y[2] = fma(set1(G::g[4][2]), m[4], fma(set1(G::g[5][2]), m[5], m[1] + odd));
-}
-
-// dW's nine taps of one vector of input channels from the 36 sums, G'SG.
-inline void weight_tile(const float* s, int64_t step, vf (&w)[9]) {
-    vf half[3][6];
-    unrolled<6>([&](auto j) FC_INLINE {
-        vf m[6], y[3];
-        unrolled<6>([&](auto i) FC_INLINE {
-            const float* const from = s + (i * 6 + j) * step;
+// dW's taps of one vector of input channels from the sums, G'SG.
+template <class F>
+inline void weight_tile(const float* s, int64_t step, vf (&w)[F::kTaps * F::kTaps]) {
+    constexpr int P = F::kPoints, R = F::kTaps;
+    vf half[R][P];
+    unrolled<P>([&](auto j) FC_INLINE {
+        vf m[P], y[R];
+        unrolled<P>([&](auto i) FC_INLINE {
+            const float* const from = s + (i * P + j) * step;
             m[i] = load(from);
-            // Of the next vector but one: 36 streams are more than the processor follows.
+            // Of the next vector but one: so many streams are more than the processor follows.
             __builtin_prefetch(from + 2 * VL, 0, 3);
         });
-        weight_1d(m, y);
-        unrolled<3>([&](auto r) FC_INLINE { half[r][j] = y[r]; });
+        weight_1d<F>(m, y);
+        unrolled<R>([&](auto r) FC_INLINE { half[r][j] = y[r]; });
     });
-    unrolled<3>([&](auto r) FC_INLINE {
-        vf y[3];
-        weight_1d(half[r], y);
-        unrolled<3>([&](auto t) FC_INLINE { w[r * 3 + t] = y[t]; });
+    unrolled<R>([&](auto r) FC_INLINE {
+        vf y[R];
+        weight_1d<F>(half[r], y);
+        unrolled<R>([&](auto t) FC_INLINE { w[r * R + t] = y[t]; });
     });
+}
+
+// The taps of `lanes` channels from d on to the filter that they belong to, `dw`.
+template <int R>
+void scatter_taps(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, float* dw) {
+    float taps[R * R * VL];
+    unrolled<R * R>([&](auto t) FC_INLINE { store(taps + t * VL, w[t]); });
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+        const PhaseChannel at = phase_channel(p, d + lane);
+        float* const filter = dw + at.channel * p.rows * p.cols;
+        for (int64_t i = 0, r = at.row; i < R && r < p.rows; ++i, r += p.down)
+            for (int64_t j = 0, s = at.col; j < R && s < p.cols; ++j, s += p.across)
+                filter[r * p.cols + s] = taps[(i * R + j) * VL + lane];
+    }
 }
 
 // The sums of output channels [k0, k1) to their rows of dW; `sums` is the row of k0, `dw` the group's.
+template <class F>
 void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
                  float* dw) {
-    const int64_t vectors = vectors_of(p.depth);
+    constexpr int R = F::kTaps;
+    const int64_t vectors = vectors_of(p.depth), filter = p.phases.channels * p.phases.rows * p.phases.cols;
     for (int64_t k = k0; k < k1; ++k)
         for (int64_t at = 0; at < vectors; ++at) {
-            vf w[9];
-            weight_tile(sums + ((k - k0) * vectors + at) * VL, component, w);
-            const int64_t floats = least(VL, p.depth - at * VL) * 9;
-            float* const to = dw + (k * p.depth + at * VL) * 9;
-            if (floats == 9 * VL) {
-                filters_of_taps(w, to);
+            vf w[R * R];
+            weight_tile<F>(sums + ((k - k0) * vectors + at) * VL, component, w);
+            if (R != 3 || several(p.phases)) {
+                scatter_taps<R>(p.phases, w, at * VL, least(VL, p.depth - at * VL), dw + k * filter);
                 continue;
             }
-            float filters[9 * VL];
-            filters_of_taps(w, filters);
-            for (int64_t i = 0; i < floats; i += VL) store(to + i, load(filters + i), tail(floats - i));
+            if constexpr (R == 3) {
+                const int64_t floats = least(VL, p.depth - at * VL) * 9;
+                float* const to = dw + (k * p.depth + at * VL) * 9;
+                if (floats == 9 * VL) {
+                    filters_of_taps(w, to);
+                    continue;
+                }
+                float filters[9 * VL];
+                filters_of_taps(w, filters);
+                for (int64_t i = 0; i < floats; i += VL) store(to + i, load(filters + i), tail(floats - i));
+            }
         }
 }
 
 // Whether one block takes all tiles and the sums are made and used up a few output channels at a time. x's
 // operand is read again for each of them, so it must be small; the sums, which need not go through memory,
 // large.
+template <class F>
 inline bool in_pieces(const WinogradWgrad& p, int64_t tiles) {
-    return tiles <= 256 && 2 * v_floats<4>(tiles, p.depth) <= 3 * kL2Floats &&
-           kComponents<4> * p.depth * p.width > 2 * kL2Floats;
+    return tiles <= 256 && 2 * v_floats<F>(tiles, p.depth) <= 3 * kL2Floats &&
+           F::kComponents * p.depth * p.width > 2 * kL2Floats;
 }
 
 // Output channels of such a piece.
@@ -150,9 +167,11 @@ constexpr int64_t kPieceRows = 2 * kMR;
 // Tiles a part of a block's transforms.
 constexpr int64_t kPart = 2 * kMR;
 
+template <class F>
 struct Run {
+    static constexpr int P = F::kPoints;
     const WinogradWgrad& p;
-    TileGrid<4> g;
+    TileGrid<F> g;
     WidthBlocks c;  // blocks of input channels
     int64_t blocks, x_vectors, y_vectors;
     bool pieces;
@@ -165,19 +184,20 @@ struct Run {
           blocks(ceil_div(g.count, tiles)),
           x_vectors(vectors_of(conv.depth)),
           y_vectors(vectors_of(conv.width)) {
-        x_floats = v_floats<4>(tiles, p.depth), y_floats = v_floats<4>(tiles, p.width);
+        x_floats = v_floats<F>(tiles, p.depth), y_floats = v_floats<F>(tiles, p.width);
         places = ceil_div(tiles, 16) * 16;
-        pieces = in_pieces(p, g.count) && blocks == 1;
+        pieces = in_pieces<F>(p, g.count) && blocks == 1;
         rows = pieces ? least(kPieceRows, p.width) : p.width;
         component = rows * x_vectors * VL + 80;  // components must not be a power of two apart
         patch = patch_floats(g, p.input.step_c != 1);
+        if (several(p.phases)) patch = most(patch, phase_patch_floats(g, kPart, p.depth));
     }
-    int64_t sums() const { return kComponents<4> * component; }
+    int64_t sums() const { return F::kComponents * component; }
     int64_t shared() const { return x_floats + y_floats + places + (pieces ? 0 : sums()); }
     int64_t worker() const { return patch + (pieces ? sums() : 0); }
 
     // Both operands of a block, in parts.
-    void transform(const TileBlock<4>& block, int64_t group, float* x, float* y, char* scratch, size_t step,
+    void transform(const TileBlock<F>& block, int64_t group, float* x, float* y, char* scratch, size_t step,
                    int team) const {
         parallel_for(
             2 * ceil_div(block.count, kPart), 1,
@@ -185,15 +205,19 @@ struct Run {
                 float* const mine = reinterpret_cast<float*>(scratch + step * static_cast<size_t>(worker));
                 for (int64_t item = begin; item < end; ++item) {
                     const int64_t from = item / 2 * kPart;
-                    const TileBlock<4> part = block.part(from, least(kPart, block.count - from));
+                    const TileBlock<F> part = block.part(from, least(kPart, block.count - from));
                     if (item % 2) {
                         const TileReader reader{p.dy + group * p.width * p.output.step_c, p.output, p.width,
-                                                0, mine};
-                        transform_block<GradientTile<kVStep>>(reader, g, part, 0, 0, y);
-                    } else {
-                        const TileReader reader{p.x + group * p.depth * p.input.step_c, p.input, p.depth, 2,
                                                 mine};
-                        transform_block<InputTile<4, kVStep>>(reader, g, part, p.top, p.left, x);
+                        transform_block<GradientTile<F, kVStep>>(reader, g, part, 0, 0, y);
+                    } else {
+                        using Pick = InputTile<F, kVStep>;
+                        const float* const in = p.x + group * p.phases.channels * p.input.step_c;
+                        if (several(p.phases))
+                            transform_phases<Pick>({in, p.input, p.phases, p.top, p.left, x_vectors * VL}, g,
+                                                   part, mine, x);
+                        else
+                            transform_block<Pick>({in, p.input, p.depth, mine}, g, part, p.top, p.left, x);
                     }
                 }
             },
@@ -201,55 +225,54 @@ struct Run {
     }
 
     // Sums of one component, output channels [k0, k1), one block of input channels. `s` is the row of k0.
-    void reduce(const TileBlock<4>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
+    void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
                 const float* y, float* s, bool add) const {
         Operands o{};
-        o.b = x + c.first(b) * kVChunk<4> + xi * kVStep;
-        o.a_tile = y_vectors * kVChunk<4>;
-        o.b_tile = x_vectors * kVChunk<4>;
+        o.b = x + c.first(b) * kVChunk<P> + xi * kVStep;
+        o.a_tile = y_vectors * kVChunk<P>;
+        o.b_tile = x_vectors * kVChunk<P>;
         o.rows = block.rows(xi);
         s += xi * component + c.first(b) * VL;
         for (int64_t k = k0; k < k1; k += kMR, s += kMR * x_vectors * VL) {
             const int64_t count = least(kMR, k1 - k);
             o.fetch = k == k0;
             for (int64_t i = 0; i < count; ++i)
-                o.a[i] = y + (k + i) / VL * kVChunk<4> + xi * kVStep + (k + i) % VL;
-            reduce_for(count, c.nv(b))(o, s, x_vectors * VL, add);
+                o.a[i] = y + (k + i) / VL * kVChunk<P> + xi * kVStep + (k + i) % VL;
+            reduce_for<P>(count, c.nv(b))(o, s, x_vectors * VL, add);
         }
     }
 };
 
-}  // namespace
-
-WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
-    const TileGrid<4> g(p.n, p.output.h, p.output.w);
+template <class F>
+WinogradWgradPlan plan_for(const WinogradWgrad& p) {
+    const TileGrid<F> g(p.n, p.output.h, p.output.w);
     WinogradWgradPlan plan{};
     // A block's reduction must be long enough to pay for reading and writing the sums (24 vectors of either
     // for 24 of each of 12 cycles), which are the larger the more channels there are.
     const int64_t product = p.depth * p.width;
-    plan.tiles = in_pieces(p, g.count) ? g.count
-                                       : least(g.count, product <= 128 * 128   ? 48
-                                                        : product <= 256 * 256 ? 96
-                                                                               : 192);
+    plan.tiles = in_pieces<F>(p, g.count) ? g.count
+                                          : least(g.count, product <= 128 * 128   ? 48
+                                                           : product <= 256 * 256 ? 96
+                                                                                  : 192);
     plan.tiles = most(1, plan.tiles);
-    const Run r(p, plan.tiles);
+    const Run<F> r(p, plan.tiles);
     plan.shared = static_cast<size_t>(r.shared()) * sizeof(float);
     plan.scratch = static_cast<size_t>(ceil_div(r.worker(), 16) * 16) * sizeof(float);
     return plan;
 }
 
-void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
-                        int team) {
-    const Run r(p, plan.tiles);
+template <class F>
+void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch, int team) {
+    const Run<F> r(p, plan.tiles);
     float* const x = reinterpret_cast<float*>(shared);
     float* const y = x + r.x_floats;
     int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
     float* const sums = y + r.y_floats + r.places;
     for (int64_t group = 0; group < p.groups; ++group) {
-        float* const dw = p.dw + group * p.width * p.depth * 9;
+        float* const dw = p.dw + group * p.width * p.phases.channels * p.phases.rows * p.phases.cols;
         for (int64_t at = 0; at < r.blocks; ++at) {
             const int64_t tile = r.g.count * at / r.blocks;
-            const TileBlock<4> block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
+            const TileBlock<F> block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
             r.transform(block, group, x, y, scratch, plan.scratch, team);
             if (r.pieces) {
                 parallel_for(
@@ -261,17 +284,17 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
                         for (int64_t k = begin * kPieceRows; k < least(p.width, end * kPieceRows);
                              k += kPieceRows) {
                             const int64_t last = least(p.width, k + kPieceRows);
-                            for (int xi = 0; xi < kComponents<4>; ++xi)
+                            for (int xi = 0; xi < F::kComponents; ++xi)
                                 for (int64_t b = 0; b < r.c.count; ++b)
                                     r.reduce(block, xi, b, k, last, x, y, own, false);
-                            finish_rows(p, own, r.component, k, last, dw);
+                            finish_rows<F>(p, own, r.component, k, last, dw);
                         }
                     },
                     team);
                 continue;
             }
             parallel_for(
-                kComponents<4> * r.c.count, 1,
+                F::kComponents * r.c.count, 1,
                 [&](int64_t begin, int64_t end, int) {
                     for (int64_t item = begin; item < end; ++item)
                         r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, p.width, x,
@@ -283,10 +306,21 @@ void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, c
             parallel_for(
                 p.width, 8,
                 [&](int64_t begin, int64_t end, int) {
-                    finish_rows(p, sums + begin * r.x_vectors * VL, r.component, begin, end, dw);
+                    finish_rows<F>(p, sums + begin * r.x_vectors * VL, r.component, begin, end, dw);
                 },
                 team);
     }
+}
+
+}  // namespace
+
+WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
+    return visit_form(p.form, [&](auto form) { return plan_for<decltype(form)>(p); });
+}
+
+void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
+                        int team) {
+    visit_form(p.form, [&](auto form) { run<decltype(form)>(p, plan, shared, scratch, team); });
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -1,0 +1,128 @@
+// Strided convolution for Winograd: the phases of a stride as channels (see WinogradPhases).
+#pragma once
+
+#include "ops/conv2d/cpu/winograd_transform.h"
+
+namespace fastconv::FC_ISA_NS {
+namespace {
+
+inline bool several(const WinogradPhases& p) { return p.down * p.across > 1; }
+
+// Where channel d of the phases comes from.
+struct PhaseChannel {
+    int64_t row, col, channel;
+};
+inline PhaseChannel phase_channel(const WinogradPhases& p, int64_t d) {
+    const int64_t phase = d / p.channels, channel = d % p.channels;
+    if (p.columns_first) return {phase % p.down, phase / p.down, channel};
+    return {phase / p.across, phase % p.across, channel};
+}
+
+// Copies pixels of the phases, all their channels, of a group's channels in x.
+struct PhaseReader {
+    const float* base;  // of the group's first channel
+    WinogradImage image;
+    WinogradPhases phases;
+    int64_t top, left;  // rows and columns of zeros before x
+    int64_t step;       // floats from a copied pixel to the next
+
+    // The pixels [y, y + h) x [x, x + w) of image n, to dst[(i * w + j) * step].
+    void copy(int64_t n, int64_t y, int64_t x, int64_t h, int64_t w, float* dst) const {
+        const int64_t depth = phases.down * phases.across * phases.channels;
+        if (depth % VL)
+            for (int64_t i = 0; i < h * w; ++i) store(dst + i * step + depth / VL * VL, zero());
+        const float* const from = base + n * image.step_n;
+        for (int64_t i = 0; i < h; ++i, dst += w * step)
+            (image.step_c == 1 ? &PhaseReader::row : &PhaseReader::planar_row)(
+                from, (y + i) * phases.down - top, x * phases.across - left, w, dst, this);
+    }
+
+  private:
+    static void copy_floats(const float* from, float* to, int64_t count) {
+        for (; count > VL; count -= VL, from += VL, to += VL) store(to, load(from));
+        store(to, load(from, tail(count)), tail(count));
+    }
+    static void clear_floats(float* to, int64_t count) {
+        for (; count > VL; count -= VL, to += VL) store(to, zero());
+        store(to, zero(), tail(count));
+    }
+
+    // One row of pixels from row y0 and column x0 of x on.
+    static void row(const float* from, int64_t y0, int64_t x0, int64_t w, float* dst, const PhaseReader* r) {
+        const WinogradPhases& p = r->phases;
+        const int64_t c = p.channels, run = p.across * c;
+        const bool adjacent = r->image.step_w == c;
+        // Pixels all of whose columns are inside.
+        const int64_t first = least(w, ceil_div(most(0, -x0), p.across));
+        const int64_t last = most(first, least(w, most(0, r->image.w - x0) / p.across));
+        for (int64_t phase = 0; phase < p.down; ++phase, dst += run) {
+            const int64_t y = y0 + phase;
+            const bool inside = y >= 0 && y < r->image.h;
+            const float* const line = from + y * r->image.step_h;
+            for (int64_t j = 0; j < w; ++j) {
+                float* const to = dst + j * r->step;
+                const int64_t x = x0 + j * p.across;
+                if (!inside) {
+                    clear_floats(to, run);
+                } else if (adjacent && j >= first && j < last) {
+                    if (run <= VL) {
+                        const Tail lanes = tail(run);
+                        for (; j < last; ++j)
+                            store(dst + j * r->step, load(line + (x0 + j * p.across) * c, lanes), lanes);
+                        --j;
+                    } else {
+                        copy_floats(line + x * c, to, run);
+                    }
+                } else {
+                    for (int64_t q = 0; q < p.across; ++q)
+                        if (x + q >= 0 && x + q < r->image.w)
+                            copy_floats(line + (x + q) * r->image.step_w, to + q * c, c);
+                        else
+                            clear_floats(to + q * c, c);
+                }
+            }
+        }
+    }
+
+    // The same of planes: tiles of VL (row phase, channel) by VL columns are transposed.
+    static void planar_row(const float* from, int64_t y0, int64_t x0, int64_t w, float* dst,
+                           const PhaseReader* r) {
+        const WinogradPhases& p = r->phases;
+        const int64_t lines = p.down * p.channels, columns = w * p.across;
+        const int64_t first = least(columns, most(0, -x0));
+        const int64_t last = most(first, least(columns, r->image.w - x0));
+        for (int64_t g = 0; g < lines; g += VL) {
+            const int64_t count = least(VL, lines - g);
+            const Tail lanes = tail(count);
+            const auto put = [&](int64_t column, vf v) {
+                store(dst + column / p.across * r->step + column % p.across * lines + g, v, lanes);
+            };
+            const float* line[VL];
+            for (int64_t i = 0; i < VL; ++i) {
+                const int64_t y = y0 + (g + i) / p.channels;
+                line[i] = i < count && y >= 0 && y < r->image.h
+                              ? from + (g + i) % p.channels * r->image.step_c + y * r->image.step_h + x0
+                              : nullptr;
+            }
+            for (int64_t q = 0; q < first; ++q) put(q, zero());
+            for (int64_t q = last; q < columns; ++q) put(q, zero());
+            for (int64_t q = first; q < last; q += VL) {
+                const int64_t some = least(VL, last - q);
+                const Tail pixels = tail(some);
+                float in[VL * VL], out[VL * VL];
+                for (int64_t i = 0; i < VL; ++i)
+                    store(in + i * VL, line[i] ? load(line[i] + q, pixels) : zero());
+                transpose_tile(in, VL, out, VL);
+                int64_t column = q % p.across;
+                float* to = dst + q / p.across * r->step + g;
+                for (int64_t i = 0; i < some; ++i) {
+                    store(to + column * lines, load(out + i * VL), lanes);
+                    if (++column == p.across) column = 0, to += r->step;
+                }
+            }
+        }
+    }
+};
+
+}  // namespace
+}  // namespace fastconv::FC_ISA_NS
