@@ -12,7 +12,7 @@
 namespace fastconv {
 namespace {
 
-constexpr int64_t kPieceValues = 8192;
+constexpr int64_t kPieceValues = 32768;
 constexpr int64_t kMinRows = 32, kMaxRows = 256;
 constexpr int64_t kSegment = 4096;
 constexpr int64_t kMinLanes = 64;

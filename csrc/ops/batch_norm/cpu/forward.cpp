@@ -68,22 +68,6 @@ inline void plane_moments(const T* x, int64_t planes, int64_t stride, int64_t n,
     *second = sum((q[0] + q[1]) + (q[2] + q[3]));
 }
 
-// R rows, `stride` apart, into the lanes' sums.
-template <int R, class T, class... Masked>
-inline void add_rows(const T* x, int64_t stride, const float* center, float* first, float* second,
-                     Masked... t) {
-    const vf k = load(center, t...);
-    vf s = load(first, t...), q = load(second, t...);
-    for (int r = 0; r < R; ++r) {
-        prefetch(x + (R + r) * stride);
-        const vf d = load(x + r * stride, t...) - k;
-        s = s + d;
-        q = fma(d, d, q);
-    }
-    store(first, s, t...);
-    store(second, q, t...);
-}
-
 template <class T>
 inline void row_moments(const T* x, int64_t rows, int64_t stride, int64_t lanes, float* center, float* first,
                         float* second) {
@@ -98,16 +82,32 @@ inline void row_moments(const T* x, int64_t rows, int64_t stride, int64_t lanes,
         store(first + k, zero(), t);
         store(second + k, zero(), t);
     }
-    const auto step = [&](auto count, int64_t r) {
-        constexpr int R = decltype(count)::value;
-        const T* from = x + r * stride;
-        int64_t k = 0;
-        for (; k + VL <= lanes; k += VL) add_rows<R>(from + k, stride, center + k, first + k, second + k);
-        if (k < lanes) add_rows<R>(from + k, stride, center + k, first + k, second + k, tail(lanes - k));
-    };
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) step(Count<4>{}, r);
-    for (; r < rows; ++r) step(Count<1>{}, r);
+    const Source<T> from = rows_from(x, stride, lanes, 0);
+    in_row_blocks(rows, lanes, kSumTile, [&](int64_t row, int64_t count) {
+        const Ahead<T> ahead(from, row, count, rows, lanes);
+        in_vectors<kWide>(lanes, [&](auto width, int64_t c, auto... t) FC_INLINE {
+            constexpr int W = decltype(width)::value;
+            vf k[W], s[W], q[W];
+            unrolled<W>([&](auto i) FC_INLINE {
+                k[i] = load(center + c + i * VL, t...);
+                s[i] = load(first + c + i * VL, t...);
+                q[i] = load(second + c + i * VL, t...);
+            });
+            const int64_t step = ahead.step(W * VL);
+            const T *at = x + row * stride + c, *next = ahead.next + c * ahead.column;
+            for (int64_t r = 0; r < count; ++r, at += stride, next += step)
+                unrolled<W>([&](auto i) FC_INLINE {
+                    prefetch(next + i * VL);
+                    const vf d = load(at + i * VL, t...) - k[i];
+                    s[i] = s[i] + d;
+                    q[i] = fma(d, d, q[i]);
+                });
+            unrolled<W>([&](auto i) FC_INLINE {
+                store(first + c + i * VL, s[i], t...);
+                store(second + c + i * VL, q[i], t...);
+            });
+        });
+    });
 }
 
 template <bool Relu, class T>
@@ -161,21 +161,32 @@ struct Forward {
                 return end(fma(load(from + i, t...) - m, a, b));
             });
     }
-    void write_rows(int64_t row, int64_t lanes) const {
-        const float *m = job.lines.center, *a = job.lines.scale, *b = job.lines.shift;
-        const T* from = x + row * job.x_row;
-        T* const out = y + row * job.out_row;
-        const int64_t ahead = rows_ahead(lanes, job.x_row);
-        const auto line = [&](int64_t i, auto... t) {
-            prefetch(from + i + ahead);
-            return fma(load(from + i, t...) - load(m + i, t...), load(a + i, t...), load(b + i, t...));
+    struct Line {
+        vf center, scale, shift;
+    };
+    void write_rows(int64_t row, int64_t rows, int64_t lanes, int64_t jump) const {
+        const BatchNormLines l = job.lines;
+        const int64_t pitch = job.x_row, add_pitch = s.lanes;
+        const T *const at = x + row * pitch, *const add = residual + row * add_pitch;
+        const Source<T> from = rows_from(at, pitch, lanes, jump);
+        const auto write = [&](const auto& value) {
+            write_block<false, kWide>(
+                y + row * job.out_row, rows, lanes, job.out_row, job.streaming, from, from,
+                [=](int64_t k, auto... t) FC_INLINE {
+                    return Line{load(l.center + k, t...), load(l.scale + k, t...), load(l.shift + k, t...)};
+                },
+                value);
+        };
+        const auto value = [=](int64_t r, int64_t k, const Line& line, auto... t) FC_INLINE {
+            return fma(load(at + r * pitch + k, t...) - line.center, line.scale, line.shift);
         };
         if (residual)
-            write_run(out, lanes, job.streaming, [&](int64_t i, auto... t) {
-                return end(line(i, t...) + load(residual + row * s.lanes + i, t...));
+            write([=](int64_t r, int64_t k, const Line& line, auto... t) FC_INLINE {
+                return end(value(r, k, line, t...) + load(add + r * add_pitch + k, t...));
             });
         else
-            write_run(out, lanes, job.streaming, [&](int64_t i, auto... t) { return end(line(i, t...)); });
+            write([=](int64_t r, int64_t k, const Line& line, auto... t)
+                      FC_INLINE { return end(value(r, k, line, t...)); });
     }
 };
 

@@ -3,19 +3,21 @@
 
 #include "cpu/parallel.h"
 #include "cpu/simd/simd.h"
+#include "cpu/simd/unrolled.h"
 #include "ops/batch_norm/kernels.h"
 
 namespace fastconv::FC_ISA_NS {
 namespace {
 
 constexpr int64_t kGrainElements = 16384;
-constexpr int64_t kChannelBlock = 32;
-// Elements from what is read to what is prefetched, in channels-last arrays: a page.
-constexpr int64_t kRowsAhead = 1024;
+constexpr int64_t kChannelBlock = 64;
+// Elements from what is read to what is prefetched, in channels-last arrays.
+constexpr int64_t kRowsAhead = 4096;
 
-// Arrays of more elements come from beyond L2, and are read faster row by row than four rows at a time, which
-// saves loads and stores of the sums.
-constexpr int64_t kRowsTogether = 512 << 10;
+// Channels-last arrays are passed over in tiles: the lines or sums of some vectors of lanes stay in registers
+// for some rows, which together have about so many elements. kNarrow where a lane has more than four values.
+constexpr int kWide = VL == 16 ? 8 : 4, kNarrow = kWide / 2;
+constexpr int64_t kSumTile = 4096, kWriteTile = 1024;
 
 alignas(64) constexpr float kOnes[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -70,7 +72,7 @@ inline void in_blocks(int64_t begin, int64_t end, const Body& body) {
 // The steps of a job in their order: sums of every piece, totals and lines of every channel, and the pass
 // that writes. Kernel has sum_plane(piece index, piece, channel), sum_rows(piece index, piece, first lane,
 // lanes), total(c0, c1), write_plane(image, channel, first value, values, elements ahead of which to
-// prefetch) and write_rows(row, lanes).
+// prefetch) and write_rows(row, rows, lanes, rows from the end of these to those that are written next).
 template <class Kernel>
 inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) {
     const BatchNormSplit& s = job.split;
@@ -101,13 +103,16 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
         if (!writes) return;
         // From the end back, what was read last is still in a cache; by stretches, because row by row
         // backwards is no stream that the processor would follow.
-        const int64_t all = s.rows + (s.short_fold ? 1 : 0), stretch = kGrainElements / s.lanes + 1;
+        const int64_t all = s.rows + (s.short_fold ? 1 : 0),
+                      stretch = (kGrainElements / s.lanes + 15) / 16 * 16 + (s.lanes > kGrainElements);
         const int64_t stretches = (all + stretch - 1) / stretch;
         parallel_for(stretches, 1, [&](int64_t begin, int64_t end, int) {
             for (int64_t k = begin; k < end; ++k) {
                 const int64_t from = (job.sums ? stretches - 1 - k : k) * stretch, left = all - from;
-                for (int64_t r = from; r < from + (left < stretch ? left : stretch); ++r)
-                    kernel.write_rows(r, r < s.rows ? s.lanes : s.short_fold * channels);
+                const int64_t last = from + (left < stretch ? left : stretch);
+                const int64_t full = last < s.rows ? last : s.rows;
+                kernel.write_rows(from, full - from, s.lanes, job.sums ? from - stretch - last : 0);
+                if (last > s.rows) kernel.write_rows(s.rows, 1, s.short_fold * channels, 0);
             }
             if (job.streaming) streaming_fence();
         });
@@ -157,6 +162,55 @@ inline void run_job(const BatchNormJob& job, const Kernel& kernel, bool writes) 
     });
 }
 
+// The line at p, for the second-level cache; p need not be an address of the program's.
+template <class T>
+inline void prefetch(const T* p) {
+    __builtin_prefetch(p, 0, 2);
+}
+
+// An array whose rows are read, `pitch` elements apart, and prefetched `ahead` elements before that; `jump`:
+// from the row behind the last to the row that is read next.
+template <class T>
+struct Source {
+    const T* at;
+    int64_t pitch, ahead, jump;
+};
+template <class T>
+inline Source<T> rows_from(const T* at, int64_t pitch, int64_t lanes, int64_t jump) {
+    return {at, pitch, (kRowsAhead / (lanes + 1) + 1) * pitch, jump * pitch};
+}
+
+// What the tiles of a block of rows prefetch: `lanes` elements of each of its rows, in memory order.
+template <class T>
+struct Ahead {
+    const T* next;
+    int64_t column,
+        pitch;  // from a lane to the next; from a row to the next, or 0 where rows follow each other
+    Ahead(const Source<T>& s, int64_t row, int64_t block, int64_t rows, int64_t lanes)
+        : next(s.at + row * s.pitch + s.ahead + (row * s.pitch + s.ahead < rows * s.pitch ? 0 : s.jump)),
+          column(s.pitch == lanes ? block : 1),
+          pitch(s.pitch == lanes ? 0 : s.pitch) {}
+    // From a row of a tile of so many lanes to the next.
+    int64_t step(int64_t width) const { return pitch ? pitch : width; }
+};
+
+// body(number of vectors as a type, first lane, nothing or a tail) for all lanes.
+template <int W, class Body>
+inline void in_vectors(int64_t lanes, const Body& body) {
+    int64_t k = 0;
+    for (; k + W * VL <= lanes; k += W * VL) body(Count<W>{}, k);
+    if constexpr (W > 4)
+        for (; k + 4 * VL <= lanes; k += 4 * VL) body(Count<4>{}, k);
+    for (; k + VL <= lanes; k += VL) body(Count<1>{}, k);
+    if (k < lanes) body(Count<1>{}, k, tail(lanes - k));
+}
+// body(first row, rows) for blocks of rows of about `elements`.
+template <class Body>
+inline void in_row_blocks(int64_t rows, int64_t lanes, int64_t elements, const Body& body) {
+    const int64_t block = lanes < elements ? elements / lanes : 1;
+    for (int64_t r = 0; r < rows; r += block) body(r, r + block < rows ? block : rows - r);
+}
+
 // Writes n values value(i) or value(i, tail), past the caches where `streaming`.
 template <class T, class Value>
 inline void write_run(T* out, int64_t n, bool streaming, const Value& value) {
@@ -181,15 +235,56 @@ inline void write_run(T* out, int64_t n, bool streaming, const Value& value) {
     if (i < n) store(out + i, value(i, tail(n - i)), tail(n - i));
 }
 
-// How far ahead of a row of `lanes` elements to prefetch, rows lying `row` apart: about kRowsAhead.
-inline int64_t rows_ahead(int64_t lanes, int64_t row) {
-    return lanes == row ? kRowsAhead : (kRowsAhead / (lanes + 1) + 1) * row;
+template <bool Streaming, class T>
+inline void put(T* to, vf v) {
+    if constexpr (Streaming)
+        store_streaming(to, v);
+    else
+        store(to, v);
+}
+template <bool Streaming, class T>
+inline void put(T* to, vf v, Tail t) {
+    store(to, v, t);
 }
 
-// The line at p, for the second-level cache; p need not be an address of the program's.
-template <class T>
-inline void prefetch(const T* p) {
-    __builtin_prefetch(p, 0, 2);
+template <bool Streaming, bool Two, int Most, class T, class Lines, class Value>
+inline void write_tiles(T* out, int64_t rows, int64_t lanes, int64_t pitch, const Source<T>& a,
+                        const Source<T>& b, const Lines& lines, const Value& value) {
+    in_row_blocks(rows, lanes, kWriteTile, [&](int64_t first, int64_t count) {
+        const Ahead<T> ahead_a(a, first, count, rows, lanes), ahead_b(b, first, count, rows, lanes);
+        in_vectors<Most>(lanes, [&](auto width, int64_t k, auto... t) FC_INLINE {
+            constexpr int W = decltype(width)::value;
+            decltype(lines(k, t...)) line[W];
+            unrolled<W>([&](auto i) FC_INLINE { line[i] = lines(k + i * VL, t...); });
+            const T *next_a = ahead_a.next + k * ahead_a.column, *next_b = ahead_b.next + k * ahead_b.column;
+            const int64_t step_a = ahead_a.step(W * VL), step_b = ahead_b.step(W * VL);
+            T* to = out + first * pitch + k;
+            for (int64_t r = first; r < first + count; ++r, to += pitch, next_a += step_a, next_b += step_b)
+                unrolled<W>([&](auto i) FC_INLINE {
+                    prefetch(next_a + i * VL);
+                    if constexpr (Two) prefetch(next_b + i * VL);
+                    put<Streaming>(to + i * VL, value(r, k + i * VL, line[i], t...), t...);
+                });
+        });
+    });
+}
+
+// Writes rows of values, `pitch` elements apart: value(row, lane, line, nothing or a tail) where line is what
+// lines(lane, nothing or a tail) gives, in tiles of up to Most vectors, while `a` and, if
+// Two, `b` are prefetched.
+template <bool Two, int Most, class T, class Lines, class Value>
+inline void write_block(T* out, int64_t rows, int64_t lanes, int64_t pitch, bool streaming,
+                        const Source<T>& a, const Source<T>& b, const Lines& lines, const Value& value) {
+    constexpr int64_t kBytes = VL * static_cast<int64_t>(sizeof(T));
+    if (!streaming) return write_tiles<false, Two, Most>(out, rows, lanes, pitch, a, b, lines, value);
+    if (reinterpret_cast<uintptr_t>(out) % kBytes == 0 && (rows == 1 || pitch % VL == 0))
+        return write_tiles<true, Two, Most>(out, rows, lanes, pitch, a, b, lines, value);
+    for (int64_t r = 0; r < rows; ++r)
+        write_run(out + r * pitch, lanes, true, [&](int64_t k, auto... t) FC_INLINE {
+            prefetch(a.at + r * a.pitch + k + a.ahead);
+            if constexpr (Two) prefetch(b.at + r * b.pitch + k + b.ahead);
+            return value(r, k, lines(k, t...), t...);
+        });
 }
 
 }  // namespace
