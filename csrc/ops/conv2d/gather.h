@@ -162,7 +162,12 @@ FC_ISA_DECLARE(bool gather_narrow_point(const GatherConv& g))
 FC_ISA_DECLARE(bool gather_dots(int64_t depth, int64_t width, int64_t taps))
 FC_ISA_DECLARE(GatherSizes gather_sizes(const GatherConv& g))
 FC_ISA_DECLARE(void gather_pack(const GatherConv& g, float* packed, int team))
-FC_ISA_DECLARE(void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros,
+// The classes of a dgrad, or one problem, with their packed weights.
+struct GatherClass {
+    const GatherConv* g;
+    const float* packed;
+};
+FC_ISA_DECLARE(void gather_run(const GatherClass* classes, int64_t count, char* scratch, float* zeros,
                                int team))
 // What the work can be shared out by: independent units, and the most parts of the reduction.
 struct WgradUnits {

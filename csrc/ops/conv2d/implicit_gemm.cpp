@@ -178,6 +178,7 @@ struct Gathers {
         float* partials = arena.take<float>(partial_bytes / sizeof(float));
         if (arena.counting()) return;
         const char* packed = static_cast<const char*>(args.packed);
+        std::vector<GatherClass> classes;
         for (Gather& e : list) {
             e.g.in = in;
             e.g.out = static_cast<float*>(args.out) + e.out_at;
@@ -185,9 +186,11 @@ struct Gathers {
             e.g.finish = finish;
             e.g.cold = args.cold;
             e.g.moments.partials = partials;
-            FC_ISA_PICK(gather_run)(e.g, reinterpret_cast<const float*>(packed), scratch, zeros, args.team);
+            classes.push_back({&e.g, reinterpret_cast<const float*>(packed)});
             packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
         }
+        FC_ISA_PICK(gather_run)
+        (classes.data(), static_cast<int64_t>(classes.size()), scratch, zeros, args.team);
     }
 };
 

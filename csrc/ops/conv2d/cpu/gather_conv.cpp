@@ -1,5 +1,7 @@
 // Implicit GEMM for fprop and dgrad: tiles of pixels by output channels, the pixels read through pointers
 // (one per tap and pixel, zeros where the tap falls outside) or from copied patches.
+#include <optional>
+
 #include "cpu/gemm/narrow.h"
 #include "cpu/layout/transpose.h"
 #include "cpu/parallel.h"
@@ -452,6 +454,61 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     }
 }
 
+struct Piece {
+    const GatherConv& g;
+    Cut cut;
+    Scratch layout;
+    const float* packed;
+    explicit Piece(const GatherClass& c) : g(*c.g), cut(g), layout(g, cut), packed(c.packed) {}
+    int64_t items() const { return cut.items * cut.parts; }
+    void run(int64_t item, char* scratch, const float* zeros) const {
+        run_item(g, cut, layout, item / cut.parts, item % cut.parts, packed, scratch, zeros);
+    }
+};
+
+constexpr int64_t kTogether = 16;
+
+// All classes pass over a stretch of pixels before the next, where their weights fit L2 together: one after
+// the other over the batch they would read it, and find the lines of dx that they share, in memory.
+void run_together(const GatherClass* classes, int64_t count, char* scratch, const float* zeros, int team) {
+    std::optional<Piece> pieces[kTogether];
+    size_t own = 0;  // scratch bytes of a worker
+    int64_t units = INT64_MAX, weights = 0, work = 0;
+    for (int64_t e = 0; e < count; ++e) {
+        const Piece& p = pieces[e].emplace(classes[e]);
+        own = p.layout.total > own ? p.layout.total : own;
+        units = least(units, p.items());
+        weights += p.g.groups * p.cut.packed_group();
+        work += p.cut.block_pixels * p.cut.packed_rows * p.g.width * p.g.groups / p.cut.parts;
+    }
+    const auto over = [&](const std::optional<Piece>* begin, const std::optional<Piece>* end, int64_t shares,
+                          int64_t each) {
+        parallel_for(
+            shares, 100000 / (each + 1) + 1,  // smaller ones are not worth a hand-over
+            [&](int64_t share, int64_t last, int worker) {
+                char* const mine = scratch + static_cast<size_t>(worker) * own;
+                for (; share < last; ++share)
+                    for (const std::optional<Piece>* p = begin; p < end; ++p)
+                        for (int64_t item = (*p)->items() * share / shares,
+                                     stop = (*p)->items() * (share + 1) / shares;
+                             item < stop; ++item)
+                            (*p)->run(item, mine, zeros);
+            },
+            team);
+    };
+    if (count > 1 && units >= 16 && weights <= kWeightsInL2) return over(pieces, pieces + count, units, work);
+    for (int64_t e = 0; e < count; ++e) {
+        const Piece& p = *pieces[e];
+        over(pieces + e, pieces + e + 1, p.items(),
+             p.cut.block_pixels * p.cut.packed_rows * p.g.width * p.g.groups / p.cut.parts);
+        if (!p.g.moments.wanted) continue;
+        const auto values = [&](int64_t item) {
+            return least(p.cut.block_pixels, p.cut.pixels - item * p.cut.block_pixels);
+        };
+        add_moments(p.g.moments, p.cut.items, p.g.groups * p.g.width, values, team);
+    }
+}
+
 }  // namespace
 
 // In vectors' multiply-adds a pixel: adding the lanes of a sum costs as much as four; single vectors of
@@ -496,25 +553,11 @@ void gather_pack(const GatherConv& g, float* packed, int team) {
         team);
 }
 
-void gather_run(const GatherConv& g, const float* packed, char* scratch, float* zeros, int team) {
-    const Cut cut(g);
-    const Scratch layout(g, cut);
-    zero_floats(zeros, g.depth);
-    // One item is at least this many multiply-adds, or it is not worth a hand-over.
-    const int64_t work = cut.block_pixels * cut.packed_rows * g.width * g.groups / cut.parts + 1;
-    parallel_for(
-        cut.items * cut.parts, 100000 / work + 1,
-        [&](int64_t begin, int64_t end, int worker) {
-            char* mine = scratch + static_cast<size_t>(worker) * layout.total;
-            for (int64_t i = begin; i < end; ++i)
-                run_item(g, cut, layout, i / cut.parts, i % cut.parts, packed, mine, zeros);
-        },
-        team);
-    if (!g.moments.wanted) return;
-    const auto values = [&](int64_t item) {
-        return least(cut.block_pixels, cut.pixels - item * cut.block_pixels);
-    };
-    add_moments(g.moments, cut.items, g.groups * g.width, values, team);
+void gather_run(const GatherClass* classes, int64_t count, char* scratch, float* zeros, int team) {
+    if (!count) return;
+    zero_floats(zeros, classes[0].g->depth);
+    for (int64_t first = 0; first < count; first += kTogether)
+        run_together(classes + first, least(kTogether, count - first), scratch, zeros, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS
