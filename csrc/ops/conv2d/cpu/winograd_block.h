@@ -277,7 +277,7 @@ inline void transform_phases(const PhaseReader& in, const TileGrid<F>& g, const 
 template <class F>
 inline int64_t phase_patch_floats(const TileGrid<F>& g, int64_t tiles, int64_t depth) {
     const int64_t run = least(tiles, g.across);
-    return F::kPoints * (run * F::kTile + F::kTaps - 1) * vectors_of(depth) * VL;
+    return F::kPoints * (run * F::kTile + F::kTaps - 1) * vectors_of(depth) * VL + 16;
 }
 
 // Walks the cache lines of the pixels that a block of tiles covers, so that they can be fetched a few at a

@@ -26,11 +26,9 @@ struct PhaseReader {
     int64_t top, left;  // rows and columns of zeros before x
     int64_t step;       // floats from a copied pixel to the next
 
-    // The pixels [y, y + h) x [x, x + w) of image n, to dst[(i * w + j) * step].
+    // The pixels [y, y + h) x [x, x + w) of image n, to dst[(i * w + j) * step]. What lies between the last
+    // channel and the next pixel, and a vector behind the last pixel, is written with anything.
     void copy(int64_t n, int64_t y, int64_t x, int64_t h, int64_t w, float* dst) const {
-        const int64_t depth = phases.down * phases.across * phases.channels;
-        if (depth % VL)
-            for (int64_t i = 0; i < h * w; ++i) store(dst + i * step + depth / VL * VL, zero());
         const float* const from = base + n * image.step_n;
         for (int64_t i = 0; i < h; ++i, dst += w * step)
             (image.step_c == 1 ? &PhaseReader::row : &PhaseReader::planar_row)(
@@ -49,39 +47,40 @@ struct PhaseReader {
 
     // One row of pixels from row y0 and column x0 of x on.
     static void row(const float* from, int64_t y0, int64_t x0, int64_t w, float* dst, const PhaseReader* r) {
-        const WinogradPhases& p = r->phases;
-        const int64_t c = p.channels, run = p.across * c;
-        const bool adjacent = r->image.step_w == c;
-        // Pixels all of whose columns are inside.
-        const int64_t first = least(w, ceil_div(most(0, -x0), p.across));
-        const int64_t last = most(first, least(w, most(0, r->image.w - x0) / p.across));
-        for (int64_t phase = 0; phase < p.down; ++phase, dst += run) {
-            const int64_t y = y0 + phase;
-            const bool inside = y >= 0 && y < r->image.h;
-            const float* const line = from + y * r->image.step_h;
-            for (int64_t j = 0; j < w; ++j) {
-                float* const to = dst + j * r->step;
-                const int64_t x = x0 + j * p.across;
-                if (!inside) {
-                    clear_floats(to, run);
-                } else if (adjacent && j >= first && j < last) {
-                    if (run <= VL) {
-                        const Tail lanes = tail(run);
-                        for (; j < last; ++j)
-                            store(dst + j * r->step, load(line + (x0 + j * p.across) * c, lanes), lanes);
-                        --j;
-                    } else {
-                        copy_floats(line + x * c, to, run);
-                    }
-                } else {
-                    for (int64_t q = 0; q < p.across; ++q)
-                        if (x + q >= 0 && x + q < r->image.w)
-                            copy_floats(line + (x + q) * r->image.step_w, to + q * c, c);
-                        else
-                            clear_floats(to + q * c, c);
+        const WinogradPhases p = r->phases;
+        const int64_t c = p.channels, run = p.across * c, step = r->step, columns = r->image.w;
+        const int64_t step_h = r->image.step_h, step_w = r->image.step_w;
+        // Pixels that lie inside: a run of each row, one behind the other.
+        const bool plain = step_w == c && y0 >= 0 && y0 + p.down <= r->image.h;
+        const int64_t first = plain ? least(w, ceil_div(most(0, -x0), p.across)) : w;
+        const int64_t last = most(first, least(w, most(0, columns - x0) / p.across));
+        const auto edge = [&](int64_t j) {
+            float* to = dst + j * step;
+            const int64_t x = x0 + j * p.across;
+            for (int64_t y = y0; y < y0 + p.down; ++y)
+                for (int64_t q = x; q < x + p.across; ++q, to += c)
+                    if (y >= 0 && y < r->image.h && q >= 0 && q < columns)
+                        copy_floats(from + y * step_h + q * step_w, to, c);
+                    else
+                        clear_floats(to, c);
+        };
+        for (int64_t j = 0; j < first; ++j) edge(j);
+        const float* line = from + y0 * step_h + (x0 + first * p.across) * c;
+        float* to = dst + first * step;
+        // Whole vectors: what a store writes behind its run the next one overwrites.
+        if (run <= VL) {
+            const Tail lanes = tail(run);
+            for (int64_t j = first; j < last; ++j, line += run, to += step)
+                for (int64_t a = 0; a < p.down; ++a) store(to + a * run, load(line + a * step_h, lanes));
+        } else {
+            for (int64_t j = first; j < last; ++j, line += run, to += step)
+                for (int64_t a = 0; a < p.down; ++a) {
+                    int64_t at = 0;
+                    for (; at + VL < run; at += VL) store(to + a * run + at, load(line + a * step_h + at));
+                    store(to + a * run + at, load(line + a * step_h + at, tail(run - at)));
                 }
-            }
         }
+        for (int64_t j = last; j < w; ++j) edge(j);
     }
 
     // The same of planes: tiles of VL (row phase, channel) by VL columns are transposed.

@@ -111,7 +111,7 @@ inline void weight_tile(const float* s, int64_t step, vf (&w)[F::kTaps * F::kTap
     });
 }
 
-// The taps of `lanes` channels from d on to the filter that they belong to, `dw`.
+// The taps of `lanes` input channels from d on to the filter that they belong to, `dw`.
 template <int R>
 void scatter_taps(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, float* dw) {
     float taps[R * R * VL];
@@ -125,7 +125,36 @@ void scatter_taps(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int6
     }
 }
 
-// The sums of output channels [k0, k1) to their rows of dW; `sums` is the row of k0, `dw` the group's.
+// The same of one input channel and `lanes` filters, which are `step` floats apart.
+template <int R>
+void scatter_filters(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, float* dw,
+                     int64_t step) {
+    float taps[R * R * VL];
+    unrolled<R * R>([&](auto t) FC_INLINE { store(taps + t * VL, w[t]); });
+    const PhaseChannel at = phase_channel(p, d);
+    dw += at.channel * p.rows * p.cols;
+    for (int64_t i = 0, r = at.row; i < R && r < p.rows; ++i, r += p.down)
+        for (int64_t j = 0, s = at.col; j < R && s < p.cols; ++j, s += p.across)
+            for (int64_t lane = 0; lane < lanes; ++lane)
+                dw[lane * step + r * p.cols + s] = taps[(i * R + j) * VL + lane];
+}
+
+// The sums of input channels [k0, k1), output channels along the lanes, to dW, the group's; `sums` is the row
+// of k0.
+template <class F>
+void finish_swapped(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
+                    float* dw) {
+    constexpr int R = F::kTaps;
+    const int64_t vectors = vectors_of(p.width), filter = p.phases.channels * p.phases.rows * p.phases.cols;
+    for (int64_t d = k0; d < k1; ++d)
+        for (int64_t at = 0; at < vectors; ++at) {
+            vf w[R * R];
+            weight_tile<F>(sums + ((d - k0) * vectors + at) * VL, component, w);
+            scatter_filters<R>(p.phases, w, d, least(VL, p.width - at * VL), dw + at * VL * filter, filter);
+        }
+}
+
+// The sums of output channels [k0, k1) to their rows of dW.
 template <class F>
 void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
                  float* dw) {
@@ -162,6 +191,14 @@ inline bool in_pieces(const WinogradWgrad& p, int64_t tiles) {
            F::kComponents * p.depth * p.width > 2 * kL2Floats;
 }
 
+// Whether lanes run along the output channels because few input channels would leave them empty. (The taps of
+// a 3x3 are turned into filters by lanes of input channels.)
+template <class F>
+inline bool swaps(const WinogradWgrad& p) {
+    return (F::kTaps != 3 || several(p.phases)) &&
+           p.depth * vectors_of(p.width) < p.width * vectors_of(p.depth);
+}
+
 // Output channels of such a piece.
 constexpr int64_t kPieceRows = 2 * kMR;
 // Tiles a part of a block's transforms.
@@ -172,23 +209,28 @@ struct Run {
     static constexpr int P = F::kPoints;
     const WinogradWgrad& p;
     TileGrid<F> g;
-    WidthBlocks c;  // blocks of input channels
+    bool swapped;
+    WidthBlocks c;  // blocks of the channels along the lanes: input channels, unless swapped
     int64_t blocks, x_vectors, y_vectors;
+    int64_t channels, vectors;  // the others, and how many vectors those along the lanes are
     bool pieces;
     int64_t x_floats, y_floats, places, rows, component, patch;
 
     Run(const WinogradWgrad& conv, int64_t tiles)
         : p(conv),
           g(conv.n, conv.output.h, conv.output.w),
-          c(conv.depth),
+          swapped(swaps<F>(conv)),
+          c(swapped ? conv.width : conv.depth),
           blocks(ceil_div(g.count, tiles)),
           x_vectors(vectors_of(conv.depth)),
-          y_vectors(vectors_of(conv.width)) {
+          y_vectors(vectors_of(conv.width)),
+          channels(swapped ? conv.depth : conv.width),
+          vectors(swapped ? y_vectors : x_vectors) {
         x_floats = v_floats<F>(tiles, p.depth), y_floats = v_floats<F>(tiles, p.width);
         places = ceil_div(tiles, 16) * 16;
-        pieces = in_pieces<F>(p, g.count) && blocks == 1;
-        rows = pieces ? least(kPieceRows, p.width) : p.width;
-        component = rows * x_vectors * VL + 80;  // components must not be a power of two apart
+        pieces = in_pieces<F>(p, g.count) && blocks == 1 && !swapped;
+        rows = pieces ? least(kPieceRows, channels) : channels;
+        component = rows * vectors * VL + 80;  // components must not be a power of two apart
         patch = patch_floats(g, p.input.step_c != 1);
         if (several(p.phases)) patch = most(patch, phase_patch_floats(g, kPart, p.depth));
     }
@@ -224,21 +266,22 @@ struct Run {
             team);
     }
 
-    // Sums of one component, output channels [k0, k1), one block of input channels. `s` is the row of k0.
+    // Sums of one component, channels [k0, k1), one block of those along the lanes. `s` is the row of k0.
     void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
                 const float* y, float* s, bool add) const {
         Operands o{};
-        o.b = x + c.first(b) * kVChunk<P> + xi * kVStep;
-        o.a_tile = y_vectors * kVChunk<P>;
-        o.b_tile = x_vectors * kVChunk<P>;
+        const float* const rows_of = swapped ? x : y;
+        o.b = (swapped ? y : x) + c.first(b) * kVChunk<P> + xi * kVStep;
+        o.a_tile = (swapped ? x_vectors : y_vectors) * kVChunk<P>;
+        o.b_tile = vectors * kVChunk<P>;
         o.rows = block.rows(xi);
         s += xi * component + c.first(b) * VL;
-        for (int64_t k = k0; k < k1; k += kMR, s += kMR * x_vectors * VL) {
+        for (int64_t k = k0; k < k1; k += kMR, s += kMR * vectors * VL) {
             const int64_t count = least(kMR, k1 - k);
             o.fetch = k == k0;
             for (int64_t i = 0; i < count; ++i)
-                o.a[i] = y + (k + i) / VL * kVChunk<P> + xi * kVStep + (k + i) % VL;
-            reduce_for<P>(count, c.nv(b))(o, s, x_vectors * VL, add);
+                o.a[i] = rows_of + (k + i) / VL * kVChunk<P> + xi * kVStep + (k + i) % VL;
+            reduce_for<P>(count, c.nv(b))(o, s, vectors * VL, add);
         }
     }
 };
@@ -297,16 +340,17 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
                 F::kComponents * r.c.count, 1,
                 [&](int64_t begin, int64_t end, int) {
                     for (int64_t item = begin; item < end; ++item)
-                        r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, p.width, x,
-                                 y, sums, at > 0);
+                        r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, r.channels,
+                                 x, y, sums, at > 0);
                 },
                 team);
         }
         if (!r.pieces)
             parallel_for(
-                p.width, 8,
+                r.channels, 8,
                 [&](int64_t begin, int64_t end, int) {
-                    finish_rows<F>(p, sums + begin * r.x_vectors * VL, r.component, begin, end, dw);
+                    (r.swapped ? finish_swapped<F> : finish_rows<F>)(p, sums + begin * r.vectors * VL,
+                                                                     r.component, begin, end, dw);
                 },
                 team);
     }
