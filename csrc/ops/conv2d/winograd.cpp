@@ -112,15 +112,16 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
     FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
 }
 
-// Fewer reduced channels than this leave each product with less work than its start; measured, direct wins.
-constexpr int64_t kFewestChannels = 6;
+// Fewer reduced channels than this, of 3x3 and of other filters, leave each product with less work than its
+// start; measured, direct wins.
+constexpr int64_t kFewestChannels = 6, kFewestOfOthers = 8;
 // And of outputs, and of a group, over the phases of a stride.
 constexpr int64_t kFewestOutputs = 16;
 
 const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
     const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : depth_of(p);
-    if (direction != ConvDirection::wgrad && depth < kFewestChannels)
+    if (direction != ConvDirection::wgrad && depth < (p.r == 3 ? kFewestChannels : kFewestOfOthers))
         return "the direct convolution is expected to be faster";
     // Other candidates than those that the costs are of.
     if (strided(p) && (p.group_k() < kFewestOutputs || (p.groups > 1 && p.group_c() < kFewestOutputs)))

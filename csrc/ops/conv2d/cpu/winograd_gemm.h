@@ -7,13 +7,6 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// What the microkernel fetches into L2 while it computes: the next panel of U, `step` floats each step of the
-// reduction, and V for the next call.
-struct Ahead {
-    const float* from;
-    int64_t step;
-    const float* v;  // of the next call
-};
 // Channels of the reduction whose U, for one block of outputs, stays in L2 until it is used.
 template <int P>
 constexpr int64_t kStationaryStep = P == 8 ? 64 : VL;
@@ -32,9 +25,12 @@ constexpr int64_t kVDistance = 4;  // vectors of channels from the fetch of V to
 enum class Add { none, terms, sum };
 
 // m[i][j] (+)= sum over c < depth of v(c)[i] * u[c][j]; v and m as TileBlock has them, u with rows of NV
-// vectors.
+// vectors. Meanwhile it fetches into L2 the next panel of U, `ahead_step` floats each step of the reduction
+// from `ahead` on, and V for the next call. Those are three arguments, not a struct: its copy would be a load
+// wider than the stores that wrote it.
 template <int P, int MR, int NV>
-void gemm_tile(const float* v, int64_t depth, const float* u, float* m, Add add, Ahead ahead) {
+void gemm_tile(const float* v, int64_t depth, const float* u, float* m, Add add, const float* ahead,
+               int64_t ahead_step, const float* v_next) {
     vf acc[MR][NV];
     unrolled<MR, NV>([&](auto i, auto j) FC_INLINE {
         acc[i][j] = P != 8 && add == Add::terms ? load(m + i * kNR + j * VL) : zero();
@@ -48,13 +44,13 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, Add add,
         });
         u += NV * VL;
         // One at a time: a burst would keep the loads waiting.
-        __builtin_prefetch(ahead.from, 0, 2);
-        ahead.from += ahead.step;
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
     };
     const int64_t chunks = depth / VL, distance = least(kVDistance, chunks);
     const float* fetch = v + distance * kVChunk<P>;
     for (int64_t at = chunks; at > 0; --at) {
-        if (at == distance) fetch = ahead.v;
+        if (at == distance) fetch = v_next;
         unrolled<MR>([&](auto i) FC_INLINE { __builtin_prefetch(fetch + i * VL, 0, 3); });
         fetch += kVChunk<P>;
         const float* const next = v + kVChunk<P>;
@@ -68,7 +64,8 @@ void gemm_tile(const float* v, int64_t depth, const float* u, float* m, Add add,
     });
 }
 
-using GemmTile = void (*)(const float*, int64_t, const float*, float*, Add, Ahead);
+using GemmTile = void (*)(const float*, int64_t, const float*, float*, Add, const float*, int64_t,
+                          const float*);
 
 template <int P, int NV>
 inline GemmTile gemm_of_rows(int64_t rows) {
@@ -132,34 +129,38 @@ void multiply(const TileBlock<F>& block, const float* v, Depth depth, const floa
         int nv;
         const float *u, *v;
     };
-    const auto panel = [&](int64_t i) {
-        Panel p{};
-        p.xi = static_cast<int>(i / parts / blocks);
-        p.block = i / parts % blocks, p.part = i % parts;
+    const auto place = [&](Panel& p) {
         const int64_t from = p.part * sum;
         p.depth = sum ? least(sum, depth.count - from) : depth.count;
-        p.nv = widths.nv(first + p.block);
-        p.u = u + p.xi * component +
-              (widths.first(first + p.block) - widths.first(first)) * VL * depth.count + from * p.nv * VL;
+        if (p.part == 0 && (blocks > 1 || p.xi == 0)) p.nv = widths.nv(first + p.block);
+        const int64_t before = blocks > 1 ? widths.first(first + p.block) - widths.first(first) : 0;
+        p.u = u + p.xi * component + before * VL * depth.count + from * p.nv * VL;
         p.v = v + from / VL * kVChunk<P> + p.xi * kVStep;
+    };
+    const auto advance = [&](Panel p) {
+        if (++p.part == parts) p.part = 0, ++p.block;
+        if (p.block == blocks) p.block = 0, ++p.xi;
+        place(p);
         return p;
     };
-    Panel next = panel(0);
+    Panel next{};
+    place(next);
     for (int64_t i = 0; i < end; ++i) {
         const Panel now = next;
-        next = panel(least(i + 1, end - 1));
+        if (i + 1 < end) next = advance(now);
         const int64_t rows = block.rows(now.xi), tiles = ceil_div(rows, kMR);
         // Of the next panel each row tile fetches its part, the same number of floats each step.
-        const int64_t floats = far && i + 1 < end ? next.nv * VL * next.depth : 0;
-        const int64_t part = ceil_div(ceil_div(floats, most(1, tiles)), now.depth);
+        int64_t part = 0;
+        if (far && i + 1 < end)
+            part = ceil_div(ceil_div(next.nv * VL * next.depth, most(1, tiles)), now.depth);
         for (int64_t r = 0; r < tiles; ++r) {
             if (in_lines) next_in->template fetch<false>(in_lines);
             if (out_lines) out->template fetch<true>(out_lines);
             const float* const mine = now.v + r * v_tile;
             gemm_for<P>(least(kMR, rows - r * kMR), now.nv)(
                 mine, now.depth, now.u, m + (now.block * row_tiles + r) * kMChunk<P> + now.xi * kMStep<P>,
-                depth.first > 0 || now.part > 0 ? add : Add::none,
-                {next.u + r * part * now.depth, part, r + 1 < tiles ? mine + v_tile : next.v});
+                depth.first > 0 || now.part > 0 ? add : Add::none, next.u + r * part * now.depth, part,
+                r + 1 < tiles ? mine + v_tile : next.v);
         }
     }
 }
