@@ -80,12 +80,14 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
         vectors(all) * (t.input + (phases > 1 ? 0 : planar)) + vectors(width) * (t.output + planar);
     // Transforms with eight points have as many operations a component as those with six, and wait for as
     // many lines.
+    // wgrad's lanes run along either, whichever is fuller, where the taps need not be turned as 3x3's.
+    double sums = wgrad ? width * vectors(all) : all * vectors(width);
+    if (wgrad && (phases > 1 || p.r != 3)) sums = std::min(sums, all * vectors(width));
     const auto winograd = [&](const WinogradForm& form) {
         const int size = form.tile + form.taps - 1;
         const double components = size * size;
         const double products = n * points(rows, form) * points(cols, form);
-        const double gemm = 2.0 * products * t.lanes * (wgrad ? width * vectors(all) : all * vectors(width)) /
-                            (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
+        const double gemm = 2.0 * products * t.lanes * sums / (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
         const double gather = phases > 1 && !wgrad ? t.gather * t.lanes * form.taps * form.taps : 0;
         const double filters = all * vectors(width) * (t.filter * components / 36 + gather);
         const double pieces = c * static_cast<double>(p.horizontal.stride) < t.lanes ? 2 : 1;
@@ -97,7 +99,7 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
             const double tiles =
                 n * static_cast<double>(tiles_of(rows, form.tile) * tiles_of(cols, form.tile));
             const double block = all * width <= 128 * 128 ? 48 : all * width <= 256 * 256 ? 96 : 192;
-            cycles += (tiles / block + 1) * components * width * vectors(all) * t.sums;
+            cycles += (tiles / block + 1) * components * sums * t.sums;
         }
         return 2 * t.start + groups * cycles;
     };
