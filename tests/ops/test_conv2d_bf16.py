@@ -407,3 +407,50 @@ for side, channels in ((112, 128), (4, 512)):
 def test_unknown_tier() -> None:
     forced = run_forced(FASTCONV_BF16="fast")
     assert forced.returncode != 0 and "FASTCONV_BF16 must be" in forced.stderr
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "gelu"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 64, 9, 7, 256, 1, 1, 1),
+        (1, 20, 1, 3, 70, 1, 1, 1),
+        (3, 17, 6, 6, 19, 1, 1, 1),
+        (1, 32, 5, 5, 40, 3, 1, 1),
+        (2, 48, 8, 11, 33, 3, 2, 1),
+        (1, 64, 7, 7, 96, 3, 1, 2),
+        (2, 3, 12, 12, 32, 3, 2, 1),
+    ],
+    ids=str,
+)
+def test_residual_and_activation(
+    shape: tuple[int, ...], layout: str, activation: str | None
+) -> None:
+    """Added and applied before the one rounding where the kernels do it, after it elsewhere."""
+    n, c, h, w, k, r, stride, groups = shape
+    generator = rng("residual", shape)
+    x = randn(generator, n, c, h, w) if layout == "NCHW" else randn(generator, n, h, w, c)
+    x, weight, bias = (
+        x.astype(bf16),
+        randn(generator, k, c // groups, r, r).astype(bf16),
+        randn(generator, k).astype(bf16),
+    )
+    geometry: dict[str, Any] = {"stride": stride, "padding": r // 2, "groups": groups}
+    geometry["layout"] = layout
+    narrow = F.Conv2dPlan(x.shape, weight.shape, **geometry, dtype="bfloat16")
+    wide = F.Conv2dPlan(x.shape, weight.shape, **geometry)
+    arrays = [a.astype(np.float32) for a in (x, weight, bias)]
+    plain = wide.run(*arrays)
+    residual = randn(generator, *plain.shape).astype(bf16)
+    more = {"residual": residual.astype(np.float32), "activation": activation}
+    expected = wide.run(*arrays, **more)
+    for name, declined in narrow.algorithms():
+        if declined or name not in ("direct_bf16", "widened"):
+            continue
+        plan = F.Conv2dPlan(x.shape, weight.shape, **geometry, dtype="bfloat16", algorithm=name)
+        got = plan.run(x, plan.pack(weight), bias, residual=residual, activation=activation)
+        fused = name == "widened" or (activation != "gelu" and layout == "NHWC")
+        magnitude = np.abs(expected) if fused else np.abs(plain) + np.abs(expected) + 1
+        error = np.abs(got.astype(np.float32) - expected)
+        assert (error <= (1 if fused else 2) * 2.0**-8 * magnitude + 1e-4).all(), name

@@ -189,9 +189,17 @@ void fill_pixels(uint16_t* out, int64_t pixels, int64_t channels, const void* bi
         &fill, team);
 }
 
+// What the kernels do before they round; other activations are passes over the result.
+bool relu_alone(const ConvEpilogue& e) {
+    return (!e.activate && !e.saved) || e.activation == Activation::relu;
+}
+
 void run_parts(const Conv2dProblem& p, std::vector<Part> parts, bool fill, Image in, Image out,
                const ConvArgs& args, Arena& arena) {
     uint16_t *in_copy = in.room(arena), *out_copy = out.room(arena);
+    const ConvEpilogue& e = args.epilogue;
+    const bool filled = fill && !covers(parts, p);
+    const bool fused = !out.reordered() && !filled && relu_alone(e);
     float* bias = arena.take<float>(static_cast<size_t>(out.c) + 32);  // whole vectors are read
     size_t scratch_bytes = 0;
     for (Part& part : parts) {
@@ -209,14 +217,19 @@ void run_parts(const Conv2dProblem& p, std::vector<Part> parts, bool fill, Image
         for (int64_t c = 0; c < out.c; ++c)
             bias[c] = to_float(static_cast<const bfloat16*>(args.epilogue.bias)[c]);
     }
-    if (fill && !covers(parts, p))
-        fill_pixels(target, out.n * out.h * out.w, out.c, args.epilogue.bias, args.team);
+    if (filled) fill_pixels(target, out.n * out.h * out.w, out.c, args.epilogue.bias, args.team);
     const char* packed = static_cast<const char*>(args.packed);
     for (Part& part : parts) {
         Bf16Conv& g = part.conv;
         g.in = in.data;
         g.out = target + part.out_offset;
         g.bias = args.epilogue.bias ? bias : nullptr;
+        if (fused) {
+            const auto at = [&](const void* array) {
+                return array ? static_cast<const uint16_t*>(array) + part.out_offset : nullptr;
+            };
+            g.residual = at(e.residual), g.saved = at(e.saved), g.relu = e.activate;
+        }
         g.weight = static_cast<const uint16_t*>(args.weight);
         kernels::bf16_conv_run(g, packed, scratch, args.team);
         if (packed) packed += kernels::bf16_conv_sizes(g).shared;
@@ -224,6 +237,8 @@ void run_parts(const Conv2dProblem& p, std::vector<Part> parts, bool fill, Image
     if (out.reordered())
         kernels::bf16_transpose_batch(target, static_cast<uint16_t*>(args.out), out.n, out.h * out.w, out.c,
                                       args.team);
+    if (!fused && !e.plain())
+        apply_epilogue(p, fill ? ConvDirection::dgrad : ConvDirection::fprop, e, args.out);
 }
 
 // wgrad's form, without arrays; `taps` must outlive it.

@@ -50,6 +50,9 @@ struct Bf16Conv {
     uint16_t* out;
     int64_t out_n, out_h, out_w;
     const float* bias;  // groups * width values, or null
+    // Before the rounding: added, and ReLU or (where `saved`, like the output, is not positive) its gradient.
+    const uint16_t *residual, *saved;
+    bool relu;
 
     const uint16_t* weight;
     int64_t weight_g, weight_o, weight_c;

@@ -263,6 +263,11 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
     uint16_t* out = g.out + image * g.out_n + group * g.width;
     const float* bias = g.bias ? g.bias + group * g.width : nullptr;
 
+    const auto finish_at = [&](int64_t b) {
+        const int64_t at = out + b * 32 - g.out;
+        return DotFinish{g.residual ? g.residual + at : nullptr, g.saved ? g.saved + at : nullptr, g.relu};
+    };
+
     Drain drain;
     int which = 0;
     // Rows of the next band that this one has not read.
@@ -293,9 +298,14 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
                 block.b = packed + (b - begin) * cut.block_bytes();
                 block.b_tiles = columns > 16 ? 2 : 1;
                 block.places = places + t * 16;
+                block.next = t + 1 < tiles ? block.places + 16 : block.places;
                 block.out = out + b * 32;
                 block.bias = bias ? bias + b * 32 : nullptr;
                 block.mask = columns >= 32 ? 0xffffffffu : (1u << columns) - 1;
+                block.finish = finish_at(b);
+                if (t == 0 && tiles > 1)
+                    for (int64_t r = 0; r < cut.rows; ++r)
+                        if (places[r] >= 0) __builtin_prefetch(block.out + places[r], 1, 3);
                 dot_block(block, drain);
             }
         return;
@@ -324,6 +334,7 @@ void run_item(const Bf16Conv& g, const Cut& cut, const Scratch& layout, int64_t 
             drain.out = out + b * 32;
             drain.bias = bias ? bias + b * 32 : nullptr;
             drain.mask = columns >= 32 ? 0xffffffffu : (1u << columns) - 1;
+            drain.finish = finish_at(b);
             which ^= 1;
         }
     drain_rows(drain, drain.count);

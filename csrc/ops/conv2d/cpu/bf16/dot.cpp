@@ -51,7 +51,14 @@ FC_INLINE inline void add_half(__m512 (&sum)[R][NT], const char* a, int64_t stri
     });
 }
 
-template <int R, int NT, bool Frame>
+inline void fetch_row(const DotBlock& k, int64_t to) {
+    if (to < 0) return;
+    __builtin_prefetch(k.out + to, 1, 3);
+    if (k.finish.residual) __builtin_prefetch(k.finish.residual + to, 0, 3);
+    if (k.finish.saved) __builtin_prefetch(k.finish.saved + to, 0, 3);
+}
+
+template <int R, int NT, bool Frame, bool Finish>
 void rows_of(const DotBlock& k, Drain& drain) {
     __m512 sum[R][NT];
     unrolled<R, NT>([&](auto r, auto n) FC_INLINE { sum[r][n] = _mm512_setzero_ps(); });
@@ -60,8 +67,7 @@ void rows_of(const DotBlock& k, Drain& drain) {
     int64_t next = 0;
     for (int64_t s = 0; s < k.steps; ++s, b += NT * kTileBytes) {
 #pragma GCC unroll 1
-        for (int64_t i = 0; i < touched && next < R; ++i, ++next)
-            if (k.places[next] >= 0) __builtin_prefetch(k.out + k.places[next], 1, 3);
+        for (int64_t i = 0; i < touched && next < R; ++i, ++next) fetch_row(k, k.next[next]);
         if (drain.ahead_lines > 0) prefetch_ahead(drain, drain.lines_a_step);
         const char* a = k.a + k.offsets[s];
         add_pairs<4, R, NT>(sum, a, stride, b, kTileBytes, s < k.whole ? 16 : k.pairs);
@@ -75,8 +81,9 @@ void rows_of(const DotBlock& k, Drain& drain) {
     unrolled<R>([&](auto r) FC_INLINE {
         const int64_t to = k.places[r];
         if (to < 0) return;
-        const __m512i rounded =
-            reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(NT == 2 ? sum[r][NT - 1] : sum[r][0], sum[r][0]));
+        __m512 low = sum[r][0], high = sum[r][NT - 1];
+        if constexpr (Finish) finish_row(k.finish, to, k.mask, low, high);
+        const __m512i rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
         if (whole)
             _mm512_storeu_si512(k.out + to, rounded);
         else
@@ -85,14 +92,16 @@ void rows_of(const DotBlock& k, Drain& drain) {
 }
 
 using Rows = void (*)(const DotBlock&, Drain&);
-template <int NT, bool Frame>
-inline Rows rows_kernel(int64_t rows) {
-    static constexpr Rows kernels[kDotRows] = {
-        rows_of<1, NT, Frame>,  rows_of<2, NT, Frame>,  rows_of<3, NT, Frame>,  rows_of<4, NT, Frame>,
-        rows_of<5, NT, Frame>,  rows_of<6, NT, Frame>,  rows_of<7, NT, Frame>,  rows_of<8, NT, Frame>,
-        rows_of<9, NT, Frame>,  rows_of<10, NT, Frame>, rows_of<11, NT, Frame>, rows_of<12, NT, Frame>,
-        rows_of<13, NT, Frame>, rows_of<14, NT, Frame>};
+template <int NT, bool Frame, bool Finish, int... R>
+inline Rows rows_kernel(int64_t rows, std::integer_sequence<int, R...>) {
+    static constexpr Rows kernels[] = {rows_of<R + 1, NT, Frame, Finish>...};
     return kernels[rows - 1];
+}
+template <int NT, bool Frame>
+inline Rows rows_kernel(const DotBlock& k) {
+    constexpr auto all = std::make_integer_sequence<int, kDotRows>{};
+    return k.finish.nothing() ? rows_kernel<NT, Frame, false>(k.rows, all)
+                              : rows_kernel<NT, Frame, true>(k.rows, all);
 }
 
 // Eight rows of a tile.
@@ -144,12 +153,10 @@ void dot_grad_block(const GradBlock& block) {
 }
 
 void dot_block(const DotBlock& block, Drain& drain) {
-    if (block.a_stride == 64)
-        (block.b_tiles == 2 ? rows_kernel<2, true>(block.rows) : rows_kernel<1, true>(block.rows))(block,
-                                                                                                   drain);
-    else
-        (block.b_tiles == 2 ? rows_kernel<2, false>(block.rows) : rows_kernel<1, false>(block.rows))(block,
-                                                                                                     drain);
+    const bool frame = block.a_stride == 64;
+    const Rows kernel = block.b_tiles == 2 ? (frame ? rows_kernel<2, true> : rows_kernel<2, false>)(block)
+                                           : (frame ? rows_kernel<1, true> : rows_kernel<1, false>)(block);
+    kernel(block, drain);
 }
 
 }  // namespace fastconv::FC_ISA_NS

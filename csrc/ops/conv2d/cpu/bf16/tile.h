@@ -9,6 +9,15 @@ namespace fastconv::FC_ISA_NS {
 
 inline constexpr int64_t kTileBytes = 1024;  // 16 rows of 32 bfloat16, or of 16 float32
 
+// What comes before the rounding: a residual is added, ReLU applied, or its gradient (nothing where `saved`,
+// the result of ReLU, is). Null or false where not wanted.
+struct DotFinish {
+    const uint16_t* residual = nullptr;
+    const uint16_t* saved = nullptr;
+    bool relu = false;
+    bool nothing() const { return !residual && !saved && !relu; }
+};
+
 // Rows of results that wait to be rounded and written: they are, a few at a time, between the steps of the
 // next block, whose tile instructions leave the vector units idle.
 struct Drain {
@@ -18,6 +27,7 @@ struct Drain {
     uint16_t* out = nullptr;
     const float* bias = nullptr;  // 32 values, or null
     uint32_t mask = 0;            // which of the 32 columns exist
+    DotFinish finish;             // at the same places as `out`
     // Memory that will be read soon, brought into L2 a few lines a step.
     const char* ahead = nullptr;
     int64_t ahead_lines = 0, lines_a_step = 0;
@@ -54,9 +64,11 @@ struct DotBlock {
     int64_t b_tiles;
     int64_t rows;
     const int64_t* places;  // of the rows in `out`, or -1
+    const int64_t* next;    // of rows whose lines are fetched meanwhile
     uint16_t* out;
     const float* bias;  // 32 values, or null
     uint32_t mask;      // which of the 32 columns exist
+    DotFinish finish;
 };
 
 // The block of a weight gradient: a step of A lies kTileBytes behind the one before, one of B at
@@ -79,6 +91,30 @@ inline void prefetch_ahead(Drain& d, int64_t count) {
         _mm_prefetch(d.ahead, _MM_HINT_T1);
 }
 
+// The 32 columns at `from`, widened.
+inline void widen_row(const uint16_t* from, uint32_t mask, __m512& low, __m512& high) {
+    const __m512i row = _mm512_maskz_loadu_epi16(mask, from);
+    const auto half = [](__m256i v) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+    };
+    low = half(_mm512_castsi512_si256(row)), high = half(_mm512_extracti64x4_epi64(row, 1));
+}
+
+inline void finish_row(const DotFinish& f, int64_t to, uint32_t mask, __m512& low, __m512& high) {
+    const __m512 zero = _mm512_setzero_ps();
+    __m512 l, h;
+    if (f.residual) {
+        widen_row(f.residual + to, mask, l, h);
+        low = _mm512_add_ps(low, l), high = _mm512_add_ps(high, h);
+    }
+    if (f.relu) low = _mm512_max_ps(zero, low), high = _mm512_max_ps(zero, high);  // NaN stays
+    if (f.saved) {
+        widen_row(f.saved + to, mask, l, h);
+        low = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(l, zero, _CMP_NLE_UQ), low);
+        high = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(h, zero, _CMP_NLE_UQ), high);
+    }
+}
+
 inline void drain_rows(Drain& d, int64_t count) {
     const int64_t end = d.at + count < d.count ? d.at + count : d.count;
     for (; d.at < end; ++d.at) {
@@ -89,6 +125,7 @@ inline void drain_rows(Drain& d, int64_t count) {
             low = _mm512_add_ps(low, _mm512_loadu_ps(d.bias));
             high = _mm512_add_ps(high, _mm512_loadu_ps(d.bias + 16));
         }
+        if (!d.finish.nothing()) finish_row(d.finish, to, d.mask, low, high);
         const __m512i rounded = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
         if (d.mask == 0xffffffffu)
             _mm512_storeu_si512(d.out + to, rounded);
