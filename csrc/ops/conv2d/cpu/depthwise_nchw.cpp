@@ -189,8 +189,8 @@ void depthwise_nchw_wgrad_run(const DepthwiseNhwc& g, const float* x, const floa
                     out.read(dy, n, v * VL, p0, p1, to);
                     // The same vector of the next image.
                     Ahead<false> ahead = next_planes<false>(g, x, g.h * g.w, dy, g.p * g.q, n + 1, v - 1);
-                    depthwise_wgrad_piece(piece(g, p0, p1, first, end), from, to, 0, p1 - p0, 0, 1, sums,
-                                          bands.count == 1 && n + 1 < g.n ? &ahead : nullptr);
+                    depthwise_wgrad_piece(piece(g, p0, p1, first, end), from, to, 0, p1 - p0, Lanes(VL), 0, 1,
+                                          sums, bands.count == 1 && n + 1 < g.n ? &ahead : nullptr);
                 }
             }
         },

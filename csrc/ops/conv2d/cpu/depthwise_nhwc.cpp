@@ -33,6 +33,7 @@ struct Tile {
     int64_t row_count;
     int64_t at;      // offset of the tile's first input column from `in`
     int64_t c;       // channels, and elements between taps' weights
+    int64_t start;   // of the first vector, see Lanes
     int64_t column;  // and between columns
     int64_t lo, hi;  // columns of the tile that lie inside the input
     const float* bias;
@@ -48,13 +49,13 @@ struct Tile {
     const float* packed;
 };
 
-// body(channel) for every vector of channels, the last moved back to end with them. One after the other they
-// are runs of memory; a column of a vector alone is lines that share few sets of L1.
+// body(channel) for every vector of channels. One after the other they are runs of memory; a column of a
+// vector alone is lines that share few sets of L1.
 template <class Body>
 inline void each_vector(const Tile& t, const Body& body) {
-    for (int64_t c = 0; c < t.c; c += VL) {
+    for (int64_t c = t.start; c < t.c; c += VL) {
         t.ahead->step();
-        body(least(c, t.c - VL));
+        body(most(0, least(c, t.c - VL)));
     }
 }
 
@@ -331,6 +332,8 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
     // A stride beyond the filter leaves out most lines of a row.
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear && g.stride_h <= g.r && g.stride_w <= g.s;
     const bool streaming = streams(g, y, g.n * g.p * g.q);
+    // Streaming stores want whole lines of the result.
+    const Lanes lanes = streaming ? Lanes(g.c) : lanes_of(g.c, x);
     InputRow rows[kMostRows];
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
@@ -341,9 +344,9 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
                         y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
         if (streaming) own.out = own.out_end;
         Ahead<true>& ahead = given ? *given : own;
-        if (far || given)
-            ahead.plan(ceil_div(g.c, VL) * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
+        if (far || given) ahead.plan(lanes.count * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
         Tile t{};
+        t.start = lanes.start;
         t.rows = rows;
         t.c = g.c;
         t.bias = bias;
@@ -391,6 +394,7 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
     const int64_t block = dgrad_block(g), blocks = ceil_div(g.h, block);
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
     const bool streaming = streams(g, dx, g.n * g.h * g.w);
+    const Lanes lanes(g.c);
     InputRow rows[kMostRows];
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, h0 = item % blocks * block, h1 = least(g.h, h0 + block);
@@ -400,8 +404,9 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
                         dx + row_out * g.w * g.c, dx + least(row_out + block, g.n * g.h) * g.w * g.c, 0};
         if (streaming) own.out = own.out_end;
         Ahead<true>& ahead = given ? *given : own;
-        if (far || given) ahead.plan(ceil_div(g.c, VL) * (h1 - h0) * ceil_div(g.w, kernel.out));
+        if (far || given) ahead.plan(lanes.count * (h1 - h0) * ceil_div(g.w, kernel.out));
         Tile t{};
+        t.start = lanes.start;
         t.rows = rows;
         t.c = t.column = g.c;
         t.bias = bias;

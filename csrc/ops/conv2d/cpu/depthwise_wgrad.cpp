@@ -85,8 +85,9 @@ struct SumTile {
     int64_t c;        // channels, and elements between columns
     int64_t x_row, dy_row;
     int64_t first, last;  // input rows from `x` on that lie inside
-    int64_t v0, v1;       // vectors of channels
-    float* sums;          // [vector][tap][VL]
+    Lanes lanes{0};
+    int64_t v0, v1;  // vectors of them
+    float* sums;     // [vector][tap][VL]
 };
 
 // Input columns [LO, HI) of a tile lie inside.
@@ -94,7 +95,7 @@ template <int ST, bool TWO, int LO, int HI>
 void sum_tile(const SumTile& t, Ahead<false>& ahead) {
     constexpr int in = (kTile - 1) * ST + 3, rows = TWO ? 3 + ST : 3;
     for (int64_t v = t.v0; v < t.v1; ++v) {
-        const int64_t channel = least(v * VL, t.c - VL);
+        const int64_t channel = t.lanes.channel(v);
         float* const sums = t.sums + v * 9 * VL;
         ahead.step();
         vf acc[3][3], g[2][kTile];
@@ -203,7 +204,8 @@ Pass pick(const DepthwiseNhwc& g, int64_t rows) {
 }  // namespace
 
 void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* dy, int64_t row0,
-                           int64_t row1, int64_t v0, int64_t v1, float* sums, Ahead<false>* given) {
+                           int64_t row1, const Lanes& lanes, int64_t v0, int64_t v1, float* sums,
+                           Ahead<false>* given) {
     const int64_t filter = g.r * g.s * VL;
     const bool fixed = (g.s == 3 || g.s == 5) && g.c >= VL;
     const int64_t together = !fixed ? 1 : g.s == 3 ? kMostRows3 : kMostRows5;
@@ -227,7 +229,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
                        ((end_row - block + 1) / 2 * (columns / kTile) + (rest ? end_row - block : 0)));
         if (columns) {
             SumTile t{};
-            t.v0 = v0, t.v1 = v1, t.sums = sums;
+            t.lanes = lanes, t.v0 = v0, t.v1 = v1, t.sums = sums;
             for (int64_t row = block; row < end_row;) {
                 const int64_t n = row / g.p, p = row % g.p, count = p + 1 < g.p && row + 1 < end_row ? 2 : 1;
                 sum_rows(g, x, dy, n, p, count, columns, t, ahead);
@@ -236,7 +238,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
             if (!rest) continue;
         }
         for (int64_t v = v0; v < v1; ++v) {
-            const int64_t c = most(0, least(v * VL, g.c - VL));
+            const int64_t c = lanes.channel(v);
             RowPass t{};
             t.x_row = g.dilation_h * g.w * g.c;
             t.x_step = g.stride_w * g.c, t.dy_step = g.c, t.tap_step = g.dilation_w * g.c;
@@ -265,12 +267,13 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
 }
 
 int64_t depthwise_wgrad_partial(const DepthwiseNhwc& g) {
-    return g.splits * ceil_div(g.c, VL) * g.r * g.s * VL;
+    return g.splits * (ceil_div(g.c, VL) + 1) * g.r * g.s * VL;
 }
 
 void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy, float* partial,
                          float* dweight) {
-    const int64_t vectors = ceil_div(g.c, VL), filter = g.r * g.s * VL, size = vectors * filter;
+    const Lanes lanes = lanes_of(g.c, x);
+    const int64_t vectors = lanes.count, filter = g.r * g.s * VL, size = vectors * filter;
     const int64_t parts = least(vectors, ceil_div(16, g.splits));
     parallel_for(g.splits * parts, 1, [&](int64_t begin, int64_t end, int) {
         for (int64_t item = begin; item < end; ++item) {
@@ -279,7 +282,7 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
             float* sums = partial + split * size;
             zero_floats(sums + v0 * filter, (v1 - v0) * filter);
             depthwise_wgrad_piece(g, x, dy, split * g.n * g.p / g.splits, (split + 1) * g.n * g.p / g.splits,
-                                  v0, v1, sums);
+                                  lanes, v0, v1, sums);
         }
     });
     for (int64_t at = 0; at < size; at += VL) {
@@ -288,7 +291,7 @@ void depthwise_wgrad_run(const DepthwiseNhwc& g, const float* x, const float* dy
         store(partial + at, sum);
     }
     for (int64_t v = 0; v < vectors; ++v) {
-        const int64_t first = most(0, least(v * VL, g.c - VL));
+        const int64_t first = lanes.channel(v);
         transpose_f32(partial + v * filter, VL, dweight + first * g.r * g.s, g.r * g.s, g.r * g.s,
                       least(VL, g.c));
     }
