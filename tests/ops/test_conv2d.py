@@ -439,6 +439,20 @@ def test_depthwise_bits_do_not_depend_on_where_arrays_lie(channels: int, stride:
             np.testing.assert_array_equal(a, b)
 
 
+def test_depthwise_bits_do_not_depend_on_streaming_stores() -> None:
+    # Of 4 MB of results the first call decides by trying both; of half as many nothing streams.
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, 33, 32, 256), dtype=np.float32)
+    w = rng.standard_normal((256, 1, 3, 3), dtype=np.float32)
+    how: dict[str, Any] = dict(padding=1, groups=256, layout="NHWC")
+    halves = np.concatenate([F.conv2d(x[:2], w, **how), F.conv2d(x[2:], w, **how)])
+    for _ in range(2):
+        np.testing.assert_array_equal(F.conv2d(x, w, **how), halves)
+    dx = np.concatenate([F.conv2d_input(a.shape, w, a, **how) for a in (x[:2], x[2:])])
+    for _ in range(2):
+        np.testing.assert_array_equal(F.conv2d_input(x.shape, w, x, **how), dx)
+
+
 def test_empty_batch() -> None:
     x, w = np.zeros((0, 3, 8, 8), np.float32), np.ones((4, 3, 3, 3), np.float32)
     y = F.conv2d(x, w, padding=1)

@@ -1,12 +1,18 @@
 #include "ops/conv2d/depthwise.h"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 
 #include "cpu/layout/transpose.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
 namespace {
+
+constexpr int64_t kLine = 16;  // floats
+// Floats of results that go past the caches: so many on every machine, and some on those where it is faster.
+constexpr int64_t kStreamSome = 1 << 20, kStreamMany = 2 << 20;
 
 // The problem on arrays of K channels (a depth multiplier's input is widened to as many).
 DepthwiseNhwc geometry(const Conv2dProblem& p) {
@@ -15,6 +21,7 @@ DepthwiseNhwc geometry(const Conv2dProblem& p) {
     g.stride_h = p.vertical.stride, g.stride_w = p.horizontal.stride;
     g.pad_h = p.vertical.pad_begin, g.pad_w = p.horizontal.pad_begin;
     g.dilation_h = p.vertical.dilation, g.dilation_w = p.horizontal.dilation;
+    g.stream_from = kStreamMany;
     // Enough parts for many threads, few enough that their partial sums cost little against reading x and dy.
     g.splits = std::clamp<int64_t>(p.n * (p.pixels_in() + p.pixels_out()) / (16 * p.taps()), 1,
                                    std::min<int64_t>(16, std::max<int64_t>(1, p.n * p.p)));
@@ -76,6 +83,32 @@ void write(const Conv2dProblem& p, void* data, int64_t channels, int64_t pixels,
     if (reorder) FC_ISA_PICK(transpose_batch_f32)(room, out, p.n, pixels, channels);
 }
 
+// run() writes `count` results to `out`. The first time that they are of a size where machines differ, it
+// does so both ways in turns, and the faster way is kept: on Zen 5 past the caches, by a fifth to two fifths.
+// The bits are the same.
+template <class Run>
+void choose_streaming(DepthwiseNhwc& g, const float* out, int64_t count, const Run& run) {
+    const bool lines = g.c % kLine == 0 && reinterpret_cast<uintptr_t>(out) % kAlignment == 0;
+    if (count < kStreamSome || count >= kStreamMany || !lines) return run();
+    static std::atomic<int> known{0};  // 1: streams, -1: does not
+    if (known.load(std::memory_order_relaxed) == 0) {
+        using Clock = std::chrono::steady_clock;
+        constexpr int kPasses = 3;
+        auto plain = Clock::duration::max(), streaming = plain;
+        for (int i = 0; i < 2 * kPasses; ++i) {
+            auto& best = i % 2 ? streaming : plain;
+            g.stream_from = i % 2 ? kStreamSome : kStreamMany;
+            const auto start = Clock::now();
+            run();
+            best = std::min(best, Clock::now() - start);
+        }
+        known.store(streaming * 20 < plain * 19 ? 1 : -1, std::memory_order_relaxed);
+        return;
+    }
+    g.stream_from = known.load(std::memory_order_relaxed) > 0 ? kStreamSome : kStreamMany;
+    run();
+}
+
 // [channel][tap] weights in the kernels' order, the taps as they are or turned round.
 void pack(const Conv2dProblem& p, const void* weight, bool turn, void* packed) {
     const float* from = static_cast<const float*>(weight);
@@ -106,7 +139,7 @@ void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* pack
 }
 
 void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    const DepthwiseNhwc g = geometry(p);
+    DepthwiseNhwc g = geometry(p);
     const float *packed = static_cast<const float*>(args.packed),
                 *bias = static_cast<const float*>(args.epilogue.bias);
     if (planes(p)) {
@@ -118,12 +151,14 @@ void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena)
         return;
     }
     const float* x = widened(p, args.in, arena);
-    write(p, args.out, p.k, p.pixels_out(), arena,
-          [&](float* y) { FC_ISA_PICK(depthwise_fprop_run)(g, x, packed, bias, y); });
+    write(p, args.out, p.k, p.pixels_out(), arena, [&](float* y) {
+        choose_streaming(g, y, p.n * p.k * p.pixels_out(),
+                         [&] { FC_ISA_PICK(depthwise_fprop_run)(g, x, packed, bias, y); });
+    });
 }
 
 void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
-    const DepthwiseNhwc g = dense(p) ? turned(geometry(p)) : geometry(p);
+    DepthwiseNhwc g = dense(p) ? turned(geometry(p)) : geometry(p);
     const float *packed = static_cast<const float*>(args.packed),
                 *bias = static_cast<const float*>(args.epilogue.bias);
     if (planes(p)) {
@@ -143,10 +178,12 @@ void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena)
     write(p, args.out, p.c, p.pixels_in(), arena, [&](float* dx) {
         float* to = m > 1 ? wide : dx;
         const float* add = m > 1 ? nullptr : bias;
-        if (dense(p))
-            FC_ISA_PICK(depthwise_fprop_run)(g, dy, packed, add, to);
-        else
-            FC_ISA_PICK(depthwise_dgrad_run)(g, packed, dy, add, to);
+        choose_streaming(g, to, pixels * p.k, [&] {
+            if (dense(p))
+                FC_ISA_PICK(depthwise_fprop_run)(g, dy, packed, add, to);
+            else
+                FC_ISA_PICK(depthwise_dgrad_run)(g, packed, dy, add, to);
+        });
         if (m > 1) FC_ISA_PICK(sum_channels_f32)(to, bias, dx, pixels, p.c, m);
     });
 }

@@ -12,7 +12,6 @@ namespace {
 constexpr int kTile = 7;
 constexpr int kPairs = 4;  // pairs of columns of a dgrad tile of stride 2
 constexpr int kMostRows = 32;
-constexpr int64_t kStreaming = 2 << 20;  // floats of results that go past the caches
 constexpr int kFewTaps = 4;
 constexpr int kMostTaps = 7;  // of a filter's row with kernels of its own
 // Two output rows share input rows where the registers suffice.
@@ -68,7 +67,7 @@ FC_INLINE inline void put(const Tile& t, float* to, vf v) {
 }
 // Whether each vector stored is one whole line.
 inline bool streams(const DepthwiseNhwc& g, const float* out, int64_t pixels) {
-    return pixels * g.c >= kStreaming && g.c % VL == 0 &&
+    return pixels * g.c >= g.stream_from && g.c % VL == 0 &&
            reinterpret_cast<uintptr_t>(out) % (VL * sizeof(float)) == 0;
 }
 
