@@ -179,6 +179,8 @@ struct Arrays {
     }
 };
 
+constexpr int64_t kMostRuns = 1000000;
+
 class BoundProgram {
   public:
     explicit BoundProgram(const GraphAndArrays& g) : arrays_(py::list(g.arrays)), program_(g.graph) {}
@@ -196,12 +198,15 @@ class BoundProgram {
         return py::make_tuple(result, whole);
     }
 
-    py::list profile(const py::sequence& inputs, int runs) {
+    py::list profile(const py::sequence& inputs, const py::object& count) {
+        const int64_t runs = to_int("profile", "runs", count);
+        if (runs < 1 || runs > kMostRuns)
+            throw ShapeError(message("profile: runs must be 1 to ", kMostRuns, ", got ", runs));
         Arrays arrays(program_.graph(), inputs);
         std::vector<StepTime> times;
         {
             const Computing computing;
-            times = program_.profile(arrays.in.data(), arrays.out.data(), runs);
+            times = program_.profile(arrays.in.data(), arrays.out.data(), static_cast<int>(runs));
         }
         py::list result;
         for (const StepTime& t : times) {

@@ -151,7 +151,8 @@ def conv2d_candidates(
     weights_stay: bool = False,
 ) -> list[tuple[str, str]]: ...
 
-# The cost model of 3x3 convolutions (tuning.py): expected cycles, and factors that they are multiplied by.
+# The cost model of the filters that Winograd takes (tuning.py): expected cycles, and factors that they are
+# multiplied by.
 def conv2d_costs(
     input_size: Any, weight_size: Any, layout: str, direction: str
 ) -> dict[str, float]: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ def test_fma_peak_of_two_threads() -> None:
 
 
 def test_memory_read_rate_is_plausible() -> None:
-    assert 0.02 < _core.memory_read_rate() < 10_000
+    rate = _core.memory_read_rate()
+    assert 0.02 < rate < 10_000 or (rate == 0 and platform.machine() not in ("x86_64", "AMD64"))
 
 
 @pytest.mark.parametrize("size", [4096, 4097, 1 << 20, 8 << 20])

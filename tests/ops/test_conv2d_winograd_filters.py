@@ -48,6 +48,9 @@ CASES = [
     ((1, 6, 30, 12), 16, (9, 3), (3, 1), (8, 2), 1),
     ((1, 2, 41, 43), 9, (9, 9), (2, 2), (4, 4), 1),
     ((2, 3, 12, 12), 16, (12, 12), (4, 4), (5, 5), 1),
+    # One pixel: an NCHW array whose channels are neighbours, with other phases along each axis.
+    ((16, 8, 1, 1), 8, (4, 4), (2, 2), (3, 4), 1),
+    ((8, 8, 1, 1), 24, (6, 6), (2, 2), (10, 11), 1),
 ]
 cases = pytest.mark.parametrize(
     ("x", "k", "kernel", "stride", "padding", "groups"),

@@ -547,6 +547,22 @@ def test_a_profile_changes_nothing(name: str, optimizer: str, accumulate: int) -
         np.testing.assert_array_equal(value, nets[1].state_dict()[key], key)
 
 
+def test_a_profile_leaves_the_mode() -> None:
+    net = NETS["basic"]().eval()
+    Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters())).profile(
+        *batch(), runs=1, limits=False
+    )
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize("runs", [0, -1, 1.5, 10**12])
+def test_a_profile_wants_runs(runs: Any) -> None:
+    net = NETS["basic"]()
+    trainer = Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters()))
+    with pytest.raises(fc.FastconvError, match=r"^profile: runs"):
+        trainer.profile(*batch(), runs=runs, limits=False)
+
+
 def test_a_profile_wants_a_program() -> None:
     net = NETS["basic"]()
     trainer = Trainer(net, loss_of, OPTIMIZERS["sgd"](net.parameters()), compile=False)

@@ -201,7 +201,7 @@ py::dict costs(py::object input_size, py::object weight_size, py::object layout,
     py::dict result;
     result["implicit_gemm"] = cost.direct;
     result["winograd"] = cost.winograd;
-    if (which != ConvDirection::wgrad) result["winograd6"] = cost.winograd6;
+    if (which != ConvDirection::wgrad && !winograd_declines<6>(problem)) result["winograd6"] = cost.winograd6;
     return result;
 }
 

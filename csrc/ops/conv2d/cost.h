@@ -1,5 +1,7 @@
 // What a convolution is expected to cost by each algorithm, from its counts and a machine's coefficients.
-// No call is ever timed, so that the choice, and with it the bits, are the same from run to run.
+// No call is ever timed, so that the choice, and with it the bits, are the same from run to run. (Programs
+// ask besides whether memory is fast, machine.h; vdpbf16ps is timed once. Both tell classes of machines
+// apart.)
 #pragma once
 
 #include "ops/conv2d/conv2d.h"

@@ -167,7 +167,7 @@ double step_cost(const StripConv& g, Class& c) {
 }
 
 // Multiply-adds of vectors, a pixel of the result, that this and the GEMM on single groups come to. Copying
-// an input vector costs as much as twelve of them, or 30 where its lanes come from more than two vectors; a
+// an input vector costs as much as ten of them, or 25 where its lanes come from more than two vectors; a
 // vector's start and store 12 (4 where a vector holds several columns), starting a tile of one group and
 // storing it 20. (Fitted to 300 random geometries on Zen 5: within 4 % of the better of the two in geometric
 // mean.)
@@ -187,7 +187,7 @@ bool cheaper_than_gemm(const Conv2dProblem& p, ConvDirection direction) {
     const int64_t groups = g.flat() ? g.groups : (g.lanes + g.width - 1) / g.width;
     const int64_t span =
         groups * g.depth + (g.flat() ? (g.step / g.column - 1) * g.channels_in() * g.phases : 0);
-    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 12 : 30);
+    const double copies = static_cast<double>(g.depth) * pixels * (span <= 2 * g.lanes ? 10 : 25);
     // A band beyond L2's share is read from further away at each tap.
     const double far = g.band_floats() > kNoBand ? 6 : g.band_floats() > kFarBand ? 1.5 : 1;
     const int64_t across = ceil_div(g.width, g.lanes);  // vectors of a group

@@ -118,6 +118,9 @@ constexpr int64_t kFewestChannels = 6, kFewestOfOthers = 8;
 // And of outputs, and of a group, over the phases of a stride.
 constexpr int64_t kFewestOutputs = 16;
 
+// Weights of phases, transformed, are up to sixteen times the filter.
+constexpr size_t kMostPhaseWeights = 256 << 20;
+
 const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
     const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : depth_of(p);
@@ -126,6 +129,9 @@ const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) 
     // Other candidates than those that the costs are of.
     if (strided(p) && (p.group_k() < kFewestOutputs || (p.groups > 1 && p.group_c() < kFewestOutputs)))
         return "few channels";
+    if (strided(p) && direction != ConvDirection::wgrad &&
+        packed_bytes(forward_filter(p, tile)) > kMostPhaseWeights)
+        return "transformed weights would take over 256 MiB";
     const ConvCost cost = conv_cost(p, direction);
     if (tile == 6 && cost.winograd <= cost.winograd6) return "the 4x4 tiles are expected to be faster";
     return (tile == 6 ? cost.winograd6 : cost.winograd) < cost.direct

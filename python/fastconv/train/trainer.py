@@ -172,19 +172,23 @@ class Trainer:
         return self._step(x, labels)[0]
 
     def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
-        """Time each kernel of a step on a batch, as `fastconv.program.TrainingStep.profile` does; the
-        training's state does not change. CaptureError where steps cannot be recorded, or `compile` is False.
-        """
+        """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
+        where steps cannot be recorded, or `compile` is False."""
         if self._program is None:
             raise CaptureError(
                 "Trainer.profile: steps run function by function, not as one program"
             )
         if not self._fits(self._program):
             self._program = self._new_program()
+        modes = [(m, m.training) for m in self.net.modules()]
         self.net.train()
-        with self._precision():
-            data = network_input(x, self.dtype).numpy()
-            return self._program.profile(data, labels, runs=runs, limits=limits)
+        try:
+            with self._precision():
+                data = network_input(x, self.dtype).numpy()
+                return self._program.profile(data, labels, runs=runs, limits=limits)
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
         with self._precision():

@@ -68,7 +68,7 @@ struct GradientBands {
         rows = most(1, least(fit, g.h));
         count = ceil_div(g.h, rows);
         rows = ceil_div(g.h, count);
-        in_rows = least(g.p, rows / g.stride_h + reach);
+        in_rows = least(g.p, ceil_div(rows - 1 + (g.r - 1) * g.dilation_h, g.stride_h) + 1);
     }
 };
 

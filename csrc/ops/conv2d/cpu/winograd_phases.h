@@ -31,7 +31,7 @@ struct PhaseReader {
     void copy(int64_t n, int64_t y, int64_t x, int64_t h, int64_t w, float* dst) const {
         const float* const from = base + n * image.step_n;
         for (int64_t i = 0; i < h; ++i, dst += w * step)
-            (image.step_c == 1 ? &PhaseReader::row : &PhaseReader::planar_row)(
+            (phases.columns_first ? &PhaseReader::planar_row : &PhaseReader::row)(
                 from, (y + i) * phases.down - top, x * phases.across - left, w, dst, this);
     }
 
