@@ -461,6 +461,9 @@ struct Piece {
     const float* packed;
     explicit Piece(const GatherClass& c) : g(*c.g), cut(g), layout(g, cut), packed(c.packed) {}
     int64_t items() const { return cut.items * cut.parts; }
+    int64_t work() const {  // multiply-adds of an item
+        return cut.block_pixels * cut.packed_rows * g.width * g.groups / cut.parts;
+    }
     void run(int64_t item, char* scratch, const float* zeros) const {
         run_item(g, cut, layout, item / cut.parts, item % cut.parts, packed, scratch, zeros);
     }
@@ -479,7 +482,7 @@ void run_together(const GatherClass* classes, int64_t count, char* scratch, cons
         own = p.layout.total > own ? p.layout.total : own;
         units = least(units, p.items());
         weights += p.g.groups * p.cut.packed_group();
-        work += p.cut.block_pixels * p.cut.packed_rows * p.g.width * p.g.groups / p.cut.parts;
+        work += p.work();
     }
     const auto over = [&](const std::optional<Piece>* begin, const std::optional<Piece>* end, int64_t shares,
                           int64_t each) {
@@ -499,8 +502,7 @@ void run_together(const GatherClass* classes, int64_t count, char* scratch, cons
     if (count > 1 && units >= 16 && weights <= kWeightsInL2) return over(pieces, pieces + count, units, work);
     for (int64_t e = 0; e < count; ++e) {
         const Piece& p = *pieces[e];
-        over(pieces + e, pieces + e + 1, p.items(),
-             p.cut.block_pixels * p.cut.packed_rows * p.g.width * p.g.groups / p.cut.parts);
+        over(pieces + e, pieces + e + 1, p.items(), p.work());
         if (!p.g.moments.wanted) continue;
         const auto values = [&](int64_t item) {
             return least(p.cut.block_pixels, p.cut.pixels - item * p.cut.block_pixels);
