@@ -15,14 +15,16 @@
 namespace fastconv {
 namespace {
 
-// state_, from the low end: active and joined workers and the limit of those, 16 bits each, and the open bit.
-constexpr uint64_t kActive = 1, kJoined = uint64_t{1} << 16, kLimit = uint64_t{1} << 32;
-constexpr uint64_t kField = 0xffff, kOpen = uint64_t{1} << 63;
+// state_, from the low end: active workers 16 bits, the team 32 bits further up, and the open bit.
+constexpr uint64_t kActive = 1, kTeam = uint64_t{1} << 32;
+constexpr uint64_t kActiveField = 0xffff, kTeamField = 0xffff, kOpen = uint64_t{1} << 63;
+constexpr uint64_t kHalf = 0xffffffff;  // of a share
 
-// How often an idle worker looks for a region before it sleeps, and an owner for the last worker to leave
-// before it gives its processor away. A pause takes 10 to 60 ns, so this is 10 to 60 us: the gap between two
-// kernels.
-constexpr int kSpins = 1000;
+// An idle worker looks for a region this often, then gives its processor away in between, and then sleeps; an
+// owner does the first two for the last worker to leave. A pause takes 10 to 60 ns, giving way 500: 30 us,
+// the gap between two kernels, and 0.3 ms, that between two steps of a program or two pieces of one thread.
+// To sleep costs the next region 50 us and more on a virtual machine.
+constexpr int kSpins = 1000, kYields = 600;
 
 using Clock = std::chrono::steady_clock;
 // To wake a worker takes its waker 5 us, or 30 where the two share a processor at first.
@@ -38,28 +40,53 @@ inline void pause() {
 
 }  // namespace
 
-bool ThreadPool::run(int64_t pieces, Piece fn, void* context, int team, bool long_enough) {
+ThreadPool::Units ThreadPool::take_first(int share, bool one) {
+    std::atomic<uint64_t>& left = shares_[static_cast<size_t>(share)].left;
+    for (uint64_t now = left.load(std::memory_order_relaxed);;) {
+        const uint64_t begin = now & kHalf, end = now >> 32;
+        const uint64_t count = one && begin < end ? 1 : (end - begin + 3) / 4;
+        if (left.compare_exchange_weak(now, now + count, std::memory_order_relaxed))
+            return {static_cast<int64_t>(begin), static_cast<int64_t>(begin + count)};
+    }
+}
+
+ThreadPool::Units ThreadPool::take_last(int share) {
+    std::atomic<uint64_t>& left = shares_[static_cast<size_t>(share)].left;
+    for (uint64_t now = left.load(std::memory_order_relaxed);;) {
+        const uint64_t begin = now & kHalf, end = now >> 32;
+        if (begin == end) return {0, 0};
+        const uint64_t count = (end - begin + 3) / 4;
+        if (left.compare_exchange_weak(now, now - (count << 32), std::memory_order_relaxed))
+            return {static_cast<int64_t>(end - count), static_cast<int64_t>(end)};
+    }
+}
+
+bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long_enough) {
     if (owned_.exchange(true, std::memory_order_acquire)) return false;
     if (started_ < team - 1 && --patience_ < 0) start_workers(team - 1);
     fn_ = fn;
     context_ = context;
-    pieces_ = pieces;
-    next_.store(0, std::memory_order_relaxed);
-    state_.store(kOpen | kLimit * static_cast<uint64_t>(team - 1), std::memory_order_release);
+    team_ = team;
+    for (int i = 0; i < team; ++i) {
+        const auto begin = static_cast<uint64_t>(units * i / team),
+                   end = static_cast<uint64_t>(units * (i + 1) / team);
+        shares_[static_cast<size_t>(i)].left.store(begin | end << 32, std::memory_order_relaxed);
+    }
+    state_.store(kOpen | kTeam * static_cast<uint64_t>(team), std::memory_order_release);
     // Sequentially consistent against `asleep_`: either this thread sees the sleeper or it sees the region.
     opened_.fetch_add(1, std::memory_order_seq_cst);
     if (started_ - asleep_.load(std::memory_order_seq_cst) < team - 1) {
         if (!long_enough) {
             const Clock::time_point start = Clock::now();
-            const int64_t first = next_.fetch_add(1, std::memory_order_relaxed);
-            if (first < pieces) fn(context, first, 0);
-            long_enough = (Clock::now() - start) * (pieces - 1) > kWorthWaking;
+            const Units first = take_first(0, true);
+            if (first.any()) fn(context, first.begin, first.end, 0);
+            long_enough = (Clock::now() - start) * (units - 1) > kWorthWaking;
         }
         if (long_enough) wake_workers(team);
     }
     take_pieces(0);
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
-    for (int spins = 0; (state_.load(std::memory_order_acquire) & kField) != 0; ++spins) {
+    for (int spins = 0; (state_.load(std::memory_order_acquire) & kActiveField) != 0; ++spins) {
         if (spins < kSpins)
             pause();
         else
@@ -69,16 +96,24 @@ bool ThreadPool::run(int64_t pieces, Piece fn, void* context, int team, bool lon
     return true;
 }
 
+// Those beyond the team sleep on; whoever of them is woken goes back to sleep at once.
 void ThreadPool::wake_workers(int team) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (team == 2)
+    if (team == 2 && started_ == 1)
         wake_.notify_one();
     else
         wake_.notify_all();
 }
 
 void ThreadPool::take_pieces(int worker) {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < pieces_;) fn_(context_, i, worker);
+    const Piece fn = fn_;
+    void* const context = context_;
+    const int team = team_;
+    Units units;
+    while ((units = take_first(worker)).any()) fn(context, units.begin, units.end, worker);
+    for (int other = 1; other < team; ++other)
+        while ((units = take_last((worker + other) % team)).any())
+            fn(context, units.begin, units.end, worker);
 }
 
 void ThreadPool::start_workers(int wanted) {
@@ -98,15 +133,18 @@ void ThreadPool::start_workers(int wanted) {
 }
 
 void* ThreadPool::worker_main(void* pool) {
-    static_cast<ThreadPool*>(pool)->work();
+    auto* const self = static_cast<ThreadPool*>(pool);
+    self->work(self->numbers_.fetch_add(1, std::memory_order_relaxed) + 1);
     return nullptr;
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(int worker) {
     const FlushDenormals flush;
     for (uint64_t seen = 0;;) {
         for (int spins = 0; spins < kSpins && opened_.load(std::memory_order_acquire) == seen; ++spins)
             pause();
+        for (int spins = 0; spins < kYields && opened_.load(std::memory_order_acquire) == seen; ++spins)
+            sched_yield();
         if (opened_.load(std::memory_order_acquire) == seen) {
             std::unique_lock<std::mutex> lock(mutex_);
             asleep_.fetch_add(1, std::memory_order_seq_cst);
@@ -114,15 +152,15 @@ void ThreadPool::work() {
             asleep_.fetch_sub(1, std::memory_order_seq_cst);
         }
         seen = opened_.load(std::memory_order_acquire);
-        join();
+        join(worker);
     }
 }
 
-void ThreadPool::join() {
+void ThreadPool::join(int worker) {
     uint64_t state = state_.load(std::memory_order_acquire);
-    while ((state & kOpen) != 0 && state / kJoined % (kField + 1) < state / kLimit % (kField + 1)) {
-        if (state_.compare_exchange_weak(state, state + kJoined + kActive, std::memory_order_acquire)) {
-            take_pieces(static_cast<int>(state / kJoined % (kField + 1)) + 1);
+    while ((state & kOpen) != 0 && static_cast<uint64_t>(worker) < (state / kTeam & kTeamField)) {
+        if (state_.compare_exchange_weak(state, state + kActive, std::memory_order_acquire)) {
+            take_pieces(worker);
             state_.fetch_sub(kActive, std::memory_order_release);
             return;
         }

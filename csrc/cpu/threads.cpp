@@ -21,8 +21,10 @@ constexpr int64_t kMaxThreads = 1024;
 // Threads for each processor that can still help where a neighbour holds one up; a few on any machine.
 constexpr int kThreadsPerProcessor = 4;
 constexpr int kTeamAlwaysAllowed = 8;
-// More pieces than threads, so that a thread that loses its core does not hold up the rest.
-constexpr int64_t kPiecesPerThread = 4;
+// A range is handed out in as many units for each thread, several at a time at first.
+constexpr int64_t kUnitsPerThread = 16;
+// As many grains, of some 2 us each, are worth waking a thread for.
+constexpr int64_t kLongEnough = 32;
 
 int processors() {
 #ifdef __linux__
@@ -73,14 +75,17 @@ ThreadPool& pool() {
 struct Range {
     void (*fn)(void*, int64_t, int64_t, int);
     void* context;
-    int64_t n, pieces;
+    int64_t n, units;
+
+    int64_t at(int64_t unit) const {
+        // n * unit could pass 64 bits: whole parts and what is left over apart.
+        return n / units * unit + n % units * unit / units;
+    }
 };
 
-void run_piece(void* context, int64_t i, int worker) {
+void run_units(void* context, int64_t begin, int64_t end, int worker) {
     const Range& r = *static_cast<const Range*>(context);
-    // n * i could pass 64 bits: whole parts and what is left over apart.
-    const int64_t each = r.n / r.pieces, over = r.n % r.pieces;
-    r.fn(r.context, each * i + over * i / r.pieces, each * (i + 1) + over * (i + 1) / r.pieces, worker);
+    r.fn(r.context, r.at(begin), r.at(end), worker);
 }
 
 }  // namespace
@@ -99,14 +104,13 @@ void parallel_run(int64_t n, int64_t grain, void (*fn)(void*, int64_t, int64_t, 
                   int threads) {
     if (n <= 0) return;
     const int team = std::min(threads, largest_team());
-    const int64_t most = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
-    const int64_t pieces = std::min<int64_t>(most, team * kPiecesPerThread);
+    const int64_t grains = std::max<int64_t>(1, n / std::max<int64_t>(1, grain));
+    const int64_t units = std::min<int64_t>(grains, team * kUnitsPerThread);
     const FlushDenormals flush;
-    if (pieces > 1 && team > 1) {
-        Range range{fn, context, n, pieces};
-        const int used = static_cast<int>(std::min<int64_t>(team, pieces));
-        // Much finer grains than pieces tell of long work.
-        if (pool().run(pieces, &run_piece, &range, used, most >= 8 * pieces)) return;
+    if (units > 1 && team > 1) {
+        Range range{fn, context, n, units};
+        const int used = static_cast<int>(std::min<int64_t>(team, units));
+        if (pool().run(units, &run_units, &range, used, grains >= kLongEnough)) return;
     }
     fn(context, 0, n, 0);
 }

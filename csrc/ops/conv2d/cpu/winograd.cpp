@@ -275,8 +275,15 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
     plan.stationary = g.count <= 64 && (p.packed ? few && share < 12 && widths.count > 1
                                                  : u_floats > kL2Floats && (widths.count > 1 || team == 1) &&
                                                        !several(p.filter.phases));
-    if (few) plan.tiles = most(kMR, ceil_div(share, kMR) * kMR);
     plan.tiles = least(plan.tiles, most(1, g.count));
+    if (plan.stationary) {
+        if (few) plan.tiles = least(most(kMR, ceil_div(share, kMR) * kMR), plan.tiles);
+    } else if (team > 1 && p.groups < 4 * team) {
+        // As many blocks for each thread, if somewhat larger ones.
+        int64_t rounds = most(1, ceil_div(g.count, plan.tiles) / team);
+        if (4 * ceil_div(g.count, rounds * team) > 5 * plan.tiles) ++rounds;
+        plan.tiles = most(1, ceil_div(g.count, rounds * team));
+    }
     // Passes over the output channels keep M small; but V must not leave L2 between them.
     plan.passes = 1;
     if (plan.stationary)
