@@ -93,12 +93,14 @@ struct WinogradWgrad {
 };
 
 // How a convolution is cut; changes no bit. Either each block of tiles goes through all three steps, in
-// `passes` over the output channels; or (`stationary`, for few tiles) V of all tiles is made first, and each
-// block of output channels transforms its own weights, uses them while they are in cache, and never writes
-// them to memory.
+// `passes` over the output channels, and where there are fewer blocks than threads `parts` of the output
+// channels do so on their own; or (`stationary`, for few tiles) V of all tiles is made first, and each block
+// of output channels transforms its own weights, uses them while they are in cache, and never writes them to
+// memory.
 struct WinogradPlan {
     int64_t tiles;  // a block
-    int64_t passes;
+    int64_t parts;
+    int64_t passes;  // of all parts
     bool stationary;
     size_t shared, scratch;  // bytes in all and a worker
 };

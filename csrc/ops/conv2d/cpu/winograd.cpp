@@ -108,9 +108,8 @@ struct Sizes {
         v = v_floats<F>(plan.tiles, p.depth);
         m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk<F::kPoints>;
         if (plan.stationary) m *= ceil_div(g.count, plan.tiles);
-        u = plan.stationary && !p.packed
-                ? F::kComponents * u_component(kNV, least(p.depth, kStationaryDepth<F::kPoints>))
-                : 0;
+        u = plan.stationary ? F::kComponents * u_component(kNV, least(p.depth, kStationaryDepth<F::kPoints>))
+                            : 0;
         patch = several(p.filter.phases) ? phase_patch_floats(g, plan.tiles, p.depth)
                                          : patch_floats(g, p.input.step_c != 1);
         strip = p.output.step_c != 1 ? F::kTile * g.across * F::kTile * VL : 0;
@@ -179,11 +178,12 @@ template <class F>
 void run_blocks(const Run<F>& r, char* scratch, int team) {
     const int64_t component = u_component(r.widths.vectors, r.p.depth);
     parallel_for(
-        r.p.groups * r.blocks, 1,
+        r.p.groups * r.blocks * r.plan.parts, 1,
         [&](int64_t begin, int64_t end, int worker) {
             const Scratch<F> s(r.sizes, scratch + r.plan.scratch * static_cast<size_t>(worker));
             const Shared<F> own(r.sizes, s.own);
-            for (int64_t item = begin; item < end; ++item) {
+            for (int64_t at = begin; at < end; ++at) {
+                const int64_t item = at / r.plan.parts, part = at % r.plan.parts;
                 const int64_t group = item / r.blocks;
                 const TileBlock<F> block = r.block(item % r.blocks, own.places);
                 r.transform(group, block, s.patch, own.v);
@@ -196,14 +196,15 @@ void run_blocks(const Run<F>& r, char* scratch, int team) {
                                     r.p.left, phases.down, phases.across);
                 LineWalk<F> out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
                                 tile, block.count, 0, 0, 0);
-                for (int64_t pass = 0; pass < r.plan.passes; ++pass) {
+                const int64_t passes = r.plan.passes / r.plan.parts, begin_pass = part * passes;
+                for (int64_t pass = begin_pass; pass < begin_pass + passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,
                                   last = r.widths.count * (pass + 1) / r.plan.passes;
                     const float* u = r.p.packed + group * F::kComponents * component +
                                      r.widths.first(first) * VL * r.p.depth;
+                    const bool ahead = pass == begin_pass && r.plan.parts == 1;
                     multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last,
-                             s.m, pass == 0 && item + 1 < end ? &next_in : nullptr,
-                             pass == 0 ? &out : nullptr);
+                             s.m, ahead && item + 1 < end ? &next_in : nullptr, ahead ? &out : nullptr);
                     r.finish(group, block, first, last, s.m, s.strip);
                 }
             }
@@ -216,9 +217,8 @@ void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
     const auto of_block = [&](int64_t at) {
         return Shared<F>(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
     };
-    const int64_t all = u_component(r.widths.vectors, r.p.depth);
-    const int64_t piece = r.p.packed ? r.p.depth : least(r.p.depth, kStationaryDepth<F::kPoints>);
-    const int64_t component = r.p.packed ? all : u_component(kNV, piece);
+    const int64_t piece = least(r.p.depth, kStationaryDepth<F::kPoints>);
+    const int64_t component = u_component(kNV, piece);
     const int64_t m_block = ceil_div(r.plan.tiles, kMR) * kMChunk<F::kPoints>;
     for (int64_t group = 0; group < r.p.groups; ++group) {
         parallel_for(
@@ -239,16 +239,11 @@ void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
                 for (int64_t b = begin; b < end; ++b) {
                     for (int64_t c = 0; c < r.p.depth; c += piece) {
                         const Depth depth{r.p.depth, c, least(piece, r.p.depth - c)};
-                        const float* u = s.u;
-                        if (r.p.packed)
-                            u = r.p.packed + group * F::kComponents * all +
-                                r.widths.first(b) * VL * r.p.depth;
-                        else
-                            pack_filters<F, false>(r.p.filter, r.widths, b, c, c + depth.count,
-                                                   r.p.weight + group * r.p.filter.step_g, s.u, component);
+                        pack_filters<F, false>(r.p.filter, r.widths, b, c, c + depth.count,
+                                               r.p.weight + group * r.p.filter.step_g, s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply<F>(r.block(at, places), of_block(at).v, depth, u, component, r.widths, b,
-                                        b + 1, s.m + at * m_block, nullptr, nullptr);
+                            multiply<F>(r.block(at, places), of_block(at).v, depth, s.u, component, r.widths,
+                                        b, b + 1, s.m + at * m_block, nullptr, nullptr);
                     }
                     for (int64_t at = 0; at < r.blocks; ++at)
                         r.finish(group, r.block(at, places), b, b + 1, s.m + at * m_block, s.strip);
@@ -257,6 +252,9 @@ void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
             team);
     }
 }
+
+// Fewer tiles take less time than reading U from L3, which then each thread should read a part of.
+constexpr int64_t kTilesOfU = 16;
 
 template <class F>
 WinogradPlan plan_for(const WinogradConv& p, int team) {
@@ -270,19 +268,22 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
     else
         plan.tiles = p.depth <= 80 ? 12 : p.depth <= 160 ? 24 : 36;
     const int64_t u_floats = F::kComponents * p.depth * p.width;
-    const int64_t share = ceil_div(g.count * p.groups, 2 * team);
-    const bool few = team > 1 && share < plan.tiles;
-    plan.stationary = g.count <= 64 && (p.packed ? few && share < 12 && widths.count > 1
-                                                 : u_floats > kL2Floats && (widths.count > 1 || team == 1) &&
-                                                       !several(p.filter.phases));
     plan.tiles = least(plan.tiles, most(1, g.count));
-    if (plan.stationary) {
-        if (few) plan.tiles = least(most(kMR, ceil_div(share, kMR) * kMR), plan.tiles);
-    } else if (team > 1 && p.groups < 4 * team) {
-        // As many blocks for each thread, if somewhat larger ones.
-        int64_t rounds = most(1, ceil_div(g.count, plan.tiles) / team);
-        if (4 * ceil_div(g.count, rounds * team) > 5 * plan.tiles) ++rounds;
-        plan.tiles = most(1, ceil_div(g.count, rounds * team));
+    plan.stationary = !p.packed && g.count <= 64 && u_floats > kL2Floats && (widths.count > 1 || team == 1) &&
+                      !several(p.filter.phases);
+    plan.parts = 1;
+    if (team > 1 && plan.stationary) {
+        const int64_t share = ceil_div(g.count * p.groups, 2 * team);
+        plan.tiles = least(most(kMR, ceil_div(share, kMR) * kMR), plan.tiles);
+    } else if ((team > 1 || u_floats > kL2Floats) && p.groups < 4 * team) {
+        const int64_t blocks = most(1, g.count / plan.tiles);
+        if (g.count < kTilesOfU * team && u_floats > kL2Floats)
+            plan.parts = least(widths.count, ceil_div(team, blocks * p.groups));
+        // As many blocks for each thread, rather somewhat larger ones.
+        const int64_t others = ceil_div(team, plan.parts);
+        int64_t rounds = most(1, blocks / others);
+        if (4 * ceil_div(g.count, rounds * others) > 5 * plan.tiles) ++rounds;
+        plan.tiles = most(1, ceil_div(g.count, rounds * others));
     }
     // Passes over the output channels keep M small; but V must not leave L2 between them.
     plan.passes = 1;
@@ -290,6 +291,7 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
         plan.passes = widths.count;
     else if (p.depth <= 160)
         plan.passes = least(widths.count, ceil_div(plan.tiles * F::kComponents * p.width, kL2Floats / 4));
+    plan.passes = ceil_div(plan.passes, plan.parts) * plan.parts;
     const Sizes<F> sizes(p, plan);
     const int64_t own = plan.stationary ? sizes.places : sizes.shared();
     const size_t block = static_cast<size_t>(sizes.shared()) * sizeof(float);
