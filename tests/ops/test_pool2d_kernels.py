@@ -41,6 +41,12 @@ CASES: list[tuple[str, tuple[int, int, int, int], tuple[Any, ...]]] = [
     ("global_avg_pool2d", (1, 2, 64, 64), ()),
     ("global_avg_pool2d", (1, 2, 65, 64), ()),
 ]
+# Several vectors of channels and a rest.
+CASES += [
+    (f, (2, 70, 9, 11), args)
+    for f in ("max_pool2d", "avg_pool2d")
+    for args in [(2,), (3, 2, 1), (3, 1, 1), (4, 1, 1), (3, 3)]
+]
 # Results past the caches.
 LARGE: list[tuple[str, tuple[int, int, int, int], tuple[Any, ...]]] = [
     ("max_pool2d", (4, 35, 130, 129), (3, 2, 1)),
@@ -49,6 +55,7 @@ LARGE: list[tuple[str, tuple[int, int, int, int], tuple[Any, ...]]] = [
     ("avg_pool2d", (16, 70, 50, 50), (3, 1, 1)),
     ("global_avg_pool2d", (32, 1500, 7, 7), ()),
     ("avg_pool2d", (60, 6, 80, 80), (2,)),
+    ("avg_pool2d", (2, 2100, 7, 9), (7, 2)),
 ]
 
 
