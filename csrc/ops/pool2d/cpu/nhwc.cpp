@@ -268,7 +268,8 @@ void max_forward(const PoolPlan& plan, const T* x, T* y, int64_t y_pitch, Index*
 // channels of all pixels at a time would be lines pages apart.
 template <class T>
 void mean_pixels(const Window& a, const T* image, T* y, int64_t c0, int64_t c1, const T* end) {
-    float total[kWideChannels], sums[kWideChannels];
+    alignas(64) float total[kWideChannels];
+    alignas(64) float sums[kWideChannels];
     constexpr int64_t kFar = kStream / static_cast<int64_t>(sizeof(T));
     const vf share = set1(a.share);
     for (int64_t k = c0; k < c1; k += kWideChannels) {
