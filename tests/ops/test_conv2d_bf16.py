@@ -137,7 +137,8 @@ def test_every_candidate(case: Conv2dCase, direction: str) -> None:
         for name, declined in _core.conv2d_candidates(
             xl.shape, w.shape, *geometry, direction, "bfloat16"
         ):
-            if declined or name == "reference":
+            # Winograd's error is of a tile, not of a sum's terms: test_conv2d_winograd_bf16.py.
+            if declined or name == "reference" or name.startswith("winograd"):
                 continue
             ran.append(name)
             got = run_candidate(name, direction, xl, w, b, gl, geometry)
@@ -170,7 +171,7 @@ def test_small_integers_are_exact(case: Conv2dCase, direction: str) -> None:
     for name, declined in _core.conv2d_candidates(
         x.shape, w.shape, *case.geometry, "NCHW", direction, "bfloat16"
     ):
-        if not declined and name != "reference":
+        if not declined and name != "reference" and not name.startswith("winograd"):
             got = run_candidate(
                 name, direction, narrow[0], narrow[1], None, narrow[2], (*case.geometry, "NCHW")
             )
@@ -383,11 +384,11 @@ def test_forced_tiers_agree() -> None:
         assert forced.stdout.split()[1] == reference.stdout.split()[1], tier
 
 
-def test_dots_leave_winograds_layers_to_float32() -> None:
+def test_dots_leave_winograd_its_layers() -> None:
     """Where it wins however fast vdpbf16ps is; where it needs half the products only, that depends."""
     listed = """
 from fastconv import _core
-for side, channels in ((112, 128), (4, 512)):
+for side, channels in ((112, 128), (3, 512)):
     shape = ((1, side, side, channels), (channels, channels, 3, 3), 1, 1, 1, 1, "NHWC", "fprop", "bfloat16")
     print([n for n, declined in _core.conv2d_candidates(*shape) if not declined][0])
 """
@@ -401,7 +402,8 @@ for side, channels in ((112, 128), (4, 512)):
     if forced.returncode != 0:
         assert "DeviceError" in forced.stderr
         return
-    assert forced.stdout.split() == ["widened", "direct_bf16"]
+    first, second = forced.stdout.split()
+    assert first.startswith("winograd") and second == "direct_bf16"
 
 
 def test_unknown_tier() -> None:

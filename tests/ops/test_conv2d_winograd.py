@@ -250,7 +250,7 @@ def test_finite_data_never_makes_nan(layout: str) -> None:
         ({"stride": 2}, "stride is not 1"),
         ({"dilation": 2}, "dilation is not 1"),
         ({"kernel": 6}, "kernel is not "),
-        ({"dtype": np.float64}, "not float32"),
+        ({"dtype": np.float64}, "is float64"),
     ],
 )
 def test_declines(algorithm: str, change: dict[str, Any], reason: str) -> None:

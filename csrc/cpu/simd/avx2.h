@@ -150,10 +150,11 @@ inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
     return equal(load(p, t), set1(static_cast<float>(value)));
 }
 
-// Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
-inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
+// Transposes a VL x VL tile of float32 or bfloat16: out[j * ldo + i] = in[i * ldi + j].
+template <class In, class Out>
+inline void transpose_tile(const In* in, int64_t ldi, Out* out, int64_t ldo) {
     __m256 r[8], t[8];
-    for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(in + i * ldi);
+    for (int i = 0; i < 8; ++i) r[i] = load(in + i * ldi);
     for (int i = 0; i < 4; ++i) {
         t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
@@ -165,8 +166,8 @@ inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo
         r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
     }
     for (int i = 0; i < 4; ++i) {
-        _mm256_storeu_ps(out + i * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        _mm256_storeu_ps(out + (i + 4) * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+        store(out + i * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        store(out + (i + 4) * ldo, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
     }
 }
 

@@ -144,10 +144,11 @@ inline vm bytes_equal(const uint8_t* p, uint8_t value) {
                                _mm_set1_epi8(static_cast<char>(value)));
 }
 
-// Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
-inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
+// Transposes a VL x VL tile of float32 or bfloat16: out[j * ldo + i] = in[i * ldi + j].
+template <class In, class Out>
+inline void transpose_tile(const In* in, int64_t ldi, Out* out, int64_t ldo) {
     __m512 r[16], t[16];
-    for (int i = 0; i < 16; ++i) r[i] = _mm512_loadu_ps(in + i * ldi);
+    for (int i = 0; i < 16; ++i) r[i] = load(in + i * ldi);
     for (int i = 0; i < 8; ++i) {
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
@@ -165,10 +166,10 @@ inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo
         t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
     }
     for (int i = 0; i < 4; ++i) {
-        _mm512_storeu_ps(out + (i + 0) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
-        _mm512_storeu_ps(out + (i + 8) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
-        _mm512_storeu_ps(out + (i + 4) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88));
-        _mm512_storeu_ps(out + (i + 12) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd));
+        store(out + (i + 0) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88));
+        store(out + (i + 8) * ldo, _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd));
+        store(out + (i + 4) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88));
+        store(out + (i + 12) * ldo, _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd));
     }
 }
 

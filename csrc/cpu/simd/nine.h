@@ -58,14 +58,16 @@ FC_INLINE inline void rotate(vf (&x)[9]) {
 }  // namespace nine
 
 // taps[t] = tap t of the VL filters at `in`.
-FC_INLINE inline void taps_of_filters(const float* in, vf (&taps)[9]) {
+template <class E>
+FC_INLINE inline void taps_of_filters(const E* in, vf (&taps)[9]) {
     unrolled<9>([&](auto j) FC_INLINE { taps[j] = load(in + nine::place(j)); });
     nine::rotate<1, false>(taps);
     unrolled<9>([&](auto t) FC_INLINE { taps[t] = nine::permute(taps[t], nine::plus(nine::lane_of(), t)); });
 }
 
 // The way back.
-FC_INLINE inline void filters_of_taps(const vf (&taps)[9], float* out) {
+template <class E>
+FC_INLINE inline void filters_of_taps(const vf (&taps)[9], E* out) {
     vf x[9];
     unrolled<9>([&](auto t) FC_INLINE {
         x[t] = nine::permute(taps[t], nine::plus(nine::filter_of(), nine::kBack * t));
@@ -76,19 +78,21 @@ FC_INLINE inline void filters_of_taps(const vf (&taps)[9], float* out) {
 
 #else
 
-inline void taps_of_filters(const float* in, vf (&taps)[9]) {
+template <class E>
+inline void taps_of_filters(const E* in, vf (&taps)[9]) {
     for (int t = 0; t < 9; ++t) {
         float lanes[VL];
-        for (int i = 0; i < VL; ++i) lanes[i] = in[9 * i + t];
+        for (int i = 0; i < VL; ++i) lanes[i] = widen(in[9 * i + t]);
         taps[t] = load(lanes);
     }
 }
 
-inline void filters_of_taps(const vf (&taps)[9], float* out) {
+template <class E>
+inline void filters_of_taps(const vf (&taps)[9], E* out) {
     for (int t = 0; t < 9; ++t) {
         float lanes[VL];
         store(lanes, taps[t]);
-        for (int i = 0; i < VL; ++i) out[9 * i + t] = lanes[i];
+        for (int i = 0; i < VL; ++i) out[9 * i + t] = narrow<E>(lanes[i]);
     }
 }
 

@@ -115,10 +115,11 @@ inline vm bytes_equal(const uint8_t* p, uint8_t value, Tail t) {
 }
 inline vm bytes_equal(const uint8_t* p, uint8_t value) { return bytes_equal(p, value, Tail{VL}); }
 
-// Transposes a VL x VL tile: out[j * ldo + i] = in[i * ldi + j].
-inline void transpose_tile(const float* in, int64_t ldi, float* out, int64_t ldo) {
+// Transposes a VL x VL tile of float32 or bfloat16: out[j * ldo + i] = in[i * ldi + j].
+template <class In, class Out>
+inline void transpose_tile(const In* in, int64_t ldi, Out* out, int64_t ldo) {
     for (int i = 0; i < VL; ++i)
-        for (int j = 0; j < VL; ++j) out[j * ldo + i] = in[i * ldi + j];
+        for (int j = 0; j < VL; ++j) out[j * ldo + i] = narrow<Out>(widen(in[i * ldi + j]));
 }
 
 }  // namespace

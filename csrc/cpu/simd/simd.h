@@ -24,11 +24,11 @@ namespace {
 
 // Owns the line for writing soon. Stores to lines that lie in L2 or beyond wait for them one after the other,
 // which takes two to three times as long as what they are the results of.
-inline void fetch_for_write(const float* line) {
+inline void fetch_for_write(const void* line) {
 #if defined(FC_ISA_SCALAR)
     __builtin_prefetch(line, 1, 3);
 #else  // GCC has the intrinsic only with a flag of its own; older processors ignore the instruction
-    __asm__ volatile("prefetchw %0" : : "m"(*line));
+    __asm__ volatile("prefetchw %0" : : "m"(*static_cast<const char*>(line)));
 #endif
 }
 

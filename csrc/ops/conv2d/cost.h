@@ -1,7 +1,6 @@
 // What a convolution is expected to cost by each algorithm, from its counts and a machine's coefficients.
-// No call is ever timed, so that the choice, and with it the bits, are the same from run to run. (Programs
-// ask besides whether memory is fast, machine.h; vdpbf16ps is timed once. Both tell classes of machines
-// apart.)
+// No call is ever timed, so that the choice, and with it the bits, are the same from run to run. (Whether
+// memory is fast, machine.h, and vdpbf16ps are timed once. Both tell classes of machines apart.)
 #pragma once
 
 #include "ops/conv2d/conv2d.h"
@@ -21,6 +20,7 @@ struct CostTable {
     double input, output;  // transform of one whole 4x4 tile of one vector of channels
     double planar;         // more of either for NCHW arrays
     double filter;         // transform of one vector of filters for 4x4 tiles
+    double turned;         // the same in dgrad, whose filters lie in another order
     double sums;           // wgrad: adding to one vector of sums, for each block of tiles
     double start;          // of a call
     double larger;         // products and transforms with eight points, against what their counts promise

@@ -29,23 +29,26 @@ struct TapRun {
 
 // What follows the bias: an array like the output is added, then an activation, or its gradient by what it
 // saved.
-struct Finish {
-    const float *residual = nullptr, *saved = nullptr;
-    const float* out = nullptr;  // the output array, of which a kernel finishes piece by piece
+template <class E>
+struct FinishOf {
+    const E *residual = nullptr, *saved = nullptr;
+    const E* out = nullptr;  // the output array, of which a kernel finishes piece by piece
     bool activate = false;
     Activation activation = Activation::relu;
     float slope = 0;
 
-    Finish() = default;
-    explicit Finish(const ConvArgs& args)
-        : residual(static_cast<const float*>(args.epilogue.residual)),
-          saved(static_cast<const float*>(args.epilogue.saved)),
-          out(static_cast<const float*>(args.out)),
-          activate(args.epilogue.activate),
-          activation(args.epilogue.activation),
-          slope(static_cast<float>(args.epilogue.slope)) {}
+    FinishOf() = default;
+    FinishOf(const ConvEpilogue& e, const void* output)
+        : residual(static_cast<const E*>(e.residual)),
+          saved(static_cast<const E*>(e.saved)),
+          out(static_cast<const E*>(output)),
+          activate(e.activate),
+          activation(e.activation),
+          slope(static_cast<float>(e.slope)) {}
+    explicit FinishOf(const ConvArgs& args) : FinishOf(args.epilogue, args.out) {}
     bool nothing() const { return !residual && !activate && !saved; }
 };
+using Finish = FinishOf<float>;
 
 // What comes before: the input's line and ReLU, arrays of all channels.
 struct InputLine {

@@ -130,9 +130,6 @@ void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena
 
 // bf16.cpp: bfloat16 on AMX tiles or vdpbf16ps; declines where bf16_tier() says that neither is here.
 const char* bf16_fprop_declines(const Conv2dProblem& p);
-const char* bf16_fprop_unwanted(const Conv2dProblem& p);  // these three: widened.cpp
-const char* bf16_dgrad_unwanted(const Conv2dProblem& p);
-const char* bf16_wgrad_unwanted(const Conv2dProblem& p);
 size_t bf16_fprop_packed_bytes(const Conv2dProblem& p);
 void bf16_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
 bool bf16_fprop_packs_itself(const Conv2dProblem& p, int);

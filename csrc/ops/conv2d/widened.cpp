@@ -4,10 +4,7 @@
 
 #include "core/memory.h"
 #include "cpu/layout/convert.h"
-#include "ops/conv2d/bf16.h"
-#include "ops/conv2d/cost.h"
 #include "ops/conv2d/kernels.h"
-#include "ops/conv2d/winograd.h"
 
 namespace fastconv {
 namespace {
@@ -107,40 +104,7 @@ void plan_run(const Conv2dProblem& p, ConvDirection direction, const ConvArgs& a
     }
 }
 
-// Cycles that widening costs Winograd: an element on its way through cache; in wgrad, which holds all of both
-// operands, one of those beyond a core's share of it; and a vector of wgrad's sums, which leave L2.
-constexpr double kWiden = 0.3, kWidenFar = 1.2, kSums = 20;
-constexpr double kNearElements = 2 << 20;
-// What vdpbf16ps takes of the time that the model has for float32's direct kernels, at FMA's speed.
-constexpr double kDots = 0.45;
-
-// Where Winograd in float32 is expected to beat vdpbf16ps, which multiplies twice what an FMA does in the
-// time of one (Zen 5) to nearly two (Sapphire Rapids).
-const char* dots_unwanted(const Conv2dProblem& p, ConvDirection direction) {
-    if (bf16_tier() != Bf16Tier::avx512_bf16) return nullptr;
-    const std::string algorithm = ConvPlan(in_f32(p, 1), direction, "", true).algorithm();
-    if (algorithm.rfind("winograd", 0) != 0) return nullptr;
-    const bool wgrad = direction == ConvDirection::wgrad;
-    const Conv2dProblem all = in_f32(p, p.n);
-    const ConvCost cost = conv_cost(all, direction);
-    const double elements = static_cast<double>(count_of(all.x_shape()) + count_of(all.y_shape()));
-    double winograd = (algorithm == "winograd6" ? cost.winograd6 : cost.winograd) + kWiden * elements;
-    if (wgrad) {
-        const WinogradForm form = winograd_form(all, 4);
-        const double components = (form.tile + form.taps - 1) * (form.tile + form.taps - 1);
-        const int64_t phases = all.vertical.stride * all.horizontal.stride;
-        winograd += kWidenFar * std::max(0.0, elements - kNearElements) +
-                    kSums / 16 * components * static_cast<double>(all.k * all.group_c() * phases);
-    }
-    return winograd < kDots * bf16_dot_time() * cost.direct ? "Winograd in float32 is expected to be faster"
-                                                            : nullptr;
-}
-
 }  // namespace
-
-const char* bf16_fprop_unwanted(const Conv2dProblem& p) { return dots_unwanted(p, ConvDirection::fprop); }
-const char* bf16_dgrad_unwanted(const Conv2dProblem& p) { return dots_unwanted(p, ConvDirection::dgrad); }
-const char* bf16_wgrad_unwanted(const Conv2dProblem& p) { return dots_unwanted(p, ConvDirection::wgrad); }
 
 size_t widened_fprop_packed_bytes(const Conv2dProblem& p) {
     return plan_packed_bytes(p, ConvDirection::fprop);

@@ -2,8 +2,10 @@
 #include "ops/conv2d/winograd.h"
 
 #include <algorithm>
+#include <string>
 
 #include "core/precision.h"
+#include "ops/conv2d/bf16.h"
 #include "ops/conv2d/cost.h"
 #include "ops/conv2d/kernels.h"
 
@@ -28,9 +30,9 @@ int64_t depth_of(const Conv2dProblem& p) { return p.group_c() * p.vertical.strid
 
 WinogradWeight forward_filter(const Conv2dProblem& p, int tile) {
     const int64_t filter = p.group_c() * p.taps();
-    return {p.groups,    depth_of(p), p.group_k(), p.group_k() * filter,
-            p.taps(),    filter,      false,       winograd_form(p, tile),
-            phases_of(p)};
+    return {p.groups,     depth_of(p), p.group_k(), p.group_k() * filter,
+            p.taps(),     filter,      false,       winograd_form(p, tile),
+            phases_of(p), p.dtype};
 }
 
 // dx = dy convolved with the filter rotated, its two channel axes exchanged.
@@ -40,7 +42,7 @@ WinogradWeight backward_filter(const Conv2dProblem& p, int tile) {
     phases.channels = p.group_k();
     return {p.groups, p.group_k(), p.group_c(), p.group_k() * filter,
             filter,   p.taps(),    true,        winograd_form(p, tile),
-            phases};
+            phases,   p.dtype};
 }
 
 WinogradConv forward(const Conv2dProblem& p, int tile) {
@@ -68,6 +70,7 @@ WinogradConv backward(const Conv2dProblem& p, int tile) {
 WinogradWgrad weights(const Conv2dProblem& p) {
     WinogradWgrad conv{};
     conv.form = winograd_form(p, 4);
+    conv.dtype = p.dtype;
     conv.phases = phases_of(p);
     conv.input = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
     conv.output = image_of(p.layout, p.k, p.p, p.q, p.y_pitch);
@@ -82,7 +85,7 @@ size_t packed_bytes(const WinogradWeight& w) {
 }
 
 void pack(const WinogradWeight& w, const void* weight, void* packed) {
-    FC_ISA_PICK(winograd_pack)(w, static_cast<const float*>(weight), static_cast<float*>(packed));
+    FC_ISA_PICK(winograd_pack)(w, weight, static_cast<float*>(packed));
 }
 
 WinogradPlan plan_of(WinogradConv conv, bool packed, int team) {
@@ -103,12 +106,9 @@ void run(WinogradConv conv, const ConvArgs& args, Arena& arena) {
     char* const scratch =
         arena.take<char>(std::max(packed.scratch, itself.stationary ? itself.scratch : 0) * team);
     if (arena.counting()) return;
-    conv.in = static_cast<const float*>(args.in);
-    conv.out = static_cast<float*>(args.out);
-    conv.weight = static_cast<const float*>(args.weight);
+    conv.in = args.in, conv.out = args.out, conv.weight = args.weight;
     conv.packed = static_cast<const float*>(args.packed);
-    conv.bias = static_cast<const float*>(args.epilogue.bias);
-    conv.finish = Finish(args);
+    conv.epilogue = args.epilogue;
     FC_ISA_PICK(winograd_run)(conv, plan, shared, scratch, args.team);
 }
 
@@ -121,7 +121,45 @@ constexpr int64_t kFewestOutputs = 16;
 // Weights of phases, transformed, are up to sixteen times the filter.
 constexpr size_t kMostPhaseWeights = 256 << 20;
 
+const char* bf16_declines(const Conv2dProblem& p, ConvDirection direction) {
+    return direction == ConvDirection::fprop   ? bf16_fprop_declines(p)
+           : direction == ConvDirection::dgrad ? bf16_dgrad_declines(p)
+                                               : bf16_wgrad_declines(p);
+}
+
+// What vdpbf16ps takes of the time that the model has for float32's direct kernels, at FMA's speed.
+// More where it reorders few channels.
+constexpr double kDots = 0.52, kDotsWgrad = 0.675, kDotsFew = 1.4;
+constexpr int64_t kFewInputs = 16;
+// Cycles of a vector of wgrad's sums, each time that they pass through memory, and the bytes that do.
+constexpr double kFarSums = 18;
+constexpr size_t kFarBytes = 16 << 20;
+
+// bfloat16 goes the way of float32 but where its own instructions, which multiply up to twice what an FMA
+// does in its time, are faster.
+const char* unwanted_narrow(const Conv2dProblem& p, ConvDirection direction, int tile) {
+    Conv2dProblem wide = p;
+    wide.dtype = DType::f32;
+    const std::string algorithm = ConvPlan(wide, direction, "", true).algorithm();
+    if (algorithm != (strided(p) ? "winograd_phases" : tile == 6 ? "winograd6" : "winograd"))
+        return "float32 has another choice";
+    if (bf16_tier() == Bf16Tier::emulated || bf16_declines(p, direction)) return nullptr;
+    const char* const faster = "bfloat16's own instructions are expected to be faster";
+    if (bf16_tier() != Bf16Tier::avx512_bf16) return faster;
+    const ConvCost cost = conv_cost(wide, direction);
+    double winograd = tile == 6 ? cost.winograd6 : cost.winograd;
+    const bool wgrad = direction == ConvDirection::wgrad;
+    if (wgrad) {
+        const size_t bytes = FC_ISA_PICK(winograd_wgrad_plan)(weights(p)).shared;
+        if (bytes > kFarBytes) winograd += kFarSums * static_cast<double>(bytes) / 64;
+    }
+    const double dots = (wgrad ? kDotsWgrad : kDots) *
+                        (strided(p) && p.group_c() <= kFewInputs ? kDotsFew : 1) * bf16_dot_time();
+    return winograd < dots * cost.direct ? nullptr : faster;
+}
+
 const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) {
+    if (p.dtype == DType::bf16) return unwanted_narrow(p, direction, tile);
     if (precision() == Precision::highest) return "set_precision('highest') asks for direct arithmetic";
     const int64_t depth = direction == ConvDirection::dgrad ? p.group_k() : depth_of(p);
     if (direction != ConvDirection::wgrad && depth < (p.r == 3 ? kFewestChannels : kFewestOfOthers))
@@ -148,7 +186,7 @@ WinogradForm winograd_form(const Conv2dProblem& p, int tile) {
 
 template <int T>
 const char* winograd_declines(const Conv2dProblem& p) {
-    if (p.dtype != DType::f32) return "element type is not float32";
+    if (p.dtype == DType::f64) return "element type is float64";
     if (strided(p)) return "stride is not 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (T == 6 && (p.r != 3 || p.s != 3)) return "kernel is not 3x3";
@@ -157,7 +195,7 @@ const char* winograd_declines(const Conv2dProblem& p) {
 }
 
 const char* winograd_phases_declines(const Conv2dProblem& p) {
-    if (p.dtype != DType::f32) return "element type is not float32";
+    if (p.dtype == DType::f64) return "element type is float64";
     if (!strided(p)) return "stride is 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (p.r > kMostPhaseTaps || p.taps() > kMostPhaseTaps) return "kernel is too large";
@@ -234,9 +272,7 @@ void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena)
     char* const shared = arena.take<char>(plan.shared);
     char* const scratch = arena.take<char>(plan.scratch * static_cast<size_t>(args.team));
     if (arena.counting()) return;
-    conv.x = static_cast<const float*>(args.x);
-    conv.dy = static_cast<const float*>(args.dy);
-    conv.dw = static_cast<float*>(args.dweight);
+    conv.x = args.x, conv.dy = args.dy, conv.dw = args.dweight;
     FC_ISA_PICK(winograd_wgrad_run)(conv, plan, shared, scratch, args.team);
 }
 

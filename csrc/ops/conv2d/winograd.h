@@ -61,18 +61,18 @@ struct WinogradWeight {
     bool rotated;  // by 180 degrees: dgrad
     WinogradForm form;
     WinogradPhases phases;
+    DType dtype = DType::f32;  // of the arrays: float32, or bfloat16, which is widened and rounded on the way
 };
 
 // fprop, or dgrad with the filter rotated: out[n, i, j] = bias + sum of in[n, i - top + r, j - left + s] *
 // U's filter.
 struct WinogradConv {
-    const float* in;
-    float* out;
+    const void* in;
+    void* out;
     const float* packed;  // U, from winograd_pack; null where it is made on the way from `weight`
-    const float* weight;
+    const void* weight;
     WinogradWeight filter;
-    const float* bias;  // of the whole width, or null
-    Finish finish;
+    ConvEpilogue epilogue;
     WinogradImage input, output;
     int64_t n;
     int64_t top, left;  // rows and columns of zeros before the input; may be negative
@@ -83,9 +83,10 @@ struct WinogradConv {
 struct WinogradWgrad {
     WinogradForm form;
     WinogradPhases phases;
-    const float* x;
-    const float* dy;
-    float* dw;
+    DType dtype = DType::f32;
+    const void* x;
+    const void* dy;
+    void* dw;
     WinogradImage input, output;  // of x and of dy
     int64_t n;
     int64_t top, left;
@@ -113,7 +114,7 @@ struct WinogradWgradPlan {
 };
 
 FC_ISA_DECLARE(int64_t winograd_packed_floats(const WinogradWeight& w))
-FC_ISA_DECLARE(void winograd_pack(const WinogradWeight& w, const float* weight, float* packed))
+FC_ISA_DECLARE(void winograd_pack(const WinogradWeight& w, const void* weight, float* packed))
 FC_ISA_DECLARE(WinogradPlan winograd_plan(const WinogradConv& conv, int team))
 FC_ISA_DECLARE(void winograd_run(const WinogradConv& conv, const WinogradPlan& plan, char* shared,
                                  char* scratch, int team))

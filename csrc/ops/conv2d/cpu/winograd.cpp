@@ -9,7 +9,8 @@ namespace fastconv::FC_ISA_NS {
 namespace {
 
 // Writes strips of rows of VL channels to planes.
-void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float* out, int64_t step_h,
+template <class E>
+void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, E* out, int64_t step_h,
                   int64_t step_c) {
     for (int64_t i = 0; i < h; ++i, strip += w * VL, out += step_h) {
         int64_t j = 0;
@@ -32,16 +33,49 @@ void write_planar(const float* strip, int64_t h, int64_t w, int64_t lanes, float
     }
 }
 
+// The same with an epilogue before the values are rounded.
+template <class E>
+void finish_planar(const FinishOf<E>& f, const float* strip, int64_t h, int64_t w, int64_t lanes, E* out,
+                   int64_t step_h, int64_t step_c) {
+    with_finish(f, [&](const auto& function) {
+        for (int64_t i = 0; i < h; ++i, strip += w * VL, out += step_h)
+            for (int64_t j = 0; j < w; j += VL) {
+                const int64_t pixels = least(VL, w - j);
+                float from[VL * VL], to[VL * VL];
+                for (int64_t q = 0; q < VL; ++q)
+                    store(from + q * VL, q < pixels ? load(strip + (j + q) * VL) : zero());
+                transpose_tile(from, VL, to, VL);
+                for (int64_t c = 0; c < lanes; ++c) {
+                    E* const y = out + c * step_c + j;
+                    store(y, function(y, load(to + c * VL), tail(pixels)), tail(pixels));
+                }
+            }
+    });
+}
+
+// A strip to channels-last pixels, with an epilogue before the values are rounded.
+template <class E>
+void finish_pixels(const FinishOf<E>& f, const float* strip, int64_t h, int64_t w, Tail lanes, E* out,
+                   int64_t step_h, int64_t step_w) {
+    with_finish(f, [&](const auto& function) {
+        for (int64_t i = 0; i < h; ++i, out += step_h)
+            for (int64_t j = 0; j < w; ++j, strip += VL) {
+                E* const y = out + j * step_w;
+                store(y, function(y, load(strip), lanes), lanes);
+            }
+    });
+}
+
 // y = A'MA and its epilogue for output blocks [first, last); `out` and `bias` are the group's.
-template <class F>
-void finish_block(const WinogradConv& p, const TileGrid<F>& g, const TileBlock<F>& block, const float* m,
-                  const WidthBlocks& widths, int64_t first, int64_t last, float* out, const float* bias,
-                  float* strip) {
+template <class F, class E>
+void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>& g,
+                  const TileBlock<F>& block, const float* m, const WidthBlocks& widths, int64_t first,
+                  int64_t last, E* out, const E* bias, float* strip) {
     using Pick = OutputTile<F, kMStep<F::kPoints>>;
     constexpr int T = F::kTile;
     const int64_t row_tiles = ceil_div(block.count, kMR);
     const bool planar = p.output.step_c != 1;
-    typename Pick::Function tiles[4];
+    typename Pick::template Function<float> tiles[4];
     for (int kind = 0; kind < 4; ++kind)
         tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : T, kind & 1 ? g.last_w : T);
     TileWalk<F> walk(g, block.begin);
@@ -49,47 +83,69 @@ void finish_block(const WinogradConv& p, const TileGrid<F>& g, const TileBlock<F
         const int64_t run = least(block.count - t, g.across - walk.tx);
         const int low = g.height(walk.ty) < T ? 2 : 0;
         const auto kind_of = [&](int64_t i) { return low + (g.width(walk.tx + i) < T ? 1 : 0); };
-        float* const at_run =
+        E* const at_run =
             out + walk.n * p.output.step_n + walk.ty * T * p.output.step_h + walk.tx * T * p.output.step_w;
-        const auto one = [&](int64_t i, int64_t b, int64_t j, float* y, int64_t step_h, int64_t step_w,
-                             bool masked) {
+        const auto one = [&](const auto tile, int64_t i, int64_t b, int64_t j, auto* y, int64_t step_h,
+                             int64_t step_w, bool masked) {
             const int kind = kind_of(i);
             const int64_t row = block.place[t + i], late = block.late_row(t + i, kind);
             const float* from = m + (b - first) * row_tiles * kMChunk<F::kPoints> + j * VL;
             const int64_t k = (widths.first(b) + j) * VL;
             const Tail lanes = tail(p.width - k);
-            tiles[kind]({from + row / kMR * kMChunk<F::kPoints> + row % kMR * kNR,
-                         from + late / kMR * kMChunk<F::kPoints> + late % kMR * kNR, block.split_w},
-                        bias ? load(bias + k, lanes) : zero(), y, step_h, step_w, lanes,
-                        !masked || k + VL <= p.width);
+            tile({from + row / kMR * kMChunk<F::kPoints> + row % kMR * kNR,
+                  from + late / kMR * kMChunk<F::kPoints> + late % kMR * kNR, block.split_w},
+                 bias ? load(bias + k, lanes) : zero(), y, step_h, step_w, lanes,
+                 !masked || k + VL <= p.width);
         };
         if (planar) {
             const int64_t w = (run - 1) * T + g.width(walk.tx + run - 1), h = g.height(walk.ty);
             for (int64_t b = first; b < last; ++b)
                 for (int64_t j = 0; j < widths.nv(b); ++j) {
                     const int64_t k = (widths.first(b) + j) * VL;
-                    for (int64_t i = 0; i < run; ++i) one(i, b, j, strip + i * T * VL, w * VL, VL, false);
+                    for (int64_t i = 0; i < run; ++i)
+                        one(tiles[kind_of(i)], i, b, j, strip + i * T * VL, w * VL, VL, false);
                     const int64_t lanes = least(VL, p.width - k);
-                    write_planar(strip, h, w, lanes, at_run + k * p.output.step_c, p.output.step_h,
-                                 p.output.step_c);
-                    if (p.finish.nothing()) continue;
-                    for (int64_t c = 0; c < lanes; ++c)
-                        for (int64_t i = 0; i < h; ++i)
-                            finish(p.finish, at_run + (k + c) * p.output.step_c + i * p.output.step_h, w);
+                    E* const to = at_run + k * p.output.step_c;
+                    if (kNarrow<E> && !f.nothing()) {
+                        finish_planar(f, strip, h, w, lanes, to, p.output.step_h, p.output.step_c);
+                        continue;
+                    }
+                    write_planar(strip, h, w, lanes, to, p.output.step_h, p.output.step_c);
+                    if constexpr (!kNarrow<E>) {
+                        if (f.nothing()) continue;
+                        for (int64_t c = 0; c < lanes; ++c)
+                            for (int64_t i = 0; i < h; ++i)
+                                finish(f, to + c * p.output.step_c + i * p.output.step_h, w);
+                    }
                 }
         } else {
+            const int64_t h = g.height(walk.ty);
             for (int64_t i = 0; i < run; ++i) {
+                const int64_t w = g.width(walk.tx + i);
+                E* const at_tile = at_run + i * T * p.output.step_w;
                 for (int64_t b = first; b < last; ++b)
-                    for (int64_t j = 0; j < widths.nv(b); ++j)
-                        one(i, b, j, at_run + i * T * p.output.step_w + (widths.first(b) + j) * VL,
-                            p.output.step_h, p.output.step_w, true);
-                if (p.finish.nothing()) continue;
-                const int64_t k = widths.first(first) * VL, h = g.height(walk.ty);
-                const int64_t count = least(p.width, widths.first(last) * VL) - k;
-                for (int64_t r = 0; r < h; ++r)
-                    for (int64_t c = 0; c < g.width(walk.tx + i); ++c)
-                        finish(p.finish, at_run + r * p.output.step_h + (i * T + c) * p.output.step_w + k,
-                               count);
+                    for (int64_t j = 0; j < widths.nv(b); ++j) {
+                        const int64_t k = (widths.first(b) + j) * VL;
+                        if constexpr (!kNarrow<E>) {
+                            one(tiles[kind_of(i)], i, b, j, at_tile + k, p.output.step_h, p.output.step_w,
+                                true);
+                        } else if (kind_of(i) == 0 && f.nothing()) {
+                            one(whole_tile<Pick, E>(), i, b, j, at_tile + k, p.output.step_h, p.output.step_w,
+                                true);
+                        } else {
+                            one(tiles[kind_of(i)], i, b, j, strip, w * VL, VL, false);
+                            finish_pixels(f, strip, h, w, tail(p.width - k), at_tile + k, p.output.step_h,
+                                          p.output.step_w);
+                        }
+                    }
+                if constexpr (!kNarrow<E>) {
+                    if (f.nothing()) continue;
+                    const int64_t k = widths.first(first) * VL;
+                    const int64_t count = least(p.width, widths.first(last) * VL) - k;
+                    for (int64_t r = 0; r < h; ++r)
+                        for (int64_t c = 0; c < w; ++c)
+                            finish(f, at_tile + r * p.output.step_h + c * p.output.step_w + k, count);
+                }
             }
         }
         t += run;
@@ -112,7 +168,9 @@ struct Sizes {
                             : 0;
         patch = several(p.filter.phases) ? phase_patch_floats(g, plan.tiles, p.depth)
                                          : patch_floats(g, p.input.step_c != 1);
-        strip = p.output.step_c != 1 ? F::kTile * g.across * F::kTile * VL : 0;
+        strip = p.output.step_c != 1            ? F::kTile * g.across * F::kTile * VL
+                : p.filter.dtype == DType::bf16 ? F::kTile * F::kTile * VL
+                                                : 0;
         places = ceil_div(plan.tiles, 16) * 16;
     }
     // One block's part of shared memory.
@@ -139,10 +197,16 @@ struct Shared {
     Shared(const Sizes<F>& s, float* base) : v(base), places(reinterpret_cast<int32_t*>(base + s.v)) {}
 };
 
-template <class F>
+template <class F_, class E_>
 struct Run {
+    using F = F_;
+    using E = E_;
     const WinogradConv& p;
     const WinogradPlan& plan;
+    const E* in;
+    E* out;
+    const E* bias;  // of the whole width, or null
+    FinishOf<E> f;
     TileGrid<F> g;
     WidthBlocks widths;
     Sizes<F> sizes;
@@ -150,6 +214,10 @@ struct Run {
     Run(const WinogradConv& conv, const WinogradPlan& how)
         : p(conv),
           plan(how),
+          in(static_cast<const E*>(p.in)),
+          out(static_cast<E*>(p.out)),
+          bias(static_cast<const E*>(p.epilogue.bias)),
+          f(p.epilogue, p.out),
           g(conv.n, conv.output.h, conv.output.w),
           widths(conv.width),
           sizes(conv, how),
@@ -161,21 +229,24 @@ struct Run {
         return TileBlock<F>(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
     }
     void transform(int64_t group, const TileBlock<F>& b, float* patch, float* v) const {
-        const float* const in = p.in + group * p.filter.phases.channels * p.input.step_c;
-        if (several(p.filter.phases))
-            return transform_phases<InputTile<F, kVStep>>(
-                {in, p.input, p.filter.phases, p.top, p.left, vectors_of(p.depth) * VL}, g, b, patch, v);
-        transform_block<InputTile<F, kVStep>>({in, p.input, p.depth, patch}, g, b, p.top, p.left, v);
+        const E* const from = in + group * p.filter.phases.channels * p.input.step_c;
+        if (several(p.filter.phases)) {
+            const PhaseReader<E> reader{from,  p.input, p.filter.phases,
+                                        p.top, p.left,  vectors_of(p.depth) * VL};
+            return transform_phases<InputTile<F, kVStep>>(reader, g, b, patch, v);
+        }
+        const TileReader<E> reader{from, p.input, p.depth, patch};
+        transform_block<InputTile<F, kVStep>>(reader, g, b, p.top, p.left, v);
     }
     void finish(int64_t group, const TileBlock<F>& b, int64_t first, int64_t last, const float* m,
                 float* strip) const {
-        finish_block(p, g, b, m, widths, first, last, p.out + group * p.width * p.output.step_c,
-                     p.bias ? p.bias + group * p.width : nullptr, strip);
+        finish_block(p, f, g, b, m, widths, first, last, out + group * p.width * p.output.step_c,
+                     bias ? bias + group * p.width : nullptr, strip);
     }
 };
 
-template <class F>
-void run_blocks(const Run<F>& r, char* scratch, int team) {
+template <class R, class F = typename R::F, class E = typename R::E>
+void run_blocks(const R& r, char* scratch, int team) {
     const int64_t component = u_component(r.widths.vectors, r.p.depth);
     parallel_for(
         r.p.groups * r.blocks * r.plan.parts, 1,
@@ -190,12 +261,12 @@ void run_blocks(const Run<F>& r, char* scratch, int team) {
                 const int64_t tile = r.first_tile(item % r.blocks),
                               next = r.first_tile((item + 1) % r.blocks);
                 const WinogradPhases& phases = r.p.filter.phases;
-                LineWalk<F> next_in(r.p.in + (item + 1) / r.blocks * phases.channels * r.p.input.step_c,
-                                    r.p.input, phases.channels, r.g, next,
-                                    r.first_tile((item + 1) % r.blocks + 1) - next, F::kTaps - 1, r.p.top,
-                                    r.p.left, phases.down, phases.across);
-                LineWalk<F> out(r.p.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
-                                tile, block.count, 0, 0, 0);
+                LineWalk<F, E> next_in(r.in + (item + 1) / r.blocks * phases.channels * r.p.input.step_c,
+                                       r.p.input, phases.channels, r.g, next,
+                                       r.first_tile((item + 1) % r.blocks + 1) - next, F::kTaps - 1, r.p.top,
+                                       r.p.left, phases.down, phases.across);
+                LineWalk<F, E> out(r.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
+                                   tile, block.count, 0, 0, 0);
                 const int64_t passes = r.plan.passes / r.plan.parts, begin_pass = part * passes;
                 for (int64_t pass = begin_pass; pass < begin_pass + passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,
@@ -212,8 +283,8 @@ void run_blocks(const Run<F>& r, char* scratch, int team) {
         team);
 }
 
-template <class F>
-void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
+template <class R, class F = typename R::F, class E = typename R::E>
+void run_stationary(const R& r, char* shared, char* scratch, int team) {
     const auto of_block = [&](int64_t at) {
         return Shared<F>(r.sizes, reinterpret_cast<float*>(shared) + at * r.sizes.shared());
     };
@@ -240,10 +311,11 @@ void run_stationary(const Run<F>& r, char* shared, char* scratch, int team) {
                     for (int64_t c = 0; c < r.p.depth; c += piece) {
                         const Depth depth{r.p.depth, c, least(piece, r.p.depth - c)};
                         pack_filters<F, false>(r.p.filter, r.widths, b, c, c + depth.count,
-                                               r.p.weight + group * r.p.filter.step_g, s.u, component);
+                                               static_cast<const E*>(r.p.weight) + group * r.p.filter.step_g,
+                                               s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply<F>(r.block(at, places), of_block(at).v, depth, s.u, component, r.widths,
-                                        b, b + 1, s.m + at * m_block, nullptr, nullptr);
+                            multiply<F, E>(r.block(at, places), of_block(at).v, depth, s.u, component,
+                                           r.widths, b, b + 1, s.m + at * m_block, nullptr, nullptr);
                     }
                     for (int64_t at = 0; at < r.blocks; ++at)
                         r.finish(group, r.block(at, places), b, b + 1, s.m + at * m_block, s.strip);
@@ -300,9 +372,9 @@ WinogradPlan plan_for(const WinogradConv& p, int team) {
     return plan;
 }
 
-template <class F>
+template <class F, class E>
 void run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
-    const Run<F> r(p, plan);
+    const Run<F, E> r(p, plan);
     if (plan.stationary)
         run_stationary(r, shared, scratch, team);
     else
@@ -316,7 +388,9 @@ WinogradPlan winograd_plan(const WinogradConv& p, int team) {
 }
 
 void winograd_run(const WinogradConv& p, const WinogradPlan& plan, char* shared, char* scratch, int team) {
-    visit_form(p.filter.form, [&](auto form) { run<decltype(form)>(p, plan, shared, scratch, team); });
+    visit_form(p.filter.form, p.filter.dtype, [&](auto form, auto element) {
+        run<decltype(form), decltype(element)>(p, plan, shared, scratch, team);
+    });
 }
 
 }  // namespace fastconv::FC_ISA_NS

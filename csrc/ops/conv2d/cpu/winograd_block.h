@@ -32,6 +32,10 @@ inline constexpr int kMStep = kMR * kNR + (P == 8 ? 16 : 0);
 template <int P>  // from row tile to row tile
 inline constexpr int64_t kMChunk = P * P * kMStep<P>;
 
+// Elements of a line of memory.
+template <class E>
+inline constexpr int64_t kLine = 64 / sizeof(E);
+
 inline int64_t vectors_of(int64_t channels) { return ceil_div(channels, VL); }
 
 // The output tiles of an image batch: those at the bottom and right edge perhaps smaller.
@@ -125,8 +129,9 @@ inline int64_t u_component(int64_t vectors, int64_t depth) { return vectors * VL
 
 // Reads tiles of an image in a frame of zeros: straight from the array where a tile lies inside and the
 // channels fill vectors, through a patch in L1 elsewhere.
+template <class E>
 struct TileReader {
-    const float* base;  // of the group's first channel
+    const E* base;  // of the group's first channel
     WinogradImage image;
     int64_t channels;
     float* patch;  // patch_floats()
@@ -136,7 +141,7 @@ struct TileReader {
         const Tail lanes = tail(channels - at * VL);
         for (int64_t i = 0; i < h; ++i) {
             const bool inside = y + i >= 0 && y + i < image.h;
-            const float* row = base + n * image.step_n + (y + i) * image.step_h + at * VL;
+            const E* row = base + n * image.step_n + (y + i) * image.step_h + at * VL;
             for (int64_t j = 0; j < w; ++j, dst += VL)
                 store(dst, inside && x + j >= 0 && x + j < image.w ? load(row + (x + j) * image.step_w, lanes)
                                                                    : zero());
@@ -153,7 +158,7 @@ struct TileReader {
             }
             zero_floats(dst, first * VL);
             zero_floats(dst + last * VL, (w - last) * VL);
-            const float* row = base + n * image.step_n + at * VL * image.step_c + (y + i) * image.step_h + x;
+            const E* row = base + n * image.step_n + at * VL * image.step_c + (y + i) * image.step_h + x;
             int64_t j = first;
             if (lanes == VL)
                 for (; j + VL <= last; j += VL) transpose_tile(row + j, image.step_c, dst + j * VL, VL);
@@ -177,14 +182,14 @@ struct TileReader {
 
 // Transforms all tiles of a block into v. `Pick` is InputTile or GradientTile; tile (ty, tx) starts at pixel
 // (m ty - top, m tx - left).
-template <class Pick, class F = typename Pick::F>
-inline void transform_block(const TileReader& in, const TileGrid<F>& g, const TileBlock<F>& block,
+template <class Pick, class E, class F = typename Pick::F>
+inline void transform_block(const TileReader<E>& in, const TileGrid<F>& g, const TileBlock<F>& block,
                             int64_t top, int64_t left, float* v) {
     constexpr int T = F::kTile;
     const int64_t vectors = vectors_of(in.channels);
     const bool planar = in.image.step_c != 1;
     const bool full = in.channels % VL == 0;
-    typename Pick::Function tiles[4];
+    typename Pick::template Function<float> tiles[4];
     for (int kind = 0; kind < 4; ++kind)
         tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : T, kind & 1 ? g.last_w : T);
     TileWalk<F> walk(g, block.begin);
@@ -225,12 +230,17 @@ inline void transform_block(const TileReader& in, const TileGrid<F>& g, const Ti
                 const int kind = kind_of(i);
                 const int64_t x = x0 + i * T, w = g.width(walk.tx + i) + Pick::kMore;
                 const bool inside = rows_inside && x >= 0 && x + w <= in.image.w;
-                const int64_t direct = !inside ? 0 : full ? vectors : vectors - 1;
+                const int64_t direct = !inside || (kNarrow<E> && kind) ? 0 : full ? vectors : vectors - 1;
+                const auto tile = [&] {
+                    if constexpr (kNarrow<E>)
+                        return whole_tile<Pick, E>();
+                    else
+                        return tiles[kind];
+                };
                 if (direct > 0)
-                    tiles[kind](in.base + n * in.image.step_n + y * in.image.step_h + x * in.image.step_w,
-                                in.image.step_h, in.image.step_w, direct, out(i, kind, 0),
-                                kVChunk<F::kPoints>,
-                                direct < vectors ? direct * kVChunk<F::kPoints> : distance(i, i + 1));
+                    tile()(in.base + n * in.image.step_n + y * in.image.step_h + x * in.image.step_w,
+                           in.image.step_h, in.image.step_w, direct, out(i, kind, 0), kVChunk<F::kPoints>,
+                           direct < vectors ? direct * kVChunk<F::kPoints> : distance(i, i + 1));
                 for (int64_t at = direct; at < vectors; ++at) {
                     in.copy(n, y, x, h, w, at, in.patch);
                     const int64_t after = at + 1 < vectors ? kVChunk<F::kPoints>
@@ -246,8 +256,8 @@ inline void transform_block(const TileReader& in, const TileGrid<F>& g, const Ti
 }
 
 // The same from the phases of a stride.
-template <class Pick, class F = typename Pick::F>
-inline void transform_phases(const PhaseReader& in, const TileGrid<F>& g, const TileBlock<F>& block,
+template <class Pick, class E, class F = typename Pick::F>
+inline void transform_phases(const PhaseReader<E>& in, const TileGrid<F>& g, const TileBlock<F>& block,
                              float* patch, float* v) {
     constexpr int T = F::kTile, P = F::kPoints;
     const int64_t vectors = in.step / VL;
@@ -284,14 +294,13 @@ inline int64_t phase_patch_floats(const TileGrid<F>& g, int64_t tiles, int64_t d
 // time while something else is computed: input tiles (of `extra` more) are read from L2 and not from memory,
 // lines of the output are there when they are written. Straight through memory, they cost a quarter of the
 // time.
-template <class F>
+template <class F, class E>
 class LineWalk {
     static constexpr int T = F::kTile;
 
   public:
-    LineWalk(const float* base, const WinogradImage& image, int64_t channels, const TileGrid<F>& g,
-             int64_t begin, int64_t count, int64_t extra, int64_t top, int64_t left, int64_t down = 1,
-             int64_t across = 1)
+    LineWalk(const E* base, const WinogradImage& image, int64_t channels, const TileGrid<F>& g, int64_t begin,
+             int64_t count, int64_t extra, int64_t top, int64_t left, int64_t down = 1, int64_t across = 1)
         : base_(base),
           image_(image),
           grid_(g),
@@ -306,13 +315,13 @@ class LineWalk {
           count_(count) {
         // Other groups' channels lie between a channels-last group's: not worth it.
         if (image.step_c == 1 && image.step_w != channels) tiles_ = count_ = 0;
-        lines_ = count_ * (T + extra) * (T + extra / 2) * down * across * channels / 16;
+        lines_ = count_ * (T + extra) * (T + extra / 2) * down * across * channels / kLine<E>;
     }
     // About how many there are.
     int64_t lines() const { return lines_; }
     template <bool kWrite>
     void fetch(int64_t lines) {
-        for (; lines > 0; --lines, at_ += 16) {
+        for (; lines > 0; --lines, at_ += kLine<E>) {
             if (at_ >= end_ && !advance()) return;
             if (kWrite)
                 fetch_for_write(at_);
@@ -322,15 +331,14 @@ class LineWalk {
     }
 
   private:
-    // The next stretch of neighbouring floats.
+    // The next stretch of neighbours.
     bool advance() {
         do {
             if (++plane_ >= planes_) {
                 plane_ = 0;
                 if (++row_ >= last_row_ && !next_run()) return false;
             }
-            const float* const row =
-                base_ + n_ * image_.step_n + row_ * image_.step_h + plane_ * image_.step_c;
+            const E* const row = base_ + n_ * image_.step_n + row_ * image_.step_h + plane_ * image_.step_c;
             at_ = row + first_pixel_ * image_.step_w;
             end_ = row + last_pixel_ * image_.step_w;
         } while (at_ >= end_);
@@ -352,13 +360,13 @@ class LineWalk {
         return true;
     }
 
-    const float* base_;
+    const E* base_;
     WinogradImage image_;
     TileGrid<F> grid_;
     TileWalk<F> walk_;
     int64_t tiles_, extra_, top_, left_, down_, across_, planes_, count_, lines_;
     int64_t n_ = 0, row_ = 0, last_row_ = 0, plane_ = INT64_MAX - 1, first_pixel_ = 0, last_pixel_ = 0;
-    const float *at_ = nullptr, *end_ = nullptr;
+    const E *at_ = nullptr, *end_ = nullptr;
 };
 
 // Floats of a TileReader's patch.

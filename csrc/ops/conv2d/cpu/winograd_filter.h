@@ -10,7 +10,7 @@ namespace {
 
 // All components of VL filters by their taps, to u + component * step.
 template <class F, bool kStream>
-inline void filter_tile(const vf (&g)[F::kTaps * F::kTaps], float* u, int64_t step) {
+FC_INLINE inline void filter_tile(const vf (&g)[F::kTaps * F::kTaps], float* u, int64_t step) {
     constexpr int P = F::kPoints, R = F::kTaps;
     vf half[P][R];
     unrolled<R>([&](auto s) FC_INLINE {
@@ -31,7 +31,8 @@ inline void filter_tile(const vf (&g)[F::kTaps * F::kTaps], float* u, int64_t st
 }
 
 // out[t * VL + lane] = in[lane * step + t] for t < count; lanes from `lanes` on are zero.
-inline void gather_lanes(const float* in, int64_t step, int64_t lanes, int64_t count, float* out) {
+template <class E>
+inline void gather_lanes(const E* in, int64_t step, int64_t lanes, int64_t count, float* out) {
     int64_t t = 0;
     if (lanes == VL)
         for (; t + VL <= count; t += VL) transpose_tile(in + t, step, out + t * VL, VL);
@@ -46,9 +47,9 @@ inline void gather_lanes(const float* in, int64_t step, int64_t lanes, int64_t c
 }
 
 // pack_filters for the phases of a stride, of channels [c0, c1) of x: each has a filter in every phase.
-template <class F, bool kStream>
+template <class F, bool kStream, class E>
 inline void pack_phases(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0, int64_t c1,
-                        const float* weight, float* u, int64_t component) {
+                        const E* weight, float* u, int64_t component) {
     constexpr int R = F::kTaps;
     const WinogradPhases& p = w.phases;
     const int64_t nv = widths.nv(b), size = p.rows * p.cols, run = most(1, kMostPhaseTaps / size);
@@ -78,9 +79,9 @@ inline void pack_phases(const WinogradWeight& w, const WidthBlocks& widths, int6
 // only to be overwritten, which took four times as long. U of output block `b` and channels [c0, c1) of the
 // reduction, to u (of the block) with `component` floats from one component to the next; `weight` is the
 // group's.
-template <class F, bool kStream>
+template <class F, bool kStream, class E>
 inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t c0,
-                         int64_t c1, const float* weight, float* u, int64_t component) {
+                         int64_t c1, const E* weight, float* u, int64_t component) {
     constexpr int R = F::kTaps, kTaps = R * R;
     const int64_t nv = widths.nv(b);
     // As many filters as lie side by side in the array are read in one go.
@@ -90,7 +91,7 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
     const auto row_of = [&](int64_t c, int64_t j, int64_t lane) {
         return weight + ((widths.first(b) + j) * VL + lane) * w.step_width + c * w.step_depth;
     };
-    const int64_t fetch_floats = run == 1 ? kTaps * VL : kTaps * run, fetch_ahead = run == 1 ? 3 : 1;
+    const int64_t fetch_count = run == 1 ? kTaps * VL : kTaps * run, fetch_ahead = run == 1 ? 3 : 1;
     float taps[kTaps * VL * VL];
     for (int64_t c = c0; c < c1; c += run)
         for (int64_t j = 0; j < nv; ++j) {
@@ -103,8 +104,9 @@ inline void pack_filters(const WinogradWeight& w, const WidthBlocks& widths, int
             const int64_t next_c = turn ? c + fetch_ahead * run : c, next_j = run == 1 ? j : turn ? 0 : j + 1;
             for (int64_t i = 0; i < count; ++i) {
                 if (next_c < c1 && i < lanes) {
-                    const float* const next = row_of(next_c, next_j, i);
-                    for (int64_t at = 0; at < fetch_floats; at += 16) __builtin_prefetch(next + at, 0, 2);
+                    const E* const next = row_of(next_c, next_j, i);
+                    for (int64_t at = 0; at < fetch_count; at += kLine<E>)
+                        __builtin_prefetch(next + at, 0, 2);
                 }
                 vf g[kTaps];
                 const auto read = [&]() FC_INLINE {

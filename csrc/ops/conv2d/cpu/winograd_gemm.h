@@ -106,10 +106,10 @@ struct Depth {
 };
 
 // M (+)= V U for output blocks [first, last) of one block of tiles. `u` is U of block `first`.
-template <class F>
+template <class F, class E>
 void multiply(const TileBlock<F>& block, const float* v, Depth depth, const float* u, int64_t component,
-              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk<F>* next_in,
-              LineWalk<F>* out) {
+              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk<F, E>* next_in,
+              LineWalk<F, E>* out) {
     constexpr int P = F::kPoints;
     const int64_t v_tile = vectors_of(depth.all) * kVChunk<P>, row_tiles = ceil_div(block.count, kMR);
     const int64_t sum = sum_depth<P>(depth.all), blocks = last - first;

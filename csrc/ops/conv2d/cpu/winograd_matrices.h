@@ -95,7 +95,7 @@ inline constexpr float power(int i, int point) {
 }
 
 // sum + c * x, for a constant that is often 0 or +-1; `first` starts a sum.
-inline vf add_scaled(vf sum, float c, vf x, bool& first) {
+FC_INLINE inline vf add_scaled(vf sum, float c, vf x, bool& first) {
     if (c == 0.0f) return sum;
     if (first) {
         first = false;
@@ -107,7 +107,7 @@ inline vf add_scaled(vf sum, float c, vf x, bool& first) {
 // v = B'd of six points: 14 operations. e and o are the last two points' common terms, p and q those of 1 and
 // -1.
 template <int P>
-inline void input_six(const vf* d, vf* v) {
+FC_INLINE inline void input_six(const vf* d, vf* v) {
     const vf half3 = set1(1.5f);
     const vf e = d[4] - d[2], o = d[3] - d[1];
     const vf p = fma(half3, d[3], e), q = fma(half3, d[2], o);
@@ -127,7 +127,7 @@ inline void input_six(const vf* d, vf* v) {
 }
 
 // v = B'd of eight points: 24 operations. x and -x share the even and the odd terms.
-inline void input_eight(const vf* d, vf* v) {
+FC_INLINE inline void input_eight(const vf* d, vf* v) {
     const auto pair = [&](float middle, float low, float x, vf& plus, vf& minus) FC_INLINE {
         const vf m = set1(middle), l = set1(low);
         const vf even = fma(m, d[4], low == 1 ? d[6] + d[2] : fma(l, d[2], d[6]));
@@ -144,7 +144,7 @@ inline void input_eight(const vf* d, vf* v) {
 
 // v = B'd along one axis, of the first N points.
 template <int P, int N>
-inline void input_1d(const vf (&d)[P], vf (&v)[P]) {
+FC_INLINE inline void input_1d(const vf (&d)[P], vf (&v)[P]) {
     if constexpr (N == 6) {
         input_six<P>(d, v);
     } else if constexpr (N == 8) {
@@ -162,7 +162,7 @@ inline void input_1d(const vf (&d)[P], vf (&v)[P]) {
 
 // y = A'm along one axis, of tiles of M outputs.
 template <class F, int M>
-inline void output_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTile]) {
+FC_INLINE inline void output_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTile]) {
     constexpr int N = M + F::kTaps - 1;
     if constexpr (N == 6) {
         const vf s = m[2] + m[3], t = m[2] - m[3];
@@ -200,7 +200,7 @@ inline void output_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTile]) {
 
 // sum of x^i y[i] for i = First, First + 2, ... below M.
 template <int M, int First, int I = (M - 1 - First) / 2 * 2 + First>
-inline vf power_sum(float x, const vf* y) {
+FC_INLINE inline vf power_sum(float x, const vf* y) {
     if constexpr (First >= M) return zero();
     const vf term = I == 0 ? y[0] : set1(power_of(x, I)) * y[I];
     if constexpr (I == First)
@@ -211,7 +211,7 @@ inline vf power_sum(float x, const vf* y) {
 
 // v = A y along one axis: the transpose of output_1d.
 template <class F, int M>
-inline void gradient_1d(const vf (&y)[F::kTile], vf (&v)[F::kPoints]) {
+FC_INLINE inline void gradient_1d(const vf (&y)[F::kTile], vf (&v)[F::kPoints]) {
     constexpr int N = M + F::kTaps - 1;
     if constexpr (F::kTile == 4 && F::kTaps == 3 && M == 4) {
         const vf a = y[0] + y[2], b = y[1] + y[3];
@@ -245,7 +245,7 @@ inline void gradient_1d(const vf (&y)[F::kTile], vf (&v)[F::kPoints]) {
 
 // t = Gg along one axis; taps are `step` vectors apart.
 template <class F>
-inline void filter_1d(const vf* g, int step, vf (&t)[F::kPoints]) {
+FC_INLINE inline void filter_1d(const vf* g, int step, vf (&t)[F::kPoints]) {
     constexpr int R = F::kTaps;
     using G = Factors<F::kPoints>;
     vf y[R];
@@ -279,7 +279,7 @@ inline void filter_1d(const vf* g, int step, vf (&t)[F::kPoints]) {
 
 // y = G'm along one axis: the transpose of filter_1d.
 template <class F>
-inline void weight_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTaps]) {
+FC_INLINE inline void weight_1d(const vf (&m)[F::kPoints], vf (&y)[F::kTaps]) {
     constexpr int R = F::kTaps;
     using G = Factors<F::kPoints>;
     if constexpr (F::kPoints == 6) {

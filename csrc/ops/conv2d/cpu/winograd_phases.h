@@ -19,8 +19,9 @@ inline PhaseChannel phase_channel(const WinogradPhases& p, int64_t d) {
 }
 
 // Copies pixels of the phases, all their channels, of a group's channels in x.
+template <class E>
 struct PhaseReader {
-    const float* base;  // of the group's first channel
+    const E* base;  // of the group's first channel
     WinogradImage image;
     WinogradPhases phases;
     int64_t top, left;  // rows and columns of zeros before x
@@ -29,14 +30,14 @@ struct PhaseReader {
     // The pixels [y, y + h) x [x, x + w) of image n, to dst[(i * w + j) * step]. What lies between the last
     // channel and the next pixel, and a vector behind the last pixel, is written with anything.
     void copy(int64_t n, int64_t y, int64_t x, int64_t h, int64_t w, float* dst) const {
-        const float* const from = base + n * image.step_n;
+        const E* const from = base + n * image.step_n;
         for (int64_t i = 0; i < h; ++i, dst += w * step)
             (phases.columns_first ? &PhaseReader::planar_row : &PhaseReader::row)(
                 from, (y + i) * phases.down - top, x * phases.across - left, w, dst, this);
     }
 
   private:
-    static void copy_floats(const float* from, float* to, int64_t count) {
+    static void copy_floats(const E* from, float* to, int64_t count) {
         for (; count > VL; count -= VL, from += VL, to += VL) store(to, load(from));
         store(to, load(from, tail(count)), tail(count));
     }
@@ -46,7 +47,7 @@ struct PhaseReader {
     }
 
     // One row of pixels from row y0 and column x0 of x on.
-    static void row(const float* from, int64_t y0, int64_t x0, int64_t w, float* dst, const PhaseReader* r) {
+    static void row(const E* from, int64_t y0, int64_t x0, int64_t w, float* dst, const PhaseReader* r) {
         const WinogradPhases p = r->phases;
         const int64_t c = p.channels, run = p.across * c, step = r->step, columns = r->image.w;
         const int64_t step_h = r->image.step_h, step_w = r->image.step_w;
@@ -65,7 +66,7 @@ struct PhaseReader {
                         clear_floats(to, c);
         };
         for (int64_t j = 0; j < first; ++j) edge(j);
-        const float* line = from + y0 * step_h + (x0 + first * p.across) * c;
+        const E* line = from + y0 * step_h + (x0 + first * p.across) * c;
         float* to = dst + first * step;
         // Whole vectors: what a store writes behind its run the next one overwrites.
         if (run <= VL) {
@@ -84,7 +85,7 @@ struct PhaseReader {
     }
 
     // The same of planes: tiles of VL (row phase, channel) by VL columns are transposed.
-    static void planar_row(const float* from, int64_t y0, int64_t x0, int64_t w, float* dst,
+    static void planar_row(const E* from, int64_t y0, int64_t x0, int64_t w, float* dst,
                            const PhaseReader* r) {
         const WinogradPhases& p = r->phases;
         const int64_t lines = p.down * p.channels, columns = w * p.across;
@@ -96,7 +97,7 @@ struct PhaseReader {
             const auto put = [&](int64_t column, vf v) {
                 store(dst + column / p.across * r->step + column % p.across * lines + g, v, lanes);
             };
-            const float* line[VL];
+            const E* line[VL];
             for (int64_t i = 0; i < VL; ++i) {
                 const int64_t y = y0 + (g + i) / p.channels;
                 line[i] = i < count && y >= 0 && y < r->image.h

@@ -29,8 +29,8 @@ FC_INLINE inline void each(const Function& f) {
 // V = B'dB of `vectors` vectors of channels, of NH x NW points. Pixels are step_h and step_w floats apart,
 // vectors of them VL; those of V are `chunk` floats apart, its components kStep. The lines `after` floats
 // from the first vector's are those that the next call writes.
-template <int P, int NH, int NW, int kStep>
-void input_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors, const Components<float>& out,
+template <int P, int NH, int NW, int kStep, class E>
+void input_tile(const E* d, int64_t step_h, int64_t step_w, int64_t vectors, const Components<float>& out,
                 int64_t chunk, int64_t after) {
     constexpr int kRow = P * kStep;
     float* to[P];
@@ -54,9 +54,9 @@ void input_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors,
 }
 
 // V = A dY A' of `vectors` vectors of channels: as input_tile, from tiles of MH x MW.
-template <class F, int MH, int MW, int kStep>
-void gradient_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vectors,
-                   const Components<float>& out, int64_t chunk, int64_t after) {
+template <class F, int MH, int MW, int kStep, class E>
+void gradient_tile(const E* d, int64_t step_h, int64_t step_w, int64_t vectors, const Components<float>& out,
+                   int64_t chunk, int64_t after) {
     constexpr int P = F::kPoints, NH = MH + F::kTaps - 1, NW = MW + F::kTaps - 1, kRow = P * kStep;
     // The next tile's pixels, unless this one's would leave L1 for them.
     const int64_t ahead = vectors <= 128 / VL ? MW * step_w : 0;
@@ -68,7 +68,7 @@ void gradient_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vecto
         vf half[P][F::kTile];
         each<P, MW>([&](auto j) FC_INLINE {
             vf column[F::kTile], v[P];
-            const float* const from = d + j * step_w;
+            const E* const from = d + j * step_w;
             unrolled<MH>([&](auto i) FC_INLINE {
                 column[i] = load(from + i * step_h);
                 __builtin_prefetch(from + i * step_h + ahead, 0, 3);
@@ -85,9 +85,9 @@ void gradient_tile(const float* d, int64_t step_h, int64_t step_w, int64_t vecto
 }
 
 // y = A'MA + bias of one vector of channels.
-template <class F, int MH, int MW, int kStep>
-void output_tile(const Components<const float>& in, vf bias, float* y, int64_t step_h, int64_t step_w,
-                 Tail lanes, bool whole) {
+template <class F, int MH, int MW, int kStep, class E>
+void output_tile(const Components<const float>& in, vf bias, E* y, int64_t step_h, int64_t step_w, Tail lanes,
+                 bool whole) {
     constexpr int P = F::kPoints, NH = MH + F::kTaps - 1, NW = MW + F::kTaps - 1, kRow = P * kStep;
     vf half[F::kTile][P];
     each<P, NW>([&](auto j) FC_INLINE {
@@ -103,7 +103,7 @@ void output_tile(const Components<const float>& in, vf bias, float* y, int64_t s
     each<P, MH>([&](auto i) FC_INLINE {
         vf v[F::kTile];
         output_1d<F, MW>(half[i], v);
-        float* row = y + i * step_h;
+        E* row = y + i * step_h;
         if (whole)
             unrolled<MW>([&](auto j) FC_INLINE { store(row + j * step_w, v[j] + bias); });
         else
@@ -117,30 +117,33 @@ template <class F_, int kStep>
 struct InputTile {
     using F = F_;
     static constexpr int kMore = F::kTaps - 1;
-    using Function = void (*)(const float*, int64_t, int64_t, int64_t, const Components<float>&, int64_t,
+    template <class E>
+    using Function = void (*)(const E*, int64_t, int64_t, int64_t, const Components<float>&, int64_t,
                               int64_t);
-    template <int MH, int MW>
-    static Function get() {
-        return &input_tile<F::kPoints, MH + kMore, MW + kMore, kStep>;
+    template <class E, int MH, int MW>
+    static Function<E> get() {
+        return &input_tile<F::kPoints, MH + kMore, MW + kMore, kStep, E>;
     }
 };
 template <class F_, int kStep>
 struct GradientTile {
     using F = F_;
     static constexpr int kMore = 0;
-    using Function = typename InputTile<F, kStep>::Function;
-    template <int MH, int MW>
-    static Function get() {
-        return &gradient_tile<F, MH, MW, kStep>;
+    template <class E>
+    using Function = typename InputTile<F, kStep>::template Function<E>;
+    template <class E, int MH, int MW>
+    static Function<E> get() {
+        return &gradient_tile<F, MH, MW, kStep, E>;
     }
 };
 template <class F_, int kStep>
 struct OutputTile {
     using F = F_;
-    using Function = void (*)(const Components<const float>&, vf, float*, int64_t, int64_t, Tail, bool);
-    template <int MH, int MW>
-    static Function get() {
-        return &output_tile<F, MH, MW, kStep>;
+    template <class E>
+    using Function = void (*)(const Components<const float>&, vf, E*, int64_t, int64_t, Tail, bool);
+    template <class E, int MH, int MW>
+    static Function<E> get() {
+        return &output_tile<F, MH, MW, kStep, E>;
     }
 };
 
@@ -159,15 +162,33 @@ inline auto visit_form(const WinogradForm& form, const Function& f) {
     }
 }
 
-// The instance for tiles of mh x mw outputs.
+// f(Form<m, r>(), E()) besides, for the element type of the arrays.
+template <class Function>
+inline void visit_form(const WinogradForm& form, DType dtype, const Function& f) {
+    if (dtype == DType::bf16)
+        visit_form(form, [&](auto which) { f(which, bfloat16()); });
+    else
+        visit_form(form, [&](auto which) { f(which, float()); });
+}
+
+// The instance for tiles of mh x mw outputs, of float32.
 template <class Pick, int MH = Pick::F::kTile, int MW = Pick::F::kTile>
-inline typename Pick::Function pick_tile(int64_t mh, int64_t mw) {
+inline typename Pick::template Function<float> pick_tile(int64_t mh, int64_t mw) {
     if constexpr (MH > 1)
         if (mh < MH) return pick_tile<Pick, MH - 1, MW>(mh, mw);
     if constexpr (MW > 1)
         if (mw < MW) return pick_tile<Pick, MH, MW - 1>(mh, mw);
-    return Pick::template get<MH, MW>();
+    return Pick::template get<float, MH, MW>();
 }
+
+// Of whole tiles, for any element type. Those cut by the image's edge are read and written through a float32
+// patch where the array is of bfloat16, so that they need no instances of their own.
+template <class Pick, class E>
+inline typename Pick::template Function<E> whole_tile() {
+    return Pick::template get<E, Pick::F::kTile, Pick::F::kTile>();
+}
+template <class E>
+inline constexpr bool kNarrow = sizeof(E) < sizeof(float);
 
 }  // namespace
 }  // namespace fastconv::FC_ISA_NS

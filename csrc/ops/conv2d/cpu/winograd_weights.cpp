@@ -11,8 +11,8 @@ int64_t winograd_packed_floats(const WinogradWeight& w) {
 
 namespace {
 
-template <class F>
-void pack(const WinogradWeight& w, const float* weight, float* packed) {
+template <class F, class E>
+void pack(const WinogradWeight& w, const E* weight, float* packed) {
     const WidthBlocks widths(w.width);
     const int64_t component = u_component(widths.vectors, w.depth);
     // 64 x 64 channels with 6x6 tiles, 1.07 MB, are still small.
@@ -23,23 +23,26 @@ void pack(const WinogradWeight& w, const float* weight, float* packed) {
         for (int64_t item = begin; item < end; ++item) {
             const int64_t group = item / (widths.count * runs), b = item / runs % widths.count;
             const int64_t c0 = item % runs * kRun, c1 = least(channels, c0 + kRun);
-            const float* const from = weight + group * w.step_g;
+            const E* const from = weight + group * w.step_g;
             float* const u = packed + group * F::kComponents * component + widths.first(b) * w.depth * VL;
             if (several(w.phases))
-                (large ? pack_phases<F, true> : pack_phases<F, false>)(w, widths, b, c0, c1, from, u,
-                                                                       component);
+                (large ? pack_phases<F, true, E> : pack_phases<F, false, E>)(w, widths, b, c0, c1, from, u,
+                                                                             component);
             else
-                (large ? pack_filters<F, true> : pack_filters<F, false>)(w, widths, b, c0, c1, from,
-                                                                         u + c0 * widths.nv(b) * VL,
-                                                                         component);
+                (large ? pack_filters<F, true, E> : pack_filters<F, false, E>)(w, widths, b, c0, c1, from,
+                                                                               u + c0 * widths.nv(b) * VL,
+                                                                               component);
         }
     });
 }
 
 }  // namespace
 
-void winograd_pack(const WinogradWeight& w, const float* weight, float* packed) {
-    visit_form(w.form, [&](auto form) { pack<decltype(form)>(w, weight, packed); });
+void winograd_pack(const WinogradWeight& w, const void* weight, float* packed) {
+    visit_form(w.form, w.dtype, [&](auto form, auto element) {
+        using E = decltype(element);
+        pack<decltype(form), E>(w, static_cast<const E*>(weight), packed);
+    });
 }
 
 }  // namespace fastconv::FC_ISA_NS

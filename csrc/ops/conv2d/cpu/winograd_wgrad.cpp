@@ -90,7 +90,7 @@ inline ReduceTile reduce_for(int64_t rows, int nv) {
 
 // dW's taps of one vector of input channels from the sums, G'SG.
 template <class F>
-inline void weight_tile(const float* s, int64_t step, vf (&w)[F::kTaps * F::kTaps]) {
+FC_INLINE inline void weight_tile(const float* s, int64_t step, vf (&w)[F::kTaps * F::kTaps]) {
     constexpr int P = F::kPoints, R = F::kTaps;
     vf half[R][P];
     unrolled<P>([&](auto j) FC_INLINE {
@@ -112,22 +112,22 @@ inline void weight_tile(const float* s, int64_t step, vf (&w)[F::kTaps * F::kTap
 }
 
 // The taps of `lanes` input channels from d on to the filter that they belong to, `dw`.
-template <int R>
-void scatter_taps(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, float* dw) {
+template <int R, class E>
+void scatter_taps(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, E* dw) {
     float taps[R * R * VL];
     unrolled<R * R>([&](auto t) FC_INLINE { store(taps + t * VL, w[t]); });
     for (int64_t lane = 0; lane < lanes; ++lane) {
         const PhaseChannel at = phase_channel(p, d + lane);
-        float* const filter = dw + at.channel * p.rows * p.cols;
+        E* const filter = dw + at.channel * p.rows * p.cols;
         for (int64_t i = 0, r = at.row; i < R && r < p.rows; ++i, r += p.down)
             for (int64_t j = 0, s = at.col; j < R && s < p.cols; ++j, s += p.across)
-                filter[r * p.cols + s] = taps[(i * R + j) * VL + lane];
+                filter[r * p.cols + s] = narrow<E>(taps[(i * R + j) * VL + lane]);
     }
 }
 
 // The same of one input channel and `lanes` filters, which are `step` floats apart.
-template <int R>
-void scatter_filters(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, float* dw,
+template <int R, class E>
+void scatter_filters(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, int64_t lanes, E* dw,
                      int64_t step) {
     float taps[R * R * VL];
     unrolled<R * R>([&](auto t) FC_INLINE { store(taps + t * VL, w[t]); });
@@ -136,14 +136,14 @@ void scatter_filters(const WinogradPhases& p, const vf (&w)[R * R], int64_t d, i
     for (int64_t i = 0, r = at.row; i < R && r < p.rows; ++i, r += p.down)
         for (int64_t j = 0, s = at.col; j < R && s < p.cols; ++j, s += p.across)
             for (int64_t lane = 0; lane < lanes; ++lane)
-                dw[lane * step + r * p.cols + s] = taps[(i * R + j) * VL + lane];
+                dw[lane * step + r * p.cols + s] = narrow<E>(taps[(i * R + j) * VL + lane]);
 }
 
 // The sums of input channels [k0, k1), output channels along the lanes, to dW, the group's; `sums` is the row
 // of k0.
-template <class F>
+template <class F, class E>
 void finish_swapped(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
-                    float* dw) {
+                    E* dw) {
     constexpr int R = F::kTaps;
     const int64_t vectors = vectors_of(p.width), filter = p.phases.channels * p.phases.rows * p.phases.cols;
     for (int64_t d = k0; d < k1; ++d)
@@ -155,9 +155,9 @@ void finish_swapped(const WinogradWgrad& p, const float* sums, int64_t component
 }
 
 // The sums of output channels [k0, k1) to their rows of dW.
-template <class F>
+template <class F, class E>
 void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, int64_t k0, int64_t k1,
-                 float* dw) {
+                 E* dw) {
     constexpr int R = F::kTaps;
     const int64_t vectors = vectors_of(p.depth), filter = p.phases.channels * p.phases.rows * p.phases.cols;
     for (int64_t k = k0; k < k1; ++k)
@@ -169,15 +169,15 @@ void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, i
                 continue;
             }
             if constexpr (R == 3) {
-                const int64_t floats = least(VL, p.depth - at * VL) * 9;
-                float* const to = dw + (k * p.depth + at * VL) * 9;
-                if (floats == 9 * VL) {
+                const int64_t count = least(VL, p.depth - at * VL) * 9;
+                E* const to = dw + (k * p.depth + at * VL) * 9;
+                if (count == 9 * VL) {
                     filters_of_taps(w, to);
                     continue;
                 }
                 float filters[9 * VL];
                 filters_of_taps(w, filters);
-                for (int64_t i = 0; i < floats; i += VL) store(to + i, load(filters + i), tail(floats - i));
+                for (int64_t i = 0; i < count; i += VL) store(to + i, load(filters + i), tail(count - i));
             }
         }
 }
@@ -239,6 +239,7 @@ struct Run {
     int64_t worker() const { return patch + (pieces ? sums() : 0); }
 
     // Both operands of a block, in parts.
+    template <class E>
     void transform(const TileBlock<F>& block, int64_t group, float* x, float* y, char* scratch, size_t step,
                    int team) const {
         parallel_for(
@@ -249,17 +250,21 @@ struct Run {
                     const int64_t from = item / 2 * kPart;
                     const TileBlock<F> part = block.part(from, least(kPart, block.count - from));
                     if (item % 2) {
-                        const TileReader reader{p.dy + group * p.width * p.output.step_c, p.output, p.width,
-                                                mine};
+                        const TileReader<E> reader{
+                            static_cast<const E*>(p.dy) + group * p.width * p.output.step_c, p.output,
+                            p.width, mine};
                         transform_block<GradientTile<F, kVStep>>(reader, g, part, 0, 0, y);
                     } else {
                         using Pick = InputTile<F, kVStep>;
-                        const float* const in = p.x + group * p.phases.channels * p.input.step_c;
+                        const E* const in =
+                            static_cast<const E*>(p.x) + group * p.phases.channels * p.input.step_c;
                         if (several(p.phases))
-                            transform_phases<Pick>({in, p.input, p.phases, p.top, p.left, x_vectors * VL}, g,
-                                                   part, mine, x);
+                            transform_phases<Pick>(
+                                PhaseReader<E>{in, p.input, p.phases, p.top, p.left, x_vectors * VL}, g, part,
+                                mine, x);
                         else
-                            transform_block<Pick>({in, p.input, p.depth, mine}, g, part, p.top, p.left, x);
+                            transform_block<Pick>(TileReader<E>{in, p.input, p.depth, mine}, g, part, p.top,
+                                                  p.left, x);
                     }
                 }
             },
@@ -304,7 +309,7 @@ WinogradWgradPlan plan_for(const WinogradWgrad& p) {
     return plan;
 }
 
-template <class F>
+template <class F, class E>
 void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch, int team) {
     const Run<F> r(p, plan.tiles);
     float* const x = reinterpret_cast<float*>(shared);
@@ -312,11 +317,12 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
     int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
     float* const sums = y + r.y_floats + r.places;
     for (int64_t group = 0; group < p.groups; ++group) {
-        float* const dw = p.dw + group * p.width * p.phases.channels * p.phases.rows * p.phases.cols;
+        E* const dw =
+            static_cast<E*>(p.dw) + group * p.width * p.phases.channels * p.phases.rows * p.phases.cols;
         for (int64_t at = 0; at < r.blocks; ++at) {
             const int64_t tile = r.g.count * at / r.blocks;
             const TileBlock<F> block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
-            r.transform(block, group, x, y, scratch, plan.scratch, team);
+            r.template transform<E>(block, group, x, y, scratch, plan.scratch, team);
             if (r.pieces) {
                 parallel_for(
                     ceil_div(p.width, kPieceRows), 1,
@@ -349,8 +355,8 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
             parallel_for(
                 r.channels, 8,
                 [&](int64_t begin, int64_t end, int) {
-                    (r.swapped ? finish_swapped<F> : finish_rows<F>)(p, sums + begin * r.vectors * VL,
-                                                                     r.component, begin, end, dw);
+                    (r.swapped ? finish_swapped<F, E> : finish_rows<F, E>)(p, sums + begin * r.vectors * VL,
+                                                                           r.component, begin, end, dw);
                 },
                 team);
     }
@@ -364,7 +370,9 @@ WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
 
 void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
                         int team) {
-    visit_form(p.form, [&](auto form) { run<decltype(form)>(p, plan, shared, scratch, team); });
+    visit_form(p.form, p.dtype, [&](auto form, auto element) {
+        run<decltype(form), decltype(element)>(p, plan, shared, scratch, team);
+    });
 }
 
 }  // namespace fastconv::FC_ISA_NS
