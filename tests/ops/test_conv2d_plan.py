@@ -40,7 +40,8 @@ def every_algorithm(plan: F.Conv2dPlan) -> list[str]:
 
 
 def test_workspace_grows_with_the_workers() -> None:
-    plan = F.Conv2dPlan((2, 28, 28, 64), (64, 64, 3, 3), padding=1, layout="NHWC")
+    geometry: dict[str, Any] = {"padding": 1, "layout": "NHWC", "algorithm": "winograd"}
+    plan = F.Conv2dPlan((2, 28, 28, 64), (64, 64, 3, 3), **geometry)
     one, two, four = (plan.workspace_bytes(team) for team in (1, 2, 4))
     # Each worker has scratch memory of its own, for blocks that are up to a quarter larger where that gives
     # all of them as many; what they share is counted once.
