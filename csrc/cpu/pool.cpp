@@ -61,7 +61,7 @@ ThreadPool::Units ThreadPool::take_last(int share) {
     }
 }
 
-bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long_enough) {
+bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long_enough, uint64_t key) {
     if (owned_.exchange(true, std::memory_order_acquire)) return false;
     if (started_ < team - 1 && --patience_ < 0) start_workers(team - 1);
     fn_ = fn;
@@ -76,11 +76,15 @@ bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long
     // Sequentially consistent against `asleep_`: either this thread sees the sleeper or it sees the region.
     opened_.fetch_add(1, std::memory_order_seq_cst);
     if (started_ - asleep_.load(std::memory_order_seq_cst) < team - 1) {
-        if (!long_enough) {
+        uint64_t& long_one = long_ones_[key % long_ones_.size()];
+        if (!long_enough && long_one != key) {
             const Clock::time_point start = Clock::now();
             const Units first = take_first(0, true);
             if (first.any()) fn(context, first.begin, first.end, 0);
             long_enough = (Clock::now() - start) * (units - 1) > kWorthWaking;
+            if (long_enough) long_one = key;
+        } else {
+            long_enough = true;
         }
         if (long_enough) wake_workers(team);
     }

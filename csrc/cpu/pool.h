@@ -24,9 +24,9 @@ class ThreadPool {
 
     // Runs fn for all of [0, units) on at most `team` workers, of which the caller is number 0. False, with
     // nothing done, where another region is open. Sleeping workers are woken at once if the work is
-    // `long_enough`, and otherwise when the first unit shows that it is. At most kMostTeam workers, and fewer
-    // than 2^31 units.
-    bool run(int64_t units, Piece fn, void* context, int team, bool long_enough);
+    // `long_enough` or if that of the same `key` was when this was last asked, and otherwise when the first
+    // unit shows that it is. At most kMostTeam workers, and fewer than 2^31 units.
+    bool run(int64_t units, Piece fn, void* context, int team, bool long_enough, uint64_t key);
 
     static constexpr int kMostTeam = 1024;
 
@@ -57,7 +57,8 @@ class ThreadPool {
     // The owner's: which thread may open a region.
     std::atomic<bool> owned_{false};
     int started_ = 0;
-    int patience_ = 0;  // regions to open before the system is asked for threads again
+    int patience_ = 0;                       // regions to open before the system is asked for threads again
+    std::array<uint64_t, 256> long_ones_{};  // keys of work that was worth waking for
     std::atomic<int> numbers_{0};
 
     // One word, so that who joins sees one region's values: open, the team's size, how many are active.

@@ -88,6 +88,13 @@ void run_units(void* context, int64_t begin, int64_t end, int worker) {
     r.fn(r.context, r.at(begin), r.at(end), worker);
 }
 
+uint64_t key_of(void (*fn)(void*, int64_t, int64_t, int), int64_t n, int64_t grain) {
+    uint64_t key = reinterpret_cast<uintptr_t>(fn);
+    for (int64_t value : {n, grain})
+        key = (key ^ static_cast<uint64_t>(value)) * 0x9e3779b97f4a7c15u, key ^= key >> 32;
+    return key;
+}
+
 }  // namespace
 
 int get_num_threads() { return thread_count().load(std::memory_order_relaxed); }
@@ -110,7 +117,7 @@ void parallel_run(int64_t n, int64_t grain, void (*fn)(void*, int64_t, int64_t, 
     if (units > 1 && team > 1) {
         Range range{fn, context, n, units};
         const int used = static_cast<int>(std::min<int64_t>(team, units));
-        if (pool().run(units, &run_units, &range, used, grains >= kLongEnough)) return;
+        if (pool().run(units, &run_units, &range, used, grains >= kLongEnough, key_of(fn, n, grain))) return;
     }
     fn(context, 0, n, 0);
 }
