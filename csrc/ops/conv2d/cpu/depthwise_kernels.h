@@ -22,6 +22,10 @@ struct Lanes {
 
 namespace {
 
+// 3x3 tiles step over whole pixels of several rows, and no prefetcher of the processor follows: each vector
+// fetches the lines that the one so many vectors on will be the first to read, in the next tiles where this
+// one ends.
+constexpr int64_t kVectorsAhead = 4;
 constexpr int64_t kManyVectors = 16;  // one more of them costs less than it saves
 inline Lanes lanes_of(int64_t c, const float* x) {
     const auto behind = static_cast<int64_t>(reinterpret_cast<uintptr_t>(x) / sizeof(float) % VL);

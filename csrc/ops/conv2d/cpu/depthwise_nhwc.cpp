@@ -13,7 +13,8 @@ constexpr int kTile = 7;
 constexpr int kPairs = 4;  // pairs of columns of a dgrad tile of stride 2
 constexpr int kMostRows = 32;
 constexpr int kFewTaps = 4;
-constexpr int kMostTaps = 7;  // of a filter's row with kernels of its own
+constexpr int64_t kFewSets = 512;  // channels
+constexpr int kMostTaps = 7;       // of a filter's row with kernels of its own
 // Two output rows share input rows where the registers suffice.
 #if defined(FC_ISA_AVX512)
 constexpr bool kTwoRows = true;
@@ -46,6 +47,7 @@ struct Tile {
     const float* top;
     int64_t in_row, first_row, last_row;
     const float* packed;
+    int64_t next;  // 3x3: from this tile's input to the next one's; 0: nothing is fetched
 };
 
 // body(channel) for every vector of channels. One after the other they are runs of memory; a column of a
@@ -142,14 +144,16 @@ void tile(const Tile& t) {
 }
 
 // 3x3 of the same stride both ways: all nine weights stay in registers, and nothing is asked from row to row.
-template <int ST, Cut CUT, bool TWO>
+template <int ST, Cut CUT, bool TWO, bool FETCH>
 void square_tile(const Tile& t) {
+    const int64_t step = least(kVectorsAhead * VL, t.c), near = t.c - step, turn = t.next - near;
     constexpr int in = Shape<3, ST, false>::in, rows = TWO ? 3 + ST : 3;
     constexpr int lo = CUT == kLeft || CUT == kBoth ? 1 : 0, hi = CUT == kRight || CUT == kBoth ? in - 1 : in;
     each_vector(t, [&](int64_t channel) FC_INLINE {
         vf weight[3][3], acc[2][kTile];
         unrolled<3, 3>([&](auto r, auto s)
                            FC_INLINE { weight[r][s] = load(t.packed + (r * 3 + s) * t.c + channel); });
+        const int64_t ahead = channel < near ? step : turn;
         const vf start = t.bias ? load(t.bias + channel) : zero();
         unrolled<TWO ? 2 : 1, kTile>([&](auto p, auto v) FC_INLINE { acc[p][v] = start; });
         unrolled<rows>([&](auto i) FC_INLINE {
@@ -159,6 +163,8 @@ void square_tile(const Tile& t) {
             unrolled<in>([&](auto j) FC_INLINE {
                 if constexpr (j >= lo && j < hi) {
                     const vf x = once(load(from));
+                    if constexpr (FETCH && j >= 3 - ST && r >= rows - (TWO ? 2 : 1) * ST)
+                        __builtin_prefetch(from + ahead, 0, 3);
                     from += t.column;
                     __asm__("" : "+r"(from));  // one pointer, not as many distances as columns
                     unrolled<3>([&](auto s) FC_INLINE {
@@ -206,11 +212,13 @@ void any_tile(const Tile& t) {
 }
 
 struct Kernel {
-    void (*run[2][5])(const Tile&);     // [two rows][cut]; null: kAny does it
-    void (*square[2][4])(const Tile&);  // the same, for 3x3
-    int64_t out, in;                    // columns of a tile
-    int64_t over;                       // columns that a cut leaves out
+    using Run = void (*)(const Tile&);
+    Run run[2][5];        // [two rows][cut]; null: kAny does it
+    Run square[2][2][4];  // the same, for 3x3, without and with fetches
+    int64_t out, in;      // columns of a tile
+    int64_t over;         // columns that a cut leaves out
     bool two;
+    int64_t stride;
     bool apart;  // takes a dilation as columns that lie as far apart
 
     void operator()(const Tile& t, int rows) const {
@@ -218,11 +226,23 @@ struct Kernel {
         int cut = kAny;
         if (t.first == 0 && t.last == out && (t.lo == 0 || t.lo == over) && (right == 0 || right == over))
             cut = (t.lo > 0 ? kLeft : kNone) + (right > 0 ? kRight : kNone);
-        if (t.top && cut != kAny) return square[rows - 1][cut](t);
+        if (t.top && cut != kAny) return square[t.next != 0][rows - 1][cut](t);
         const auto fixed = run[rows - 1][cut];
         (fixed ? fixed : run[rows - 1][kAny])(t);
     }
 };
+
+template <int ST, bool FETCH>
+constexpr void squares(Kernel::Run (&table)[2][4]) {
+    table[0][kNone] = &square_tile<ST, kNone, false, FETCH>;
+    table[0][kLeft] = &square_tile<ST, kLeft, false, FETCH>;
+    table[0][kRight] = &square_tile<ST, kRight, false, FETCH>;
+    table[0][kBoth] = &square_tile<ST, kBoth, false, FETCH>;
+    table[1][kNone] = &square_tile<ST, kNone, true, FETCH>;
+    table[1][kLeft] = &square_tile<ST, kLeft, true, FETCH>;
+    table[1][kRight] = &square_tile<ST, kRight, true, FETCH>;
+    table[1][kBoth] = &square_tile<ST, kBoth, true, FETCH>;
+}
 
 template <int S, int ST, bool TR>
 constexpr Kernel make() {
@@ -230,6 +250,7 @@ constexpr Kernel make() {
     Kernel k{};
     k.out = Shape<S, ST, TR>::out, k.in = Shape<S, ST, TR>::in, k.over = (S - 1) / 2;
     k.two = two;
+    k.stride = ST;
     k.apart = true;
     k.run[0][kNone] = &tile<S, ST, TR, kNone, false>;
     k.run[0][kAny] = &tile<S, ST, TR, kAny, false>;
@@ -238,14 +259,8 @@ constexpr Kernel make() {
         k.run[1][kAny] = &tile<S, ST, TR, kAny, true>;
     }
     if constexpr (S == 3 && two) {
-        k.square[0][kNone] = &square_tile<ST, kNone, false>;
-        k.square[0][kLeft] = &square_tile<ST, kLeft, false>;
-        k.square[0][kRight] = &square_tile<ST, kRight, false>;
-        k.square[0][kBoth] = &square_tile<ST, kBoth, false>;
-        k.square[1][kNone] = &square_tile<ST, kNone, true>;
-        k.square[1][kLeft] = &square_tile<ST, kLeft, true>;
-        k.square[1][kRight] = &square_tile<ST, kRight, true>;
-        k.square[1][kBoth] = &square_tile<ST, kBoth, true>;
+        squares<ST, false>(k.square[0]);
+        squares<ST, true>(k.square[1]);
     }
     if constexpr (S == 3 || S == 5) {
         k.run[0][kLeft] = &tile<S, ST, TR, kLeft, false>;
@@ -289,6 +304,8 @@ template <class Start>
 void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t columns, int64_t apart,
              float* out0, float* out1, const Start& start) {
     t.column = apart * t.c;
+    const int64_t span = ceil_div(columns, kernel.out) * kernel.out;
+    const int64_t later = least(span, kernel.out * ceil_div(kVectorsAhead * VL, t.c));
     for (int64_t o = 0; o < columns; o += kernel.out) {
         const int64_t at = columns < kernel.out ? 0 : least(o, columns - kernel.out);
         const int64_t column = start(at);
@@ -299,6 +316,11 @@ void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t colu
         t.last = least(kernel.out, columns - at);
         t.out[0] = out0 + at * t.column;
         t.out[1] = rows == 2 ? out1 + at * t.column : nullptr;
+        if (t.top && t.next) {
+            const int64_t to = o + later, turn = to < columns ? 0 : span;  // in the next rows then
+            const int64_t there = most(0, least(to - turn, columns - kernel.out));
+            t.next = (start(there) - column) * t.c + (turn ? rows * kernel.stride * t.in_row : 0);
+        }
         kernel(t, rows);
     }
 }
@@ -331,6 +353,11 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
     // A stride beyond the filter leaves out most lines of a row.
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear && g.stride_h <= g.r && g.stride_w <= g.s;
     const bool streaming = streams(g, y, g.n * g.p * g.q);
+    const bool square =
+        kernel.square[0][0][kNone] && g.r == 3 && g.stride_h == g.stride_w && g.dilation_h == 1;
+    // These tiles fetch what they read themselves. Columns of many channels share few sets of L1, which lose
+    // it before its turn.
+    const bool fetches = far && square && !given && g.c < kFewSets;
     // Streaming stores want whole lines of the result.
     const Lanes lanes = streaming ? Lanes(g.c) : lanes_of(g.c, x);
     InputRow rows[kMostRows];
@@ -342,6 +369,7 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
                         x + least(most(row_in, 0) + block * g.stride_h, g.n * g.h) * g.w * g.c,
                         y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
         if (streaming) own.out = own.out_end;
+        if (fetches) own.in = own.in_end;
         Ahead<true>& ahead = given ? *given : own;
         if (far || given) ahead.plan(lanes.count * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
         Tile t{};
@@ -366,10 +394,11 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
                     x + (n * g.h + h) * g.w * g.c,
                     {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
             }
-            if (kernel.square[0][kNone] && g.r == 3 && g.stride_h == g.stride_w && step == 1) {
+            if (square) {
                 t.top = x + (n * g.h + h0) * g.w * g.c;
                 t.in_row = g.w * g.c, t.first_row = most(0, -h0), t.last_row = g.h - h0;
                 t.packed = packed;
+                t.next = fetches;
             }
             float* out = y + (n * g.p + p) * g.q * g.c;
             // With a dilation, columns that lie so far apart are a convolution without one.

@@ -88,14 +88,20 @@ struct SumTile {
     Lanes lanes{0};
     int64_t v0, v1;  // vectors of them
     float* sums;     // [vector][tap][VL]
+    // From this tile's input and dy to the next one's; next_x 0: nothing is fetched.
+    int64_t next_x, next_dy;
 };
 
 // Input columns [LO, HI) of a tile lie inside.
-template <int ST, bool TWO, int LO, int HI>
+template <int ST, bool TWO, int LO, int HI, bool FETCH>
 void sum_tile(const SumTile& t, Ahead<false>& ahead) {
     constexpr int in = (kTile - 1) * ST + 3, rows = TWO ? 3 + ST : 3;
+    const int64_t step = least(kVectorsAhead, t.v1 - t.v0), back = (step - (t.v1 - t.v0)) * VL;
     for (int64_t v = t.v0; v < t.v1; ++v) {
         const int64_t channel = t.lanes.channel(v);
+        const bool same = v + step < t.v1;
+        const int64_t ahead_x = same ? step * VL : t.next_x + back;
+        const int64_t ahead_dy = same ? step * VL : t.next_dy + back;
         float* const sums = t.sums + v * 9 * VL;
         ahead.step();
         vf acc[3][3], g[2][kTile];
@@ -104,6 +110,7 @@ void sum_tile(const SumTile& t, Ahead<false>& ahead) {
             const float* from = t.dy + p * t.dy_row + channel;
             unrolled<kTile>([&](auto q) FC_INLINE {
                 g[p][q] = once(load(from));
+                if constexpr (FETCH) __builtin_prefetch(from + ahead_dy, 0, 3);
                 from += t.c;
             });
         });
@@ -114,6 +121,8 @@ void sum_tile(const SumTile& t, Ahead<false>& ahead) {
             unrolled<in>([&](auto j) FC_INLINE {
                 if constexpr (j >= LO && j < HI) {
                     const vf x = once(load(from));
+                    if constexpr (FETCH && j >= 3 - ST && r >= rows - (TWO ? 2 : 1) * ST)
+                        __builtin_prefetch(from + ahead_x, 0, 3);
                     from += t.c;
                     __asm__("" : "+r"(from));  // one pointer, not as many distances as columns
                     unrolled<3>([&](auto s) FC_INLINE {
@@ -140,15 +149,24 @@ int64_t tiled_columns(const DepthwiseNhwc& g) {
     return takes ? g.q / kTile * kTile : 0;
 }
 
-template <int ST, bool TWO>
+template <int ST, bool TWO, bool FETCH>
 void run_tile(const SumTile& t, bool left, bool right, Ahead<false>& ahead) {
     if constexpr (kTiles) {
         constexpr int in = (kTile - 1) * ST + 3;
-        if (left && right) return sum_tile<ST, TWO, 1, in - 1>(t, ahead);
-        if (left) return sum_tile<ST, TWO, 1, in>(t, ahead);
-        if (right) return sum_tile<ST, TWO, 0, in - 1>(t, ahead);
-        sum_tile<ST, TWO, 0, in>(t, ahead);
+        if (left && right) return sum_tile<ST, TWO, 1, in - 1, FETCH>(t, ahead);
+        if (left) return sum_tile<ST, TWO, 1, in, FETCH>(t, ahead);
+        if (right) return sum_tile<ST, TWO, 0, in - 1, FETCH>(t, ahead);
+        sum_tile<ST, TWO, 0, in, FETCH>(t, ahead);
     }
+}
+template <int ST>
+void run_tile(const SumTile& t, bool two, bool left, bool right, Ahead<false>& ahead) {
+    if (t.next_x)
+        two ? run_tile<ST, true, true>(t, left, right, ahead)
+            : run_tile<ST, false, true>(t, left, right, ahead);
+    else
+        two ? run_tile<ST, true, false>(t, left, right, ahead)
+            : run_tile<ST, false, false>(t, left, right, ahead);
 }
 
 // The first `columns` of `count` (1 or 2) output rows from row p of image n on.
@@ -157,15 +175,22 @@ void sum_rows(const DepthwiseNhwc& g, const float* x, const float* dy, int64_t n
     const int64_t h0 = p * g.stride_h - g.pad_h;
     t.c = g.c, t.x_row = g.w * g.c, t.dy_row = g.q * g.c;
     t.first = most(0, -h0), t.last = g.h - h0;
+    const bool fetches = t.next_x != 0;
+    const int64_t later = least(columns, kTile * ceil_div(kVectorsAhead, t.v1 - t.v0));
     for (int64_t q = 0; q < columns; q += kTile) {
+        if (fetches) {
+            const int64_t to = q + later, turn = to < columns ? 0 : columns;  // in the next rows then
+            t.next_x = (to - turn - q) * g.stride_w * g.c + (turn ? count * g.stride_h * t.x_row : 0);
+            t.next_dy = (to - turn - q) * g.c + (turn ? count * t.dy_row : 0);
+        }
         const int64_t column = q * g.stride_w - g.pad_w;
         t.x = x + ((n * g.h + h0) * g.w + column) * g.c;
         t.dy = dy + ((n * g.p + p) * g.q + q) * g.c;
         const bool left = column<0, right = column + (kTile - 1) * g.stride_w + 3> g.w;
         if (g.stride_w == 1)
-            count == 2 ? run_tile<1, true>(t, left, right, ahead) : run_tile<1, false>(t, left, right, ahead);
+            run_tile<1>(t, count == 2, left, right, ahead);
         else
-            count == 2 ? run_tile<2, true>(t, left, right, ahead) : run_tile<2, false>(t, left, right, ahead);
+            run_tile<2>(t, count == 2, left, right, ahead);
     }
 }
 
@@ -213,6 +238,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
     // Output rows that stay in L2 while one vector of channels after the other passes over them.
     const int64_t fit = (64 << 10) / ((g.w * g.stride_h + g.q) * g.c) + 1;
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear;
+    const bool fetches = far && columns && !given;  // the tiles, what they read themselves
     // Columns all of whose taps are inside.
     const int64_t last = (g.s - 1) * g.dilation_w - g.pad_w;
     const int64_t q0 = least(g.q, ceil_div(g.pad_w, g.stride_w));
@@ -223,6 +249,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
             return x + least(row / g.p * g.h + row % g.p * g.stride_h, g.n * g.h) * g.w * g.c;
         };
         Ahead<false> own{x_row(end_row), x_row(next), dy + end_row * g.q * g.c, dy + next * g.q * g.c, 0};
+        if (fetches) own.in = own.in_end, own.out = own.out_end;
         Ahead<false>& ahead = given ? *given : own;
         if (far || given)
             ahead.plan((v1 - v0) *
@@ -230,6 +257,7 @@ void depthwise_wgrad_piece(const DepthwiseNhwc& g, const float* x, const float* 
         if (columns) {
             SumTile t{};
             t.lanes = lanes, t.v0 = v0, t.v1 = v1, t.sums = sums;
+            t.next_x = fetches;
             for (int64_t row = block; row < end_row;) {
                 const int64_t n = row / g.p, p = row % g.p, count = p + 1 < g.p && row + 1 < end_row ? 2 : 1;
                 sum_rows(g, x, dy, n, p, count, columns, t, ahead);
