@@ -376,7 +376,7 @@ class TrainingStep:
         if not self._plans:
             return None
         labels = as_labels(labels)
-        pieces = pieces_of(len(x), self.accumulate) if x.ndim else []
+        pieces = pieces_of(len(x), self.accumulate) if x.ndim and self.accumulate > 1 else []
         if len(pieces) < 2:
             return self._known(x, labels, WHOLE)
         labels = labels_of_pieces("TrainingStep", labels, len(x))

@@ -169,7 +169,7 @@ class Trainer:
         Raises:
             FastconvError: the loss is NaN or infinite; the weights are then as they were.
         """
-        return self._step(x, labels)[0]
+        return self._step(x, labels, False)[0]
 
     def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
         """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
@@ -190,13 +190,15 @@ class Trainer:
             for module, mode in modes:
                 module.training = mode
 
-    def _step(self, x: Any, labels: Any) -> tuple[float, int | None]:
+    def _step(self, x: Any, labels: Any, count: bool = True) -> tuple[float, int | None]:
+        """The loss, and how many images were recognised, if that is to be counted."""
         with self._precision():
-            return self._step_inside(x, labels)
+            value, output = self._step_inside(x, labels)
+        return value, correct_of(output, labels) if count else None
 
-    def _step_inside(self, x: Any, labels: Any) -> tuple[float, int | None]:
+    def _step_inside(self, x: Any, labels: Any) -> tuple[float, Any]:
         refusal = None
-        plan = self._known_plan(x, labels)
+        plan, data = self._known_plan(x, labels)
         if plan is None:
             self.net.train()
             self.optimizer.zero_grad()
@@ -210,13 +212,15 @@ class Trainer:
                     stacklevel=4,
                 )
         else:
-            value, output = plan.run(network_input(x, self.dtype).numpy(), labels)
+            if data is None:
+                data = network_input(x, self.dtype).numpy()
+            value, output = plan.run(data, labels)
             self._require_finite(value)
             output = Tensor(output) if isinstance(output, np.ndarray) else output
         if self.schedule is not None:
             self.schedule.step()
         self.global_step += 1
-        return value, correct_of(output, labels)
+        return value, output
 
     def _new_program(self) -> TrainingStep:
         return TrainingStep(
@@ -241,15 +245,17 @@ class Trainer:
             and program.tune == self.tune
         )
 
-    def _known_plan(self, x: Any, labels: Any) -> Any:
-        """The plan of an earlier step like this one, which was recorded in training mode."""
+    def _known_plan(self, x: Any, labels: Any) -> tuple[Any, NDArray | None]:
+        """The plan of an earlier step like this one, which was recorded in training mode, and what it
+        takes."""
         program = self._program
         if program is None or not self._fits(program):
-            return None
+            return None, None
         try:
-            return program.known(network_input(x, self.dtype).numpy(), labels)
+            data = network_input(x, self.dtype).numpy()
+            return program.known(data, labels), data
         except Exception:  # _step_plan meets it again
-            return None
+            return None, None
 
     def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
         """A plan for the step; None, and why, where it must run function by function."""
