@@ -337,6 +337,61 @@ def test_infinity_stays_in_reach(direction: str) -> None:
     assert np.isfinite(got[..., :2]).all()
 
 
+# (N, C, H, W), K, kernel, stride, padding, dilation, groups
+REACH = [
+    ((1, 20, 7, 9), 18, 3, 1, 1, 1, 1),
+    ((2, 33, 6, 5), 20, 3, 1, 0, 1, 1),
+    ((1, 40, 9, 8), 34, 3, 2, 1, 1, 1),
+    ((1, 32, 11, 10), 32, 3, 1, 2, 2, 1),
+    ((1, 36, 8, 9), 20, 5, 1, 2, 1, 2),
+    ((1, 24, 8, 7), 16, 2, 2, 0, 1, 1),
+    ((1, 128, 30, 41), 17, 3, 1, 1, 1, 1),
+    ((1, 3, 9, 10), 20, 3, 1, 1, 1, 1),
+    ((1, 8, 9, 10), 20, 5, 2, 2, 1, 1),
+    ((1, 40, 7, 7), 20, 1, 1, 0, 1, 1),
+]
+
+
+@pytest.mark.usefixtures("direct")
+@pytest.mark.parametrize("special", [np.inf, np.nan])
+@pytest.mark.parametrize("case", REACH, ids=str)
+def test_wgrad_of_what_a_tap_does_not_reach(case: Any, special: float) -> None:
+    """A special pixel anywhere, at the edges above all, is in those taps that meet it, and in no others."""
+    shape, k, kernel, *geometry = case
+    g = rng("reach", case)
+    weight = (k, shape[1] // geometry[3], kernel, kernel)
+    x = randn(g, *shape)
+    y = F.conv2d(x, np.zeros(weight, np.float32), None, *geometry)
+    dy = np.abs(randn(g, *y.shape)) + 0.5
+    rows, columns = shape[2:]
+    places = [
+        (0, 0),
+        (0, columns - 1),
+        (rows - 1, 0),
+        (rows - 1, columns - 1),
+        (rows // 2, columns - 1),
+    ]
+    places += [(rows - 1, columns // 2), (rows // 2, 0), (0, columns // 2), (rows - 2, columns - 2)]
+    names = ("direct_bf16", "widened")
+    for row, column in places:
+        poisoned = x.astype(bf16)
+        poisoned[-1, 7 % shape[1], row, column] = special
+        narrow = dy.astype(bf16)
+        want = _core.conv2d_weight(
+            wide(poisoned), weight, wide(narrow), *geometry, "NCHW", algorithm="reference"
+        )
+        listed = _core.conv2d_candidates(shape, weight, *geometry, "NCHW", "wgrad", "bfloat16")
+        for name in [n for n, declined in listed if n in names and not declined]:
+            got = _core.conv2d_weight(
+                poisoned, weight, narrow, *geometry, "NCHW", algorithm=name
+            ).astype(np.float64)
+            what = f"{name} {row} {column}"
+            np.testing.assert_array_equal(np.isnan(got), np.isnan(want), what)
+            np.testing.assert_array_equal(np.isinf(got), np.isinf(want), what)
+            finite = np.isfinite(want)
+            np.testing.assert_allclose(got[finite], want[finite], rtol=2.0**-8, atol=1e-3)
+
+
 FORCED = """
 import hashlib, sys
 import numpy as np, ml_dtypes

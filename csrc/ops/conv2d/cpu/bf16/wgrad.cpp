@@ -116,7 +116,7 @@ void fill_x(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t r
         const int64_t present = least(f.used, ceil_div(g.w - phase_w, g.step_w) - f.first);
         for (int64_t at = 0, r = 0; at < positions + 2; ++r) {
             const int64_t row = (row0 + r + f.vertical.low) * g.step_h + phase_h;
-            const bool inside = row >= 0 && row < g.h && r < cut.band + f.halo();
+            const bool inside = row >= 0 && row < g.h && r < least(cut.band, g.rows - row0) + f.halo();
             if (f.patches) {
                 for (int64_t j = 0; j < f.pitch && at < positions + 2; ++j, ++at) {
                     pointers[at] = zeros;
@@ -210,6 +210,7 @@ void fill_dy(const Bf16Wgrad& g, const Cut& cut, const uint16_t* image, int64_t 
 struct Target {
     void* weights;
     bool f32;
+    bool* nan;  // set where a sum is NaN
     void set(int64_t at, float value) const {
         if (f32)
             static_cast<float*>(weights)[at] = value;
@@ -270,6 +271,8 @@ void finish_block(const Bf16Wgrad& g, const Cut& cut, int64_t group, int64_t b, 
                 low = _mm512_add_ps(low, _mm512_loadu_ps(from + s * split_floats));
                 high = _mm512_add_ps(high, _mm512_loadu_ps(from + s * split_floats + 16));
             }
+            if (_mm512_cmp_ps_mask(low, high, _CMP_UNORD_Q))
+                __atomic_store_n(target.nan, true, __ATOMIC_RELAXED);
             const __m512 v0 = _mm512_permutex2var_ps(low, first, high),
                          v1 = _mm512_permutex2var_ps(low, second, high);
             if (in_order) {
@@ -356,32 +359,33 @@ void reduce_chunk(const Bf16Wgrad& g, const Cut& cut, const Scratch& layout, int
         }
 }
 
-}  // namespace
-
-bool bf16_wgrad_fits(const Bf16Wgrad& g) {
-    if (takes_patches(g)) return Frame(g).fits(g) && patch_wgrad_fits(g);
-    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kPanelBytes;
+// The same of the t-th tap, or run of taps, alone.
+Bf16Wgrad one_filter(const Bf16Wgrad& g, int64_t t) {
+    Bf16Wgrad one = g;
+    one.taps = g.taps + t * g.run;
+    one.tap_count = g.run;
+    return one;
 }
 
-Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
-    if (takes_patches(g)) return patch_wgrad_sizes(g);
+Bf16Sizes sizes_of(const Bf16Wgrad& g) {
     const Cut cut(g);
     return {static_cast<size_t>(cut.splits * g.groups * cut.group_floats()) * sizeof(float),
             Scratch(g, cut).total};
 }
 
-void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
-                    int team) {
-    if (takes_patches(g)) return patch_wgrad_run(g, partial, scratch, dweight, dweight_f32, team);
+// Returns whether a sum is NaN.
+bool run(const Bf16Wgrad& g, char* partial, char* scratch, size_t scratch_step, void* dweight,
+         bool dweight_f32, int team) {
     const Cut cut(g);
     const Scratch layout(g, cut);
     float* sums = reinterpret_cast<float*>(partial);
     const int64_t split_floats = g.groups * cut.group_floats();
-    const Target target{dweight, dweight_f32};
+    bool nan = false;
+    const Target target{dweight, dweight_f32, &nan};
     parallel_for(
         cut.splits * g.groups * cut.parts, 1,
         [&](int64_t begin, int64_t end, int worker) {
-            char* mine = scratch + static_cast<size_t>(worker) * layout.total;
+            char* mine = scratch + static_cast<size_t>(worker) * scratch_step;
             __builtin_memset(mine + layout.zeros, 0, layout.offsets - layout.zeros);
             if (g.amx) amx_begin(16);
             for (int64_t item = begin; item < end; ++item) {
@@ -397,7 +401,7 @@ void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwei
             if (g.amx) amx_end();
         },
         team);
-    if (cut.once) return;
+    if (cut.once) return nan;
     const int64_t blocks = cut.row_blocks * cut.column_blocks;
     parallel_for(
         g.groups * blocks, 65536 / (1024 * cut.filters) + 1,
@@ -410,6 +414,36 @@ void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dwei
             }
         },
         team);
+    return nan;
+}
+
+}  // namespace
+
+bool bf16_wgrad_fits(const Bf16Wgrad& g) {
+    if (takes_patches(g)) return Frame(g).fits(g) && patch_wgrad_fits(g);
+    return Frame(g).fits(g) && Cut(g).unit_bytes(g) <= 8 * kPanelBytes;
+}
+
+Bf16Sizes bf16_wgrad_sizes(const Bf16Wgrad& g) {
+    if (takes_patches(g)) return patch_wgrad_sizes(g);
+    Bf16Sizes sizes = sizes_of(g);
+    for (int64_t t = 0; t < g.tap_count / g.run; ++t) {
+        const Bf16Sizes one = sizes_of(one_filter(g, t));
+        if (one.shared > sizes.shared) sizes.shared = one.shared;
+        if (one.scratch > sizes.scratch) sizes.scratch = one.scratch;
+    }
+    return sizes;
+}
+
+// What separates the rows of dy is zero, but x at a tap's distance from there may be a pixel that the tap
+// does not reach: an infinity would become NaN. A tap alone has a frame of what it reaches.
+void bf16_wgrad_run(const Bf16Wgrad& g, char* partial, char* scratch, void* dweight, bool dweight_f32,
+                    int team) {
+    if (takes_patches(g)) return patch_wgrad_run(g, partial, scratch, dweight, dweight_f32, team);
+    const size_t step = bf16_wgrad_sizes(g).scratch;
+    if (!run(g, partial, scratch, step, dweight, dweight_f32, team) || g.tap_count == g.run) return;
+    for (int64_t t = 0; t < g.tap_count / g.run; ++t)
+        run(one_filter(g, t), partial, scratch, step, dweight, dweight_f32, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS
