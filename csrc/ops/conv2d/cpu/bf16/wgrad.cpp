@@ -18,8 +18,9 @@ constexpr int64_t kPanelBytes = 1 << 20, kWholeBytes = 1400 << 10, kSumBytes = 6
 // Steps between two visits to a block of sums: their part of dy, 2 KB a step, stays in L1 from tap to tap.
 // vdpbf16ps reads its other operand four times, which is to stay there as well.
 constexpr int64_t kAmxSteps = 16, kDotSteps = 8;
-// The images' reduction is split where the sums are few against the pixels.
-constexpr int64_t kSplitPixels = 16384, kMostSplits = 8;
+// The images' reduction is split where the sums are few against the pixels, or where threads would find
+// nothing else to share: into products worth half a millisecond and more.
+constexpr int64_t kSplitPixels = 16384, kSplitWork = 1 << 27, kMostSplits = 8;
 
 // Unpacking pairs of rows leaves channels in the order 0-3, 8-11, 16-19, 24-27 and 4-7, 12-15, ...
 inline int64_t unpacked_channel(int64_t half, int64_t i) { return i / 4 * 8 + half * 4 + i % 4; }
@@ -66,7 +67,10 @@ struct Cut {
         parts = ceil_div(column_blocks, part_blocks);
         unit_steps = steps_of(g);
         chunks = ceil_div(units, chunk);
-        splits = least(chunks, most(1, least(kMostSplits, g.n * g.rows * g.cols / kSplitPixels)));
+        const int64_t pixels = g.n * g.rows * g.cols, items = g.groups * parts;
+        const int64_t shares =
+            least(kMostSplits / items, pixels * g.width * g.depth * g.tap_count / parts / kSplitWork);
+        splits = least(chunks, most(1, most(shares, least(kMostSplits, pixels / kSplitPixels))));
     }
     int64_t steps_of(const Bf16Wgrad& g) const { return ceil_div((band - 1) * frame.pitch + g.cols, 32); }
     // Positions of x that the steps reach, in whole tiles.
