@@ -48,6 +48,23 @@ def test_workspace_grows_with_the_workers() -> None:
     assert 0 < one < two < four <= 5 * one
 
 
+def test_result_that_shares_memory_with_what_is_read() -> None:
+    plan = F.Conv2dPlan((1, 4, 8, 8), (4, 4, 3, 3), padding=1)
+    block = array(2, 1, 4, 8, 8)
+    x, w, y = block[0], array(4, 4, 3, 3), block[1]
+    expected = plan.run(x, w)
+    for names in ({"residual": y, "out": y}, {"out": x}):
+        with pytest.raises(ShapeError, match="conv2d_plan: out must not share memory"):
+            plan.run(x, w, **names)
+    shifted = block.reshape(-1)[100:356].reshape(x.shape)
+    with pytest.raises(ShapeError, match="out must not share memory"):
+        plan.run(x, w, out=shifted)
+    assert np.array_equal(plan.run(x, w, out=y), expected)  # side by side
+    gradient = F.Conv2dPlan((1, 4, 8, 8), (4, 4, 3, 3), padding=1, direction="wgrad")
+    with pytest.raises(ShapeError, match="out must not share memory"):
+        gradient.run(x, y, out=y.reshape(-1)[:144].reshape(4, 4, 3, 3))
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_packed_weights_give_the_same_bits(shape: tuple[int, ...], layout: str) -> None:

@@ -327,7 +327,9 @@ class Plan {
         if (packed && !plan_.packed_bytes())
             throw ShapeError(
                 message(kOp, ": algorithm '", plan_.algorithm(), "' reads weights as they are; pass them"));
-        return into(out, shape, [&](void* data) {
+        const ArrayIn* const others[] = {&in, plain ? &*plain : nullptr, bias ? &*bias : nullptr,
+                                         residual ? &*residual : nullptr, line ? &*line : nullptr};
+        return into(out, shape, others, [&](void* data) {
             args.out = data;
             args.team = num_threads();
             const Workspace workspace(
@@ -351,9 +353,10 @@ class Plan {
     }
     void check_weight(const ArrayIn& w) const { check(w, "weight", plan_.problem().weight_shape()); }
 
-    // Runs write(data) on `out`, which must fit, or on a new array.
-    template <class Write>
-    py::object into(py::object out, const Shape& shape, const Write& write) const {
+    // Runs write(data) on `out`, which must fit and lie apart from the other arrays, or on a new array.
+    template <size_t count, class Write>
+    py::object into(py::object out, const Shape& shape, const ArrayIn* const (&others)[count],
+                    const Write& write) const {
         if (out.is_none()) {
             ArrayOut result(kOp, plan_.problem().dtype, shape);
             {
@@ -365,9 +368,19 @@ class Plan {
         const ArrayInOut result(kOp, "out", out);
         require_dtype(kOp, "out", result.dtype(), plan_.problem().dtype);
         require_shape(kOp, "out", result.shape(), shape);
+        for (const ArrayIn* other : others)
+            if (other && overlap(result.view(), other->view()))
+                throw ShapeError(message(kOp, ": out must not share memory with the arrays that are read"));
         const Computing computing;
         write(result.data());
         return out;
+    }
+    static bool overlap(const TensorView& a, const TensorView& b) {
+        const auto begin = [](const TensorView& t) { return reinterpret_cast<uintptr_t>(t.data); };
+        const auto end = [&](const TensorView& t) {
+            return begin(t) + static_cast<uintptr_t>(element_count(kOp, t.shape) * size_of(t.dtype));
+        };
+        return begin(a) < end(b) && begin(b) < end(a);
     }
     void check_prologue_direction() const {
         if (plan_.direction() == ConvDirection::dgrad)
@@ -402,7 +415,8 @@ class Plan {
         const ArrayIn x(kOp, "input", input), dy(kOp, "grad_output", grad_output);
         check(x, "input", p.x_shape());
         check(dy, "grad_output", p.y_shape());
-        return into(out, p.weight_shape(), [&](void* data) {
+        const ArrayIn* const others[] = {&x, &dy};
+        return into(out, p.weight_shape(), others, [&](void* data) {
             WgradArgs args;
             args.x = x.data(), args.dy = dy.data(), args.dweight = data, args.team = num_threads();
             args.prologue = prologue;

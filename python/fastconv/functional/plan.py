@@ -124,13 +124,14 @@ class Conv2dPlan:
             statistics: (2, K) float64, written: each output channel's mean and sum of (y - mean)^2 over images
                 and pixels, y = convolution + bias, before residual and activation. Zeros for an empty batch.
                 Only for fprop.
-            out: an array for the result. It must not overlap the others.
+            out: an array for the result, apart from the others in memory.
 
         Returns:
             `out`, or a new array.
 
         Raises:
-            ShapeError, DTypeError: arrays that are not of the plan's shapes and type.
+            ShapeError, DTypeError: arrays that are not of the plan's shapes and type, or `out` shares
+                memory with one that is read.
         """
         return self._plan.run(
             input,
