@@ -71,13 +71,24 @@ struct Sums {
 template <int NV>
 struct Fetch {
     static constexpr int kLines = (NV * VL + 15) / 16;
+    const NextLines& next;
     float *const *now, *const *end;
-    int64_t column;
-    FC_INLINE explicit Fetch(const NextLines& n) : now(n.rows), end(n.rows + n.count), column(n.column) {}
+    int64_t column, read, read_too;
+    bool write = true;
+    FC_INLINE explicit Fetch(const NextLines& n)
+        : next(n), now(n.rows), end(n.rows + n.count), column(n.column), read(n.read), read_too(n.read_too) {}
     FC_INLINE void row() {
-        if (now >= end) return;
+        if (now >= end) {
+            if (read == 0) return;
+            now = next.rows, column = next.column + read;
+            read = read_too, read_too = 0, write = false;
+            if (now >= end) return;
+        }
         const float* const line = *now++ + column;
-        unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(line + j * 16); });
+        if (write)
+            unrolled<kLines>([&](auto j) FC_INLINE { fetch_for_write(line + j * 16); });
+        else
+            unrolled<kLines>([&](auto j) FC_INLINE { __builtin_prefetch(line + j * 16, 0, 2); });
     }
 };
 

@@ -7,10 +7,12 @@
 namespace fastconv::FC_ISA_NS {
 
 // Lines of the tile that is computed next, owned for writing meanwhile: rows of NV vectors from `column` on.
-// Stores that wait for their lines took a third of the time of convolutions with few input channels.
+// Stores that wait for their lines took a third of the time of convolutions with few input channels. Then
+// lines so many floats away, which are read when the tiles are done; 0: none.
 struct NextLines {
     float* const* rows = nullptr;
     int64_t count = 0, column = 0;
+    int64_t read = 0, read_too = 0;
 };
 
 // Where the result goes: row i of the tile is rows[i][0 .. columns).

@@ -346,6 +346,13 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const int64_t ld = ceil_div(g.width, VL) * VL;
     const bool stream = (g.cold && cut.items <= kFewItems) || g.groups * cut.packed_group() > kWeightsInL2;
 
+    const auto from_output = [&](const float* array) {  // floats
+        return array ? (reinterpret_cast<intptr_t>(array) - reinterpret_cast<intptr_t>(g.finish.out)) /
+                           static_cast<intptr_t>(sizeof(float))
+                     : 0;
+    };
+    const int64_t saved = from_output(g.finish.saved),
+                  reads = g.finish.residual ? from_output(g.finish.residual) : saved;
     const bool straight = direct && cut.rows && g.finish.nothing() && !g.moments.wanted;
     if (straight && g.groups > 1 && !cut.narrow) return run_groups(g, cut, m0, m1, block0, block1, packed);
     if (direct && !straight) {
@@ -390,7 +397,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     if (direct && begin && (!turn || block + 1 < block1)) {
                         const int64_t at = turn ? m0 : m + count;
                         out.next = {rows + (at - m0), least(cut.mr, m1 - at),
-                                    group * g.width + cut.first_column(turn ? block + 1 : block)};
+                                    group * g.width + cut.first_column(turn ? block + 1 : block), reads,
+                                    reads == saved ? 0 : saved};
                     }
                     if (g.offsets) {
                         offset_kernel(tile_rows, nv)({from, g.offsets, cut.packed_rows, weights, nv * VL},
