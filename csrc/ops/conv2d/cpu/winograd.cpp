@@ -267,6 +267,7 @@ void run_blocks(const R& r, char* scratch, int team) {
                                        r.p.left, phases.down, phases.across);
                 LineWalk<F, E> out(r.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
                                    tile, block.count, 0, 0, 0);
+                out.with(r.f.out, r.f.residual, r.f.saved);
                 const int64_t passes = r.plan.passes / r.plan.parts, begin_pass = part * passes;
                 for (int64_t pass = begin_pass; pass < begin_pass + passes; ++pass) {
                     const int64_t first = r.widths.count * pass / r.plan.passes,

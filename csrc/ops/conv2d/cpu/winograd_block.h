@@ -317,16 +317,28 @@ class LineWalk {
         if (image.step_c == 1 && image.step_w != channels) tiles_ = count_ = 0;
         lines_ = count_ * (T + extra) * (T + extra / 2) * down * across * channels / kLine<E>;
     }
+    // With each line that is fetched for writing also those as far away as these arrays are from `array`.
+    void with(const E* array, const E* residual, const E* saved) {
+        const auto distance = [&](const E* other) {
+            return other ? (reinterpret_cast<intptr_t>(other) - reinterpret_cast<intptr_t>(array)) /
+                               static_cast<intptr_t>(sizeof(E))
+                         : 0;
+        };
+        residual_ = distance(residual), saved_ = distance(saved);
+    }
     // About how many there are.
     int64_t lines() const { return lines_; }
     template <bool kWrite>
     void fetch(int64_t lines) {
         for (; lines > 0; --lines, at_ += kLine<E>) {
             if (at_ >= end_ && !advance()) return;
-            if (kWrite)
+            if (kWrite) {
                 fetch_for_write(at_);
-            else
+                if (residual_) __builtin_prefetch(at_ + residual_, 0, 2);
+                if (saved_) __builtin_prefetch(at_ + saved_, 0, 2);
+            } else {
                 __builtin_prefetch(at_, 0, 2);
+            }
         }
     }
 
@@ -365,6 +377,7 @@ class LineWalk {
     TileGrid<F> grid_;
     TileWalk<F> walk_;
     int64_t tiles_, extra_, top_, left_, down_, across_, planes_, count_, lines_;
+    int64_t residual_ = 0, saved_ = 0;
     int64_t n_ = 0, row_ = 0, last_row_ = 0, plane_ = INT64_MAX - 1, first_pixel_ = 0, last_pixel_ = 0;
     const E *at_ = nullptr, *end_ = nullptr;
 };
