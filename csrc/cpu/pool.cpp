@@ -73,22 +73,28 @@ bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long
         shares_[static_cast<size_t>(i)].left.store(begin | end << 32, std::memory_order_relaxed);
     }
     state_.store(kOpen | kTeam * static_cast<uint64_t>(team), std::memory_order_release);
-    // Sequentially consistent against `asleep_`: either this thread sees the sleeper or it sees the region.
+    // Sequentially consistent against `asleep`: either this thread sees the sleeper or it sees the region.
     opened_.fetch_add(1, std::memory_order_seq_cst);
-    if (started_ - asleep_.load(std::memory_order_seq_cst) < team - 1) {
-        uint64_t& long_one = long_ones_[key % long_ones_.size()];
-        if (!long_enough && long_one != key) {
+    bool asleep = false;  // one of the team; whether others are makes no difference
+    for (int i = 1; i < team && !asleep; ++i)
+        asleep = shares_[static_cast<size_t>(i)].asleep.load(std::memory_order_seq_cst);
+    uint64_t& long_one = long_ones_[key % long_ones_.size()];
+    const bool remembered = asleep && !long_enough && long_one == key;
+    Clock::time_point woken;
+    if (asleep) {
+        if (!long_enough && !remembered) {
             const Clock::time_point start = Clock::now();
             const Units first = take_first(0, true);
             if (first.any()) fn(context, first.begin, first.end, 0);
             long_enough = (Clock::now() - start) * (units - 1) > kWorthWaking;
             if (long_enough) long_one = key;
-        } else {
-            long_enough = true;
         }
-        if (long_enough) wake_workers(team);
+        if (long_enough || remembered) wake_workers(team);
+        if (remembered) woken = Clock::now();
     }
     take_pieces(0);
+    // The first time is often longer than all others: pages and code that are new.
+    if (remembered && Clock::now() - woken < kWorthWaking) long_one = 0;
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
     for (int spins = 0; (state_.load(std::memory_order_acquire) & kActiveField) != 0; ++spins) {
         if (spins < kSpins)
@@ -151,9 +157,10 @@ void ThreadPool::work(int worker) {
             sched_yield();
         if (opened_.load(std::memory_order_acquire) == seen) {
             std::unique_lock<std::mutex> lock(mutex_);
-            asleep_.fetch_add(1, std::memory_order_seq_cst);
+            std::atomic<bool>& asleep = shares_[static_cast<size_t>(worker)].asleep;
+            asleep.store(true, std::memory_order_seq_cst);
             while (opened_.load(std::memory_order_seq_cst) == seen) wake_.wait(lock);
-            asleep_.fetch_sub(1, std::memory_order_seq_cst);
+            asleep.store(false, std::memory_order_relaxed);
         }
         seen = opened_.load(std::memory_order_acquire);
         join(worker);

@@ -24,8 +24,8 @@ class ThreadPool {
 
     // Runs fn for all of [0, units) on at most `team` workers, of which the caller is number 0. False, with
     // nothing done, where another region is open. Sleeping workers are woken at once if the work is
-    // `long_enough` or if that of the same `key` was when this was last asked, and otherwise when the first
-    // unit shows that it is. At most kMostTeam workers, and fewer than 2^31 units.
+    // `long_enough` or if that of the same `key` was when they last slept, and otherwise when the first unit
+    // shows that it is. At most kMostTeam workers, and fewer than 2^31 units.
     bool run(int64_t units, Piece fn, void* context, int team, bool long_enough, uint64_t key);
 
     static constexpr int kMostTeam = 1024;
@@ -39,6 +39,7 @@ class ThreadPool {
     // What is left of a share: the first unit in the lower half, the end in the upper.
     struct alignas(64) Share {
         std::atomic<uint64_t> left{0};
+        std::atomic<bool> asleep{false};  // whose it is
     };
     struct Units {
         int64_t begin, end;
@@ -71,8 +72,7 @@ class ThreadPool {
     void* context_ = nullptr;
     int team_ = 0;
 
-    alignas(64) std::atomic<int> asleep_{0};
-    std::mutex mutex_;
+    alignas(64) std::mutex mutex_;
     std::condition_variable wake_;
     std::array<Share, kMostTeam> shares_;
 };
