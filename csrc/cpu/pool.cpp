@@ -106,7 +106,7 @@ bool ThreadPool::run(int64_t units, Piece fn, void* context, int team, bool long
     return true;
 }
 
-// Those beyond the team sleep on; whoever of them is woken goes back to sleep at once.
+// Those beyond the team are woken with the others, find no place, and sleep again 0.3 ms later.
 void ThreadPool::wake_workers(int team) {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (team == 2 && started_ == 1)

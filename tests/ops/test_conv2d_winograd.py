@@ -182,6 +182,35 @@ def test_same_bits_for_threads(direction: str, algorithm: str, layout: str, shap
 
 
 @algorithms
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("x", "k", "groups"),
+    [
+        ((1, 128, 16, 24), 192, 1),
+        ((1, 256, 14, 14), 70, 1),
+        ((2, 96, 5, 9), 330, 1),
+        ((1, 256, 9, 7), 300, 2),
+    ],
+    ids=str,
+)
+def test_packed_weights_give_the_same_bits_for_threads(
+    x: Any, k: int, groups: int, layout: str, algorithm: str
+) -> None:
+    """Few tiles and weights packed before: each thread takes some of the output channels."""
+    data, w, b, residual = arrays(x, k, (1, 1), groups)
+    data, residual = to_layout(data, layout), to_layout(residual, layout)
+    geometry: dict[str, Any] = {"padding": 1, "groups": groups, "layout": layout}
+
+    def run() -> Any:
+        plan = F.Conv2dPlan(data.shape, w.shape, **geometry, algorithm=algorithm)
+        return plan.run(data, plan.pack(w), b, residual=residual, activation="relu")
+
+    check_same_bits_for_threads(run)
+    alone = convolve("fprop", data, w, None, (1, 1, 1, groups, layout), algorithm, b)
+    np.testing.assert_array_equal(run(), np.maximum(alone + residual, 0))
+
+
+@algorithms
 def test_same_bits_alone_and_in_a_batch(algorithm: str) -> None:
     """A batch is cut into other blocks of tiles than an image alone, with other edges beside it."""
     x, w, _, _ = arrays((5, 48, 14, 10), 70, (1, 1), 1)
