@@ -105,6 +105,17 @@ def test_nan_and_infinity(
     np.testing.assert_array_equal(inference, y)
 
 
+@pytest.mark.parametrize("window", [(2,), (3, 2, 1)], ids=str)
+def test_of_zeros_the_first_wins(window: tuple[Any, ...]) -> None:
+    """With taps wanted or not."""
+    x = np.copysign(np.float32(0), randn(rng("zeros"), 1, 8, 6, 20))
+    training = F.max_pool2d(fc.tensor(x, requires_grad=True), *window, layout="NHWC").numpy()
+    inference = F.max_pool2d(x, *window, layout="NHWC")
+    exact = F.max_pool2d(x.astype(np.float64), *window, layout="NHWC")
+    np.testing.assert_array_equal(np.signbit(inference), np.signbit(exact))
+    np.testing.assert_array_equal(np.signbit(training), np.signbit(exact))
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize(("function", "size", "args"), [CASES[5], CASES[23], LARGE[0], LARGE[4]])
 def test_threads_do_not_change_a_bit(

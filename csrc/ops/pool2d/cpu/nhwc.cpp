@@ -195,7 +195,7 @@ void max_tiles(const PoolPlan& plan, const T* x, T* y, int64_t y_pitch, Index* i
                     taps[u] = select(more, set1(static_cast<float>(p + 1)), taps[u]);
                 });
             } else {
-                best[u] = max(max(v[0], v[1]), max(v[2], v[3]));
+                best[u] = max(max(v[3], v[2]), max(v[1], v[0]));  // of 0 and -0 the first
             }
         });
         if (any(nan)) {
