@@ -21,12 +21,12 @@ constexpr uint64_t kActiveField = 0xffff, kTeamField = 0xffff, kOpen = uint64_t{
 constexpr uint64_t kHalf = 0xffffffff;  // of a share
 
 // An idle worker looks for a region this often, then gives its processor away in between, and then sleeps; an
-// owner does the first two for the last worker to leave. A pause takes 10 to 60 ns, giving way 500: 30 us,
-// the gap between two kernels, and 0.3 ms, that between two steps of a program or two pieces of one thread.
-// To sleep costs the next region 50 us and more on a virtual machine.
-constexpr int kSpins = 1000, kYields = 600;
-
+// owner does the first two for the last worker to leave. A pause takes 10 to 60 ns: 30 us, the gap between
+// two kernels. 0.3 ms is that between two steps of a program, or between two pieces of one thread. To sleep
+// costs the next region 50 us and more on a virtual machine.
+constexpr int kSpins = 1000;
 using Clock = std::chrono::steady_clock;
+constexpr auto kStayAwake = std::chrono::microseconds(300);
 // To wake a worker takes its waker 5 us, or 30 where the two share a processor at first.
 constexpr auto kWorthWaking = std::chrono::microseconds(40);
 
@@ -153,8 +153,9 @@ void ThreadPool::work(int worker) {
     for (uint64_t seen = 0;;) {
         for (int spins = 0; spins < kSpins && opened_.load(std::memory_order_acquire) == seen; ++spins)
             pause();
-        for (int spins = 0; spins < kYields && opened_.load(std::memory_order_acquire) == seen; ++spins)
-            sched_yield();
+        // By the clock: where threads outnumber processors, a turn of each other is milliseconds.
+        const Clock::time_point tired = Clock::now() + kStayAwake;
+        while (opened_.load(std::memory_order_acquire) == seen && Clock::now() < tired) sched_yield();
         if (opened_.load(std::memory_order_acquire) == seen) {
             std::unique_lock<std::mutex> lock(mutex_);
             std::atomic<bool>& asleep = shares_[static_cast<size_t>(worker)].asleep;
