@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -211,3 +214,20 @@ def test_errors() -> None:
         F.Conv2dPlan(x.shape, w.shape, algorithm="fft")
     with pytest.raises(ShapeError, match="threads"):
         plan.workspace_bytes(0)
+
+
+@pytest.mark.parametrize("told", ["0", "1", "yes"])
+def test_memory_as_the_environment_says(told: str) -> None:
+    code = (
+        "import fastconv.functional as F\n"
+        "p = F.Conv2dPlan((4, 56, 56, 64), (64, 64, 3, 3), padding=1, layout='NHWC')\n"
+        "print(p.algorithm)\n"
+    )
+    env = {**os.environ, "FASTCONV_FAST_MEMORY": told, "FASTCONV_ISA": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    if told == "yes":
+        assert "DeviceError: FASTCONV_FAST_MEMORY must be 0 or 1, got 'yes'" in done.stderr
+        return
+    assert done.returncode == 0, done.stderr
+    if "avx512" in _core.available_isas():
+        assert done.stdout.strip() == ("winograd6" if told == "1" else "winograd")

@@ -26,8 +26,8 @@ double stream_bandwidth(int64_t bytes, double seconds, int64_t threads);
 double memory_read_rate();
 
 // Whether memory keeps up with arithmetic on large transformed weights that are read once (a program's):
-// measured once and told apart with room on both sides, so that what follows from it does not change from run
-// to run.
+// measured once, or as FASTCONV_FAST_MEMORY (0, 1) says, and told apart with room on both sides, so that what
+// follows from it does not change from run to run. DeviceError for another value of the variable.
 bool memory_is_fast();
 
 }  // namespace fastconv
