@@ -21,9 +21,9 @@ double fma_peak(double seconds, int64_t threads);
 // kMaxStreamBytes, and as fma_peak.
 double stream_bandwidth(int64_t bytes, double seconds, int64_t threads);
 
-// GB/s at which one thread reads 4 MB that no cache holds; takes about a millisecond. 0 where caches cannot
-// be emptied.
-double memory_read_rate();
+// GB/s at which one thread reads 4 MB that no cache holds, the best of so many passes of a millisecond; it
+// ends where that is enough. 0 where caches cannot be emptied.
+double memory_read_rate(int passes = 5, double enough = 1e30);
 
 // Whether memory keeps up with arithmetic on large transformed weights that are read once (a program's):
 // measured once, or as FASTCONV_FAST_MEMORY (0, 1) says, and told apart with room on both sides, so that what
