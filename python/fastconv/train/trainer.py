@@ -223,14 +223,9 @@ class Trainer:
         return value, output
 
     def _new_program(self) -> TrainingStep:
+        parts = self.net, self.loss, self.optimizer, self.clip_grad_norm
         return TrainingStep(
-            self.net,
-            self.loss,
-            self.optimizer,
-            self.clip_grad_norm,
-            accumulate=self.accumulate,
-            recompute=self.recompute,
-            tune=self.tune,
+            *parts, accumulate=self.accumulate, recompute=self.recompute, tune=self.tune
         )
 
     def _fits(self, program: TrainingStep) -> bool:
@@ -246,8 +241,7 @@ class Trainer:
         )
 
     def _known_plan(self, x: Any, labels: Any) -> tuple[Any, NDArray | None]:
-        """The plan of an earlier step like this one, which was recorded in training mode, and what it
-        takes."""
+        """The plan of an earlier step like this one, recorded in training mode, and its input."""
         program = self._program
         if program is None or not self._fits(program):
             return None, None
