@@ -11,322 +11,43 @@ import os
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import fastconv as fc
 import fastconv.functional as F
+from tests.bad_values import (
+    FLOATS,
+    INTEGERS,
+    MEMORY,
+    NO_INTEGERS,
+    NO_NUMBERS,
+    NOT_ARRAYS,
+    OTHER_TYPES,
+    SHAPES,
+)
+from tests.cases.functions import (
+    ANY,
+    ARRAY,
+    BOOL,
+    CHOICE,
+    FLOAT,
+    LABELS,
+    OPTIONAL,
+    OPTIONAL_PAIR,
+    PADDING,
+    PAIR,
+    SEQUENCE,
+    SIZES,
+    TABLE,
+    f32,
+)
 
 HEADROOM = 1 << 30  # bytes of address space that a call may take
 HANG_SECONDS = 30
 
-
-def f32(*shape):
-    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
-
-
-def positive(n):
-    return np.abs(f32(n)) + np.float32(0.5)
-
-
-# Kinds of argument.
-ARRAY = "floating array"
-OPTIONAL = "floating array or None"
-ANY = "array of any type"
-LABELS = "integer array"
-INT = "integer"
-PAIR = "integer or pair"
-OPTIONAL_PAIR = "integer, pair or None"
-PADDING = "integer, pair, 'same' or 'valid'"
-FLOAT = "number"
-BOOL = "bool"
-CHOICE = "one of some strings"
-SIZES = "sequence of integers"
-DIMS = "dimension, several or None"
-SEQUENCE = "sequence of arrays"
-
-
-@dataclass
-class Entry:
-    """A function's arguments: name -> (kind, how to make a good value)."""
-
-    arguments: dict
-    # What else error messages may call it: F.cat is F.concat.
-    known_as: str = ""
-    # Operators that take a number where an array goes.
-    numbers_for_arrays: bool = False
-    # Arguments whose NaN and infinity meet padding or means, which only some algorithms multiply by.
-    finite: tuple = ()
-    # No array kinds and no checks: a helper of other operations.
-
-
-def array(*shape):
-    return ARRAY, lambda: f32(*shape)
-
-
-def value(kind, v):
-    return kind, lambda: v
-
-
-LAYOUT = value(CHOICE, "NCHW")
-IMAGE = array(2, 4, 6, 6)
-REDUCTION = value(CHOICE, "mean")
-
-
-def _elementwise(**more):
-    return Entry({"input": array(2, 5), **more})
-
-
-def _convolution(**arguments):
-    return Entry(
-        {
-            **arguments,
-            "stride": value(PAIR, 1),
-            "padding": value(PADDING, 1),
-            "dilation": value(PAIR, 1),
-            "groups": value(INT, 2),
-            "layout": LAYOUT,
-        },
-        finite=("weight",),
-    )
-
-
-def _window_pool(**more):
-    return Entry(
-        {
-            "input": IMAGE,
-            "kernel_size": value(PAIR, 2),
-            "stride": value(OPTIONAL_PAIR, 2),
-            "padding": value(PAIR, 1),
-            **more,
-            "ceil_mode": value(BOOL, False),
-            "layout": LAYOUT,
-        }
-    )
-
-
-def _loss(**more):
-    return Entry({"input": array(3, 4), "target": array(3, 4), "reduction": REDUCTION, **more})
-
-
-TABLE = {
-    "relu": _elementwise(),
-    "relu6": _elementwise(),
-    "sigmoid": _elementwise(),
-    "tanh": _elementwise(),
-    "leaky_relu": _elementwise(negative_slope=value(FLOAT, 0.1)),
-    "gelu": _elementwise(approximate=value(CHOICE, "tanh")),
-    "softmax": _elementwise(dim=value(INT, 1)),
-    "log_softmax": _elementwise(dim=value(INT, 0)),
-    "dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
-    "sum": _elementwise(dim=value(DIMS, 1), keepdim=value(BOOL, False)),
-    "mean": _elementwise(dim=value(DIMS, (0, 1)), keepdim=value(BOOL, True)),
-    "add": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
-    "mul": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
-    "linear": Entry(
-        {"input": array(3, 5), "weight": array(4, 5), "bias": (OPTIONAL, lambda: f32(4))}
-    ),
-    "conv2d": _convolution(input=IMAGE, weight=array(6, 2, 3, 3), bias=(OPTIONAL, lambda: f32(6))),
-    "conv2d_input": _convolution(
-        input_size=value(SIZES, (2, 4, 6, 6)),
-        weight=array(6, 2, 3, 3),
-        grad_output=array(2, 6, 6, 6),
-    ),
-    "conv2d_weight": _convolution(
-        input=IMAGE, weight_size=value(SIZES, (6, 2, 3, 3)), grad_output=array(2, 6, 6, 6)
-    ),
-    "conv_transpose2d": Entry(
-        {
-            "input": IMAGE,
-            "weight": array(4, 3, 3, 3),
-            "bias": (OPTIONAL, lambda: f32(6)),
-            "stride": value(PAIR, 2),
-            "padding": value(PAIR, 1),
-            "output_padding": value(PAIR, 1),
-            "groups": value(INT, 2),
-            "dilation": value(PAIR, 1),
-            "layout": LAYOUT,
-        },
-        finite=("weight",),
-    ),
-    "max_pool2d": _window_pool(dilation=value(PAIR, 1)),
-    "avg_pool2d": _window_pool(
-        count_include_pad=value(BOOL, True), divisor_override=value("integer or None", 3)
-    ),
-    "sum_pool2d": _window_pool(),
-    "adaptive_avg_pool2d": Entry(
-        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, 3), "layout": LAYOUT}
-    ),
-    "adaptive_max_pool2d": Entry(
-        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, (2, 3)), "layout": LAYOUT}
-    ),
-    "global_avg_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
-    "global_max_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
-    "batch_norm": Entry(
-        {
-            "input": IMAGE,
-            "running_mean": (OPTIONAL, lambda: f32(4)),
-            "running_var": (OPTIONAL, lambda: positive(4)),
-            "weight": (OPTIONAL, lambda: f32(4)),
-            "bias": (OPTIONAL, lambda: f32(4)),
-            "training": value(BOOL, True),
-            "momentum": value(FLOAT, 0.1),
-            "eps": value(FLOAT, 1e-5),
-            "layout": LAYOUT,
-        },
-        finite=("weight",),
-    ),
-    "local_response_norm": Entry(
-        {
-            "input": IMAGE,
-            "size": value(INT, 3),
-            "alpha": value(FLOAT, 0.1),
-            "beta": value(FLOAT, 0.75),
-            "k": value(FLOAT, 1.0),
-            "layout": LAYOUT,
-        }
-    ),
-    "cross_entropy": Entry(
-        {
-            "input": array(3, 4),
-            "target": (LABELS, lambda: np.array([0, 3, 1])),
-            "weight": (OPTIONAL, lambda: positive(4)),
-            "ignore_index": value(INT, -100),
-            "reduction": REDUCTION,
-            "label_smoothing": value(FLOAT, 0.1),
-        }
-    ),
-    "mse_loss": _loss(),
-    "l1_loss": _loss(),
-    "huber_loss": _loss(delta=value(FLOAT, 0.5)),
-    "binary_cross_entropy_with_logits": _loss(
-        weight=(OPTIONAL, lambda: f32(3, 4)), pos_weight=(OPTIONAL, lambda: positive(4))
-    ),
-    "reshape": Entry({"input": (ANY, lambda: f32(2, 6)), "shape": value(SIZES, (3, -1))}),
-    "flatten": Entry(
-        {"input": (ANY, lambda: f32(2, 3, 2)), "start_dim": value(INT, 1), "end_dim": value(INT, 2)}
-    ),
-    "astype": Entry({"input": (ANY, lambda: f32(2, 6)), "dtype": value(CHOICE, "float32")}),
-    "permute": Entry({"input": (ANY, lambda: f32(2, 3, 4)), "dims": value(SIZES, (2, 0, 1))}),
-    "transpose": Entry(
-        {"input": (ANY, lambda: f32(2, 3, 4)), "dim0": value(INT, 0), "dim1": value(INT, -1)}
-    ),
-    "concat": Entry({"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 1)}),
-    "cat": Entry(
-        {"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 0)},
-        known_as="concat",
-    ),
-    "pad": Entry(
-        {
-            "input": array(3, 4),
-            "pad": value(SIZES, (1, 2, 0, 1)),
-            "mode": value(CHOICE, "constant"),
-            "value": value(FLOAT, 0.5),
-        }
-    ),
-}
-
 _ARRAYS = (ARRAY, OPTIONAL, ANY, LABELS)
-
-# Never an array.
-NOT_ARRAYS = {
-    "None": None,
-    "list": [1.0, 2.0],
-    "nested list": [[1.0, 2.0], [3.0, 4.0]],
-    "string": "text",
-    "bytes": b"text",
-    "dict": {"a": 1},
-    "type": np.ndarray,
-    "object": object(),
-}
-# Arrays of element types that no floating argument takes.
-OTHER_TYPES = {
-    "object array": lambda shape: np.full(shape, None, object),
-    "string array": lambda shape: np.full(shape, "a"),
-    "complex array": lambda shape: np.ones(shape, np.complex64),
-    "bool array": lambda shape: np.ones(shape, bool),
-    "int64 array": lambda shape: np.ones(shape, np.int64),
-    "int32 array": lambda shape: np.ones(shape, np.int32),
-    "uint8 array": lambda shape: np.ones(shape, np.uint8),
-    "int16 array": lambda shape: np.ones(shape, np.int16),
-    "float16 array": lambda shape: np.ones(shape, np.float16),
-    "long double array": lambda shape: np.ones(shape, np.longdouble),
-    "datetime array": lambda shape: np.zeros(shape, "M8[s]"),
-    "structured array": lambda shape: np.zeros(shape, [("a", "f4"), ("b", "i4")]),
-}
-# Floating arrays that may fit or not: refused, or the same result as in float64.
-SHAPES = {
-    "0-d": lambda a: np.array(1.5, a.dtype),
-    "empty": lambda a: np.zeros((0,), a.dtype),
-    "no batch": lambda a: a[:0],
-    "last size 0": lambda a: a[..., :0],
-    "every size 0": lambda a: np.zeros((0,) * a.ndim, a.dtype),
-    "one dimension more": lambda a: a[np.newaxis],
-    "one dimension less": lambda a: a[0],
-    "one size off": lambda a: np.repeat(a, 2, -1)[..., : a.shape[-1] + 1],
-    "one element": lambda a: np.ones((1,) * a.ndim, a.dtype),
-    "9-d": lambda a: np.ones((1, 2) + (1,) * 7, a.dtype),
-    "40-d": lambda a: np.ones((1,) * 40, a.dtype),
-    "NaN": lambda a: np.full_like(a, np.nan),
-    "infinite": lambda a: np.full_like(a, np.inf),
-    "some NaN": lambda a: np.where(np.arange(a.size).reshape(a.shape) % 3 == 0, np.nan, a).astype(
-        a.dtype
-    ),
-    # Terabytes to look at, four bytes in memory.
-    "vast": lambda a: np.broadcast_to(
-        np.ones((), a.dtype), (1 << 20,) * min(a.ndim, 2) + (4,) * max(0, a.ndim - 2)
-    ),
-    "vast empty": lambda a: np.broadcast_to(
-        np.ones((), a.dtype), (1 << 40, 0) + (1,) * max(0, a.ndim - 2)
-    ),
-}
-# The good array in another memory: the same result to the bit.
-MEMORY = {
-    "read-only": lambda a: _read_only(a),
-    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
-    "reversed": lambda a: np.ascontiguousarray(a[::-1])[::-1],
-    "strided": lambda a: np.repeat(a, 2, -1)[..., ::2],
-    "misaligned": lambda a: (
-        np.frombuffer(b"\0" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape)
-    ),
-}
-
-NO_NUMBERS = {
-    "None": None,
-    "string": "1",
-    "bool": True,
-    "complex": 1j,
-    "list of string": ["1"],
-    "dict": {},
-    "object": object(),
-    "type": int,
-}
-NO_INTEGERS = {
-    **NO_NUMBERS,
-    "fraction": 1.5,
-    "integral float": 2.0,
-    "np.float32": np.float32(1),
-    "NaN": float("nan"),
-    "infinity": float("inf"),
-    "fractions": (1.5, 2.0),
-    "float array": np.ones(2, np.float32),
-    "bools": (True, True),
-    "Nones": [None, None],
-    "nested": ((1, 1), (1, 1)),
-}
-INTEGERS = [0, -1, 2, 3, 7, 100, -100, 2**15, 2**31 - 1, 2**31, -(2**31), 2**32, 2**62, 2**63 - 1]
-INTEGERS += [-(2**63), 2**63, 2**64, 10**30, -(10**30)]
-FLOATS = [0.0, -0.0, -1.0, 1, 2, 1.5, np.float64(0.25), np.float32(0.5), np.int64(2), 1e-30, 1e-300]
-FLOATS += [1e30, -1e30, 1e300, float("nan"), float("inf"), -float("inf"), 10**400, -(10**400)]
-
-
-def _read_only(a):
-    a = a.copy()
-    a.flags.writeable = False
-    return a
-
 
 REFUSED, RIGHT, SAME = "refused", "refused or right", "as for the good array"
 

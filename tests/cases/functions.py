@@ -1,0 +1,211 @@
+"""Every public function of `fastconv.functional` with good arguments and what kinds they are: what the tests of
+bad arguments spoil one at a time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+def f32(*shape):
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+def positive(n):
+    return np.abs(f32(n)) + np.float32(0.5)
+
+
+# Kinds of argument.
+ARRAY = "floating array"
+OPTIONAL = "floating array or None"
+ANY = "array of any type"
+LABELS = "integer array"
+INT = "integer"
+PAIR = "integer or pair"
+OPTIONAL_PAIR = "integer, pair or None"
+PADDING = "integer, pair, 'same' or 'valid'"
+FLOAT = "number"
+BOOL = "bool"
+CHOICE = "one of some strings"
+SIZES = "sequence of integers"
+DIMS = "dimension, several or None"
+SEQUENCE = "sequence of arrays"
+
+
+@dataclass
+class Entry:
+    """A function's arguments: name -> (kind, how to make a good value)."""
+
+    arguments: dict
+    # What else error messages may call it: F.cat is F.concat.
+    known_as: str = ""
+    # Operators that take a number where an array goes.
+    numbers_for_arrays: bool = False
+    # Arguments whose NaN and infinity meet padding or means, which only some algorithms multiply by.
+    finite: tuple = ()
+
+
+def array(*shape):
+    return ARRAY, lambda: f32(*shape)
+
+
+def value(kind, v):
+    return kind, lambda: v
+
+
+LAYOUT = value(CHOICE, "NCHW")
+IMAGE = array(2, 4, 6, 6)
+REDUCTION = value(CHOICE, "mean")
+
+
+def _elementwise(**more):
+    return Entry({"input": array(2, 5), **more})
+
+
+def _convolution(**arguments):
+    return Entry(
+        {
+            **arguments,
+            "stride": value(PAIR, 1),
+            "padding": value(PADDING, 1),
+            "dilation": value(PAIR, 1),
+            "groups": value(INT, 2),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    )
+
+
+def _window_pool(**more):
+    return Entry(
+        {
+            "input": IMAGE,
+            "kernel_size": value(PAIR, 2),
+            "stride": value(OPTIONAL_PAIR, 2),
+            "padding": value(PAIR, 1),
+            **more,
+            "ceil_mode": value(BOOL, False),
+            "layout": LAYOUT,
+        }
+    )
+
+
+def _loss(**more):
+    return Entry({"input": array(3, 4), "target": array(3, 4), "reduction": REDUCTION, **more})
+
+
+TABLE = {
+    "relu": _elementwise(),
+    "relu6": _elementwise(),
+    "sigmoid": _elementwise(),
+    "tanh": _elementwise(),
+    "leaky_relu": _elementwise(negative_slope=value(FLOAT, 0.1)),
+    "gelu": _elementwise(approximate=value(CHOICE, "tanh")),
+    "softmax": _elementwise(dim=value(INT, 1)),
+    "log_softmax": _elementwise(dim=value(INT, 0)),
+    "dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
+    "sum": _elementwise(dim=value(DIMS, 1), keepdim=value(BOOL, False)),
+    "mean": _elementwise(dim=value(DIMS, (0, 1)), keepdim=value(BOOL, True)),
+    "add": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "mul": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "linear": Entry(
+        {"input": array(3, 5), "weight": array(4, 5), "bias": (OPTIONAL, lambda: f32(4))}
+    ),
+    "conv2d": _convolution(input=IMAGE, weight=array(6, 2, 3, 3), bias=(OPTIONAL, lambda: f32(6))),
+    "conv2d_input": _convolution(
+        input_size=value(SIZES, (2, 4, 6, 6)),
+        weight=array(6, 2, 3, 3),
+        grad_output=array(2, 6, 6, 6),
+    ),
+    "conv2d_weight": _convolution(
+        input=IMAGE, weight_size=value(SIZES, (6, 2, 3, 3)), grad_output=array(2, 6, 6, 6)
+    ),
+    "conv_transpose2d": Entry(
+        {
+            "input": IMAGE,
+            "weight": array(4, 3, 3, 3),
+            "bias": (OPTIONAL, lambda: f32(6)),
+            "stride": value(PAIR, 2),
+            "padding": value(PAIR, 1),
+            "output_padding": value(PAIR, 1),
+            "groups": value(INT, 2),
+            "dilation": value(PAIR, 1),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    ),
+    "max_pool2d": _window_pool(dilation=value(PAIR, 1)),
+    "avg_pool2d": _window_pool(
+        count_include_pad=value(BOOL, True), divisor_override=value("integer or None", 3)
+    ),
+    "sum_pool2d": _window_pool(),
+    "adaptive_avg_pool2d": Entry(
+        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, 3), "layout": LAYOUT}
+    ),
+    "adaptive_max_pool2d": Entry(
+        {"input": IMAGE, "output_size": value(OPTIONAL_PAIR, (2, 3)), "layout": LAYOUT}
+    ),
+    "global_avg_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
+    "global_max_pool2d": Entry({"input": IMAGE, "layout": LAYOUT}),
+    "batch_norm": Entry(
+        {
+            "input": IMAGE,
+            "running_mean": (OPTIONAL, lambda: f32(4)),
+            "running_var": (OPTIONAL, lambda: positive(4)),
+            "weight": (OPTIONAL, lambda: f32(4)),
+            "bias": (OPTIONAL, lambda: f32(4)),
+            "training": value(BOOL, True),
+            "momentum": value(FLOAT, 0.1),
+            "eps": value(FLOAT, 1e-5),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    ),
+    "local_response_norm": Entry(
+        {
+            "input": IMAGE,
+            "size": value(INT, 3),
+            "alpha": value(FLOAT, 0.1),
+            "beta": value(FLOAT, 0.75),
+            "k": value(FLOAT, 1.0),
+            "layout": LAYOUT,
+        }
+    ),
+    "cross_entropy": Entry(
+        {
+            "input": array(3, 4),
+            "target": (LABELS, lambda: np.array([0, 3, 1])),
+            "weight": (OPTIONAL, lambda: positive(4)),
+            "ignore_index": value(INT, -100),
+            "reduction": REDUCTION,
+            "label_smoothing": value(FLOAT, 0.1),
+        }
+    ),
+    "mse_loss": _loss(),
+    "l1_loss": _loss(),
+    "huber_loss": _loss(delta=value(FLOAT, 0.5)),
+    "binary_cross_entropy_with_logits": _loss(
+        weight=(OPTIONAL, lambda: f32(3, 4)), pos_weight=(OPTIONAL, lambda: positive(4))
+    ),
+    "reshape": Entry({"input": (ANY, lambda: f32(2, 6)), "shape": value(SIZES, (3, -1))}),
+    "flatten": Entry(
+        {"input": (ANY, lambda: f32(2, 3, 2)), "start_dim": value(INT, 1), "end_dim": value(INT, 2)}
+    ),
+    "astype": Entry({"input": (ANY, lambda: f32(2, 6)), "dtype": value(CHOICE, "float32")}),
+    "permute": Entry({"input": (ANY, lambda: f32(2, 3, 4)), "dims": value(SIZES, (2, 0, 1))}),
+    "transpose": Entry(
+        {"input": (ANY, lambda: f32(2, 3, 4)), "dim0": value(INT, 0), "dim1": value(INT, -1)}
+    ),
+    "concat": Entry({"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 1)}),
+    "cat": Entry(
+        {"tensors": (SEQUENCE, lambda: [f32(2, 3), f32(2, 3)]), "dim": value(INT, 0)},
+        known_as="concat",
+    ),
+    "pad": Entry(
+        {
+            "input": array(3, 4),
+            "pad": value(SIZES, (1, 2, 0, 1)),
+            "mode": value(CHOICE, "constant"),
+            "value": value(FLOAT, 0.5),
+        }
+    ),
+}
