@@ -188,6 +188,21 @@ def test_every_convolution_on_slices(algorithm: str, shape: tuple[int, ...], fin
     assert "in_place" in dump and f"{k} of {c + k + 4}" in dump
 
 
+@pytest.mark.parametrize("outputs", [20, 144])  # one block of outputs, several
+@pytest.mark.parametrize("wide", [30, 1400])  # the slice's neighbour: near pixels, and far
+@pytest.mark.parametrize("stride", [1, 2])
+def test_normalised_as_they_are_read(outputs: int, wide: int, stride: int) -> None:
+    """A 1x1 that applies batch-norm's line to a slice, of more pixels than one item's."""
+    m = Maker(2, 11, 10, 8)
+    a, b = m.conv(m.x, 8, wide), m.conv(m.x, 8, 40)
+    y = m.conv(m.norm(b, 40), 40, outputs, algorithm="implicit_gemm", stride=(stride, stride))
+    z = m.conv(m.norm(m.join(a, b), wide + 40), wide + 40, 4)
+    m.graph.set_outputs([y, z])
+    m.graph.run_pass("fuse_batch_norm_load")
+    dump = m.compare(randn(2, 11, 10, 8), y, z)
+    assert "in_place" in dump and "line_relu" in dump and f"40 of {wide + 40}" in dump
+
+
 @pytest.mark.parametrize("algorithm", ["implicit_gemm", "winograd", "winograd6", "reference"])
 @pytest.mark.parametrize("size", [1, 3])
 def test_gradients_of_convolutions_on_slices(algorithm: str, size: int) -> None:

@@ -428,7 +428,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                             rows_in.ahead =
                                 px.bases[m - m0 + count - 1] + g.step_w * g.in_w - px.bases[m - m0];
                         else
-                            rows_in.ahead = beyond_band(g, m + count, px.bases[m - m0]);
+                            rows_in.ahead = beyond_band(g, group * g.depth, m + count, px.bases[m - m0]);
                     }
                     const int64_t floats = (t1 - t0) * step;
                     if (stream && floats <= kMostFetched &&

@@ -56,15 +56,27 @@ inline Source in_place(const GatherConv& g, int64_t group) {
     return {g.in + group * g.depth, g.in_n, g.in_h, g.in_w, 0, 0};
 }
 
+// Floats from pixel to pixel up to which the band of a part of a wider array has that array's distances.
+constexpr int64_t kWidestBand = 1280;
+
 // A filter of one tap reads one pixel each, which are copied tile by tile just before the first block of
 // output channels; others a band of whole rows, from the first tap of the item's first pixel to the last tap
 // of its last, on through the images.
 inline bool one_each(const GatherConv& g) { return g.tap_count == 1; }
 
+// Whether the input's pixels follow one another and each is read once: then neighbours in the band lie as far
+// apart as there, so that one distance leads from a tile to what is to be fetched, in a part of a wider array
+// too.
+inline bool follows(const GatherConv& g) {
+    return g.rows == g.h && g.cols == g.w && g.step_h == 1 && g.step_w == 1 && g.in_h == g.w * g.in_w &&
+           g.in_n == g.h * g.in_h && (g.in_w == g.depth || g.in_w <= kWidestBand);
+}
+inline int64_t band_step(const GatherConv& g) { return follows(g) ? g.in_w : g.depth; }
+
 // The most floats that the band of a work item takes, of `pixels` output pixels in tiles of up to `mr`. Where
 // there is only one block of output channels, a tile need not be kept and stays in L1.
 inline int64_t band_floats(const GatherConv& g, int64_t pixels, int64_t mr, bool one_block) {
-    if (one_each(g)) return (one_block ? mr : pixels) * g.depth;
+    if (one_each(g)) return (one_block ? mr : pixels) * band_step(g);
     const int64_t first = g.taps[0].dh, last = g.taps[g.tap_count - 1].dh;
     const int64_t touched = least(g.n * g.rows, (pixels + g.cols - 2) / g.cols + 1);
     const int64_t images = least(g.n, (pixels + g.rows * g.cols - 2) / (g.rows * g.cols) + 1);
@@ -78,12 +90,13 @@ template <bool Relu>
 inline void fill_tile(const GatherConv& g, int64_t group, int64_t m, int64_t count, float* band) {
     const int64_t channel = group * g.depth;
     const Tap tap = g.taps[0];
+    const int64_t step = band_step(g);
     PixelWalk at(m, g.rows, g.cols);
     for (int64_t e = 0; e < count; ++e, at.next()) {
         const int64_t h = at.i * g.step_h + tap.dh, w = at.j * g.step_w + tap.dw;
         if (h < 0 || h >= g.h || w < 0 || w >= g.w) continue;  // read from the zeros instead
         normalise_channels<Relu>(g.line, channel, g.in + at.n * g.in_n + h * g.in_h + w * g.in_w + channel,
-                                 band + e * g.depth, g.depth);
+                                 band + e * step, g.depth);
     }
 }
 
@@ -95,12 +108,11 @@ inline void normalise_tile(const GatherConv& g, int64_t group, int64_t m, int64_
         fill_tile<false>(g, group, m, count, band);
 }
 
-// From there to the input of the pixels from m on, in floats and for prefetching; 0 unless neighbours in the
-// band are neighbours in the input.
-inline int64_t beyond_band(const GatherConv& g, int64_t m, const float* band) {
-    if (g.in_w != g.depth || g.rows != g.h || g.cols != g.w) return 0;
+// From there to the input of the pixels from m on, from `channel` on, in floats and for prefetching; 0: none.
+inline int64_t beyond_band(const GatherConv& g, int64_t channel, int64_t m, const float* band) {
+    if (!follows(g)) return 0;
     const auto address = [](const float* p) { return static_cast<int64_t>(reinterpret_cast<uintptr_t>(p)); };
-    return (address(g.in + m * g.in_w) - address(band)) / static_cast<int64_t>(sizeof(float));
+    return (address(g.in + channel + m * g.in_w) - address(band)) / static_cast<int64_t>(sizeof(float));
 }
 
 template <bool Relu>
@@ -121,7 +133,8 @@ inline Source fill_band(const GatherConv& g, int64_t group, int64_t m0, int64_t 
 // The item's input on its line, in `band`; with one_each it comes there later.
 inline Source normalised(const GatherConv& g, int64_t group, int64_t m0, int64_t m1, int64_t mr,
                          bool one_block, float* band) {
-    if (one_each(g)) return {band, 0, 0, 0, one_block ? 0 : mr * g.depth, g.depth};
+    const int64_t step = band_step(g);
+    if (one_each(g)) return {band, 0, 0, 0, one_block ? 0 : mr * step, step};
     return g.line.relu ? fill_band<true>(g, group, m0, m1, band) : fill_band<false>(g, group, m0, m1, band);
 }
 
