@@ -22,6 +22,7 @@ const std::map<std::string, NodeKind>& all_kinds() {
         add_pad_kinds(list);
         add_pool2d_kinds(list);
         add_reduce_kinds(list);
+        add_resample_kinds(list);
         add_softmax_loss_kinds(list);
         std::map<std::string, NodeKind> by_name;
         for (const NodeKind& kind : list) by_name.emplace(kind.name, kind);

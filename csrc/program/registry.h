@@ -22,6 +22,7 @@ void add_optimizer_kinds(KindList& list);
 void add_pad_kinds(KindList& list);
 void add_pool2d_kinds(KindList& list);
 void add_reduce_kinds(KindList& list);
+void add_resample_kinds(KindList& list);
 void add_softmax_loss_kinds(KindList& list);
 
 }  // namespace fastconv::program

@@ -392,6 +392,11 @@ def pad_backward(
     mode: str,
 ) -> NDArray: ...
 
+# resample: output o is the sum of weight[t] * input[index[t]] over t in [begin[o], begin[o + 1]); no weight: 1
+def resample(
+    input: NDArray, dim: int, begin: NDArray, index: NDArray, weight: NDArray | None
+) -> NDArray: ...
+
 # program: graphs of the ops' nodes, and their plans (program.py)
 class WeightCache: ...
 

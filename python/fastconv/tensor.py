@@ -11,7 +11,7 @@ import heapq
 import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
 from typing import Any
 
@@ -245,7 +245,7 @@ class Tensor:
                     f"backward: a gradient is needed for a tensor of shape {self.shape}; "
                     "only one-element tensors have a default"
                 )
-            seed: NDArray = _ones_like(self._array)
+            seed: NDArray = filled(self._array, self.shape, 1.0)
         else:
             seed = (
                 gradient._array if isinstance(gradient, Tensor) else _numbers("backward", gradient)
@@ -259,6 +259,24 @@ class Tensor:
             _run_tape(self, seed, retain_graph)
 
     # Arithmetic and shape methods are those of fastconv.functional.
+
+    def __getitem__(self, key: Any) -> Tensor:
+        """Parts by integers, slices, None and Ellipsis, as in NumPy; views where memory allows.
+
+        For lists of places see `functional.index_select`.
+
+        Raises:
+            ShapeError: too many indices, or one outside of its dimension.
+            DTypeError: another kind of index.
+        """
+        from .functional.indexing import getitem
+
+        return getitem(self, key)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise ShapeError("Tensor: a scalar has nothing to iterate over")
+        return (self[i] for i in range(self.shape[0]))
 
     def __add__(self, other: Any) -> Tensor:
         return _functional().add(self, other)  # type: ignore[no-any-return]
@@ -408,6 +426,47 @@ def finish(op: str, result: NDArray, inputs: tuple[Any, ...], backward: Backward
     return output
 
 
+def finish_all(
+    op: str,
+    results: Sequence[NDArray],
+    inputs: tuple[Any, ...],
+    backward: Callable[[Sequence[NDArray | None], tuple[bool, ...]], Sequence[NDArray | None]],
+) -> tuple[Any, ...]:
+    """`finish` for several results of one operation.
+
+    `backward` gets the gradients of the results, None for those that nothing depends on, once for all.
+    """
+    outputs = tuple(finish(op, r, inputs, None) for r in results)
+    tensors = tuple(v if isinstance(v, Tensor) else None for v in inputs)
+    if not _grad_mode.enabled or not any(t is not None and t.requires_grad for t in tensors):
+        return outputs
+    gathered: list[NDArray | None] = [None] * len(outputs)
+
+    def of_all(g: NDArray, needs: tuple[bool, ...]) -> Sequence[NDArray | None]:
+        gradients = tuple(gathered)
+        gathered[:] = [None] * len(gathered)
+        return backward(gradients, needs)
+
+    # Each result's gradient is put aside; what runs after all of them is the node behind this tensor.
+    joint = Tensor(_NOTHING)
+    joint.requires_grad = True
+    joint._node = Node(op, tensors, of_all)
+    for i, output in enumerate(outputs):
+
+        def put_aside(
+            g: NDArray, needs: tuple[bool, ...], i: int = i
+        ) -> tuple[NDArray | None, ...]:
+            gathered[i] = g
+            return (_NOTHING,)
+
+        output.requires_grad = True
+        output._node = Node(op, (joint,), put_aside)
+    return outputs
+
+
+_NOTHING: NDArray = np.zeros(0, np.float32)
+
+
 def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
     """Reverse-mode differentiation: nodes run latest first, each once all its uses have been counted."""
     if root._node is None:
@@ -442,11 +501,12 @@ def _run_tape(root: Tensor, seed: NDArray, retain: bool) -> None:
                 owned.add(number)
 
 
-def _ones_like(array: Any) -> NDArray:
-    if is_symbolic(array):
-        fill = {"shape": array.shape, "dtype": str(array.dtype), "value": 1.0}
-        return array.capture.node("fill", [], **fill)[0]  # type: ignore[no-any-return]
-    return np.ones(array.shape, array.dtype)
+def filled(like: Any, shape: tuple[int, ...], value: float) -> NDArray:
+    """An array of `value` of the element type of `like`, in a program where that is symbolic."""
+    if is_symbolic(like):
+        fill = {"shape": shape, "dtype": str(like.dtype), "value": value}
+        return like.capture.node("fill", [], **fill)[0]  # type: ignore[no-any-return]
+    return np.full(shape, value, like.dtype)
 
 
 def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:

@@ -209,3 +209,58 @@ TABLE = {
         }
     ),
 }
+# Parts of arrays, and resizing.
+TABLE |= {
+    "split": Entry(
+        {
+            "input": (ANY, lambda: f32(6, 2)),
+            "split_size": value(SIZES, (1, 5)),
+            "dim": value(INT, 0),
+        }
+    ),
+    "chunk": Entry(
+        {"input": (ANY, lambda: f32(6, 2)), "chunks": value(INT, 3), "dim": value(INT, 0)}
+    ),
+    "narrow": Entry(
+        {
+            "input": (ANY, lambda: f32(6, 2)),
+            "dim": value(INT, 0),
+            "start": value(INT, 1),
+            "length": value(INT, 2),
+        }
+    ),
+    "slice": Entry(
+        {
+            "input": (ANY, lambda: f32(6, 2)),
+            "dim": value(INT, 0),
+            "start": value("integer or None", 1),
+            "stop": value("integer or None", 5),
+            "step": value(INT, 2),
+        }
+    ),
+    "index_select": Entry(
+        {
+            "input": (ANY, lambda: f32(2, 5)),
+            "dim": value(INT, 1),
+            "index": (LABELS, lambda: np.array([0, 3, 1])),
+        }
+    ),
+    "squeeze": Entry({"input": (ANY, lambda: f32(2, 1, 3)), "dim": value(DIMS, 1)}),
+    "unsqueeze": Entry({"input": (ANY, lambda: f32(2, 3)), "dim": value(INT, 1)}),
+    "expand": Entry({"input": (ANY, lambda: f32(2, 1)), "shape": value(SIZES, (3, 2, 4))}),
+    "resample": Entry(
+        {
+            "input": array(2, 5),
+            "dim": value(INT, 1),
+            "index": (LABELS, lambda: np.array([0, 3, 1])),
+        }
+    ),
+    "interpolate": Entry(
+        {
+            "input": IMAGE,
+            "size": value(SIZES, (9, 4)),
+            "mode": value(CHOICE, "bilinear"),
+            "layout": LAYOUT,
+        }
+    ),
+}

@@ -45,3 +45,9 @@ def pad_backward(
 ) -> Any:
     edges = {"before": tuple(before), "after": tuple(after), "shape": tuple(shape)}
     return c.node("pad_backward", [grad_output], mode=mode, **edges)[0]
+
+
+@recorder
+def resample(c: Capture, input: Any, dim: int, begin: Any, index: Any, weight: Any) -> Any:
+    table = [None if part is None else c.constant(part) for part in (begin, index, weight)]
+    return c.node("resample", [input, *table], dim=dim)[0]

@@ -31,6 +31,16 @@ from .elementwise import (
     add,
     mul,
 )
+from .indexing import (
+    chunk,
+    expand,
+    index_select,
+    narrow,
+    slice,
+    split,
+    squeeze,
+    unsqueeze,
+)
 from .linear import (
     linear,
 )
@@ -57,6 +67,10 @@ from .pool import (
     max_pool2d,
     sum_pool2d,
 )
+from .resize import (
+    interpolate,
+    resample,
+)
 from .shape import (
     cat,
     concat,
@@ -79,6 +93,7 @@ __all__ = [
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cat",
+    "chunk",
     "concat",
     "conv2d",
     "conv2d_input",
@@ -86,11 +101,14 @@ __all__ = [
     "conv_transpose2d",
     "cross_entropy",
     "dropout",
+    "expand",
     "flatten",
     "gelu",
     "global_avg_pool2d",
     "global_max_pool2d",
     "huber_loss",
+    "index_select",
+    "interpolate",
     "l1_loss",
     "leaky_relu",
     "linear",
@@ -100,15 +118,21 @@ __all__ = [
     "mean",
     "mse_loss",
     "mul",
+    "narrow",
     "pad",
     "permute",
     "relu",
     "relu6",
+    "resample",
     "reshape",
     "sigmoid",
+    "slice",
     "softmax",
+    "split",
+    "squeeze",
     "sum",
     "sum_pool2d",
     "tanh",
     "transpose",
+    "unsqueeze",
 ]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
+from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -31,6 +33,18 @@ def number(op: str, what: str, value: Any) -> float:
         except OverflowError as error:
             raise ShapeError(f"{op}: {what} is too large for a float") from error
     raise DTypeError(f"{op}: {what} must be a number, got {type(value).__name__}")
+
+
+def computes(dtype: np.dtype[Any]) -> bool:
+    """Whether the native functions compute with elements of `dtype`, in either byte order."""
+    native = dtype.newbyteorder("=")
+    return native in (np.float32, np.float64) or _core.is_bfloat16(native)
+
+
+def floating(op: str, what: str, x: NDArray) -> None:
+    """DTypeError unless the native functions compute with x."""
+    if not computes(x.dtype):
+        raise DTypeError(f"{op}: {what} must be float32, float64 or bfloat16, got {x.dtype}")
 
 
 def is_number(value: Any) -> bool:

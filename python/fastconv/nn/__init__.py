@@ -32,6 +32,7 @@ from .pooling import (
     MaxPool2d,
     SumPool2d,
 )
+from .resize import Upsample
 
 __all__ = [
     "GELU",
@@ -69,6 +70,7 @@ __all__ = [
     "Softmax",
     "SumPool2d",
     "Tanh",
+    "Upsample",
     "ZeroPad2d",
     "init",
     "summary",

@@ -1,0 +1,91 @@
+"""Spatial and structural functions inside programs: the same as function by function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+import fastconv.functional as F
+from fastconv import nn
+from fastconv.program import TrainingStep
+
+
+def randn(*shape: int, seed: int = 0, dtype: str = "float32") -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+class Applied(nn.Module):
+    """A convolution, so that there is something to learn and a memory order, and then a function."""
+
+    def __init__(self, function: Callable[[Any], Any], channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 3, padding=1)
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        return self.function(self.conv(x))
+
+
+PLACES = np.array([3, 0, 0, 5])
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "split": lambda x: F.concat(F.split(x, [1, 2, x.shape[1] - 3], 1)[::-1], 1),
+    "one piece": lambda x: F.split(x, 2, 2)[1],
+    "chunk": lambda x: sum(F.chunk(x, 2, 1)[1:], F.chunk(x, 2, 1)[0]),
+    "narrow": lambda x: F.narrow(x, 1, 2, 3) + F.narrow(x, 1, 0, 3),
+    "slice": lambda x: F.slice(x, 2, 6, None, -2),
+    "getitem": lambda x: x[:, 1:5, None, ::2, -1],
+    "index_select": lambda x: F.index_select(x, 1, PLACES),
+    "squeeze": lambda x: F.squeeze(F.unsqueeze(x, 2)[:, :, 0, 1:2], 2),
+    "expand": lambda x: F.expand(x[:, :, :1], (2, -1, -1, 4, -1)) * 2.0,
+    "expand channels-last": lambda x: F.expand(x[:, :, :, :1], (-1, -1, -1, 5)),
+    "nearest": lambda x: F.interpolate(x, scale_factor=2),
+    "bilinear": lambda x: F.interpolate(x, (5, 9), mode="bilinear"),
+    "bicubic": lambda x: F.interpolate(x, (5, 9), mode="bicubic", align_corners=True),
+    "resample": lambda x: F.resample(x, 2, PLACES[:, None] + [[0, -1]], randn(4, 2)),
+}
+
+
+def close(got: Any, expected: Any, tol: float) -> None:
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    assert got.shape == expected.shape
+    assert np.abs(got - expected).max() <= tol * np.abs(expected).max()
+
+
+def nets(name: str) -> list[Applied]:
+    """In channels-first order, which few channels mean, and in channels-last order."""
+    fc.manual_seed(1)
+    return [Applied(FUNCTIONS[name], 6), Applied(FUNCTIONS[name], 24)]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_programs(name: str) -> None:
+    x = randn(2, 3, 7, 6)
+    for net in nets(name):
+        with fc.no_grad():
+            expected = net(fc.tensor(x)).numpy()
+        close(fc.compile(net.eval(), x)(x), expected, 1e-5)
+        close(fc.compile(net, x, dtype="bfloat16")(x), expected, 3e-2)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_training_steps(name: str) -> None:
+    x = randn(2, 3, 7, 6, dtype="float64")
+    for net in nets(name):
+        net = net.to("float64").train()
+        shape = net(fc.tensor(x)).shape
+        target = randn(*shape, seed=1, dtype="float64")
+        for p in net.parameters():
+            p.grad = None
+        F.mse_loss(net(fc.tensor(x)), target).backward()
+        expected = {}
+        for n, p in net.named_parameters():
+            assert p.grad is not None
+            expected[n] = p.numpy() - 0.5 * p.grad.numpy()
+        step = TrainingStep(net, nn.MSELoss(), fc.optim.SGD(net.parameters(), lr=0.5))
+        step(x, target)
+        for n, p in net.named_parameters():
+            close(p.numpy(), expected[n], 1e-12)
