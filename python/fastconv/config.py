@@ -17,6 +17,7 @@ _OPTIONAL = {
     "safetensors": "weights and checkpoints",
     "Pillow": "image files",
     "pooch": "downloads",
+    "onnx": "ONNX files",
     "torch": "benchmarks, interoperation",
 }
 

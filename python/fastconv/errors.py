@@ -33,4 +33,5 @@ class FormatError(FastconvError, ValueError):
 
 
 class CaptureError(FastconvError, RuntimeError):
-    """A network cannot be compiled: what it computes depends on the contents of arrays."""
+    """A network cannot be recorded, because what it computes depends on the contents of arrays, or what was
+    recorded cannot be written in the form asked for."""

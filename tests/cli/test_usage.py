@@ -17,7 +17,7 @@ from fastconv.config import config
 from tests.cli.helpers import fastconv, write_data
 from tests.train.helpers import small_trainer
 
-COMMANDS = ("train", "evaluate", "predict", "bench", "tune", "info")
+COMMANDS = ("train", "evaluate", "predict", "export", "bench", "tune", "info")
 
 
 def test_help(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any) -> None:
@@ -134,7 +134,17 @@ BAD = [
     (["predict", "text", "--top", "0"], "--top: expected an integer of at least 1"),
     (["bench", "--suite", "ops"], "no benchmarks/run.py"),
     (["info", "extra"], "unrecognized arguments: extra"),
-    (["export"], "invalid choice: 'export'"),
+    (["export"], "required: SOURCE, OUT.onnx"),
+    (["export", "none", "x.onnx"], "there is no file none, and no network of that name"),
+    (["export", "text", "x.onnx"], "text: claims a header"),
+    (["export", "other", "x.onnx"], "other: not written by `fastconv train`"),
+    (["export", "text", "x.onnx", "--weights", "weights"], "--weights goes with the name of a"),
+    (["export", "lenet5", "x.onnx", "--weights", "none"], "No such file or directory: 'none'"),
+    (["export", "lenet5", "x.onnx", "--weights", "weights"], "weights: "),
+    (["export", "lenet5", "x.onnx", "--opset", "3"], "opset must be 13 to"),
+    (["export", "lenet5", "x.onnx", "--size", "0"], "--size: expected an integer of at least 1"),
+    (["export", "lenet5", "x.onnx", "--size", "5"], "conv2d: "),
+    (["export", "lenet5", "none/x.onnx"], "No such file or directory"),
 ]
 
 
@@ -172,6 +182,7 @@ def test_bad_usage(
         (["train", "lenet5", "--out", "run"], "safetensors", "fastconv[io]"),
         (["evaluate", "file"], "safetensors", "fastconv[io]"),
         (["predict", "file", "--checkpoint", "file"], "safetensors", "fastconv[io]"),
+        (["export", "lenet5", "run"], "onnx", "fastconv[onnx]"),
     ],
 )
 def test_missing_extras(tmp_path: Path, arguments: list[str], missing: str, extra: str) -> None:

@@ -1,0 +1,59 @@
+"""`fastconv export`: checkpoints and named networks as ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastconv as fc
+from fastconv.cli import main
+from fastconv.cli.common import checkpoint_net
+from tests.cli.helpers import fastconv, write_data
+from tests.onnx.helpers import eager, images, run
+from tests.support import assert_close
+
+onnx = pytest.importorskip("onnx")
+
+
+def test_a_checkpoint(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data", 40)
+    options = ("--data", "mnist", "--data-dir", data, "--epochs", 1, "--out", tmp_path / "run")
+    done = fastconv("train", "lenet5", *options)
+    assert done.returncode == 0, done.stderr
+    (checkpoint,) = (tmp_path / "run").glob("best*.safetensors")
+    path = tmp_path / "net.onnx"
+    done = fastconv("export", checkpoint, path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{path}: 12 nodes, ")
+    assert done.stdout.endswith("images (N, 1, 28, 28), opset 17\n")
+    net, _ = checkpoint_net(checkpoint)
+    x = images(3, 1, 28, 28)
+    assert_close(run(onnx.load(path), x)[0], eager(net, x)[0], 1e-5)
+
+
+def test_a_named_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = fc.models.create("lenet5", num_classes=7).eval()
+    weights, path = tmp_path / "weights.safetensors", tmp_path / "net.onnx"
+    fc.save(net, weights)
+    arguments: list[Any] = ["export", "lenet5", path, "--weights", weights, "--num-classes", 7]
+    arguments += ["--batch-size", 2, "--opset", 13]
+    assert main([str(a) for a in arguments]) == 0
+    assert "random" not in capsys.readouterr().out
+    model = onnx.load(path)
+    assert model.opset_import[0].version == 13
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_value for d in dims] == [2, 1, 28, 28]
+    x = images(2, 1, 28, 28)
+    assert_close(run(model, x)[0], eager(net, x)[0], 1e-5)
+
+
+def test_random_weights_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.onnx"
+    assert main(["export", "lenet5", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "lenet5: random weights" in shown
+    weight = next(i for i in onnx.load(path).graph.initializer if i.name == "conv1.weight")
+    assert np.ptp(onnx.numpy_helper.to_array(weight)) > 0.1
