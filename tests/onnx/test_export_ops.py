@@ -213,6 +213,47 @@ CASES = {
     "concat": Case(lambda x: F.concat([x, F.relu(x), x], 1), (3, 4), (), ("Relu", "Concat")),
     "concat of the last": Case(lambda x: F.concat([x, F.permute(x, (0, 2, 1))], -1), (4, 4)),
     "concat over the batch": Case(lambda x: F.concat([x, F.relu(x)], 0), (3, 4)),
+    "split": Case(lambda x: F.concat(F.split(x, (2, 1, 2), 1)[::-1], 1), (5, 4), (), ("Split", "Concat")),
+    "a piece of a split": Case(lambda x: F.split(x, (2, 1, 2), 1)[1], (5, 4), (), ("Slice",)),
+    "the only piece of a split": Case(lambda x: F.relu(F.split(x, 5, 1)[0]), (5, 4), (), ("Relu",)),
+    "chunk": Case(lambda x: F.mul(*F.chunk(F.permute(x, (0, 2, 1)), 2, 2)), (4, 3), (), None),
+    "narrow": Case(lambda x: F.narrow(x, 2, 1, 2), (5, 4), (), ("Slice",)),
+    "slice": Case(lambda x: F.slice(x, 1, 4, None, -2), (5, 4), (), ("Slice",)),
+    "slice with a step": Case(lambda x: F.slice(x, 1, 1, 6, 3), (8, 4), (), ("Slice",)),
+    "getitem": Case(lambda x: x[:, -1, None, 1:], (5, 4)),
+    "without the first image": Case(lambda x: F.concat([F.slice(x, 0, 1), x], 0), (5, 4)),
+    "without the last image": Case(lambda x: F.concat([x, F.slice(x, 0, 0, -1)], 0), (5, 4)),
+    "the last image": Case(lambda x: F.add(F.slice(x, 0, -1), x), (5, 4), (), ("Slice", "Add")),
+    "the first image": Case(lambda x: F.add(F.slice(x, 0, 0, 1), x), (5, 4), (), ("Slice", "Add")),
+    "index_select": Case(lambda x: F.index_select(x, 2, np.array([3, 0, 0, 1])), (5, 4), (), ("Gather",)),
+    "index_select evenly": Case(lambda x: F.index_select(x, 1, np.array([3, 2, 1])), (5, 4), (), ("Slice",)),
+    "resample": Case(
+        lambda x: F.resample(x, 1, np.array([[1, 2], [-1, 0], [-1, -1]]), np.array([[0.5, 2], [1, 3], [1, 1.0]])),
+        (3, 4),
+    ),
+    "resample of many": Case(
+        lambda x: F.resample(x, 1, np.arange(90).reshape(3, 30) % 7, np.linspace(0, 1, 90).reshape(3, 30)),
+        (7, 2, 3),
+    ),
+    "squeeze": Case(lambda x: F.relu(F.squeeze(x, (1, 3))), (1, 4, 1)),
+    "unsqueeze": Case(lambda x: F.relu(F.unsqueeze(x, 2)), (3, 4)),
+    "expand": Case(lambda x: F.relu(F.expand(x, (-1, 4, 3))), (1, 3), (), ("Expand", "Relu")),
+    "expand over the batch": Case(lambda x, p: F.relu(F.expand(p, (x.shape[0], 2, 3))), (2, 3), ((1, 2, 3),)),
+    "interpolate": Case(
+        lambda x: F.interpolate(x, scale_factor=2), (3, 4, 5), (), ("Gather", "Gather")
+    ),
+    "interpolate exact": Case(
+        lambda x: F.interpolate(x, (7, 3), mode="nearest-exact"), (3, 4, 5), (), ("Gather", "Slice")
+    ),
+    "interpolate linear": Case(lambda x: F.interpolate(x, 7, mode="linear"), (3, 5)),
+    "interpolate bilinear": Case(
+        lambda x: F.interpolate(x, (7, 9), mode="bilinear", layout="NHWC"), (4, 5, 3)
+    ),
+    "interpolate to corners": Case(
+        lambda x: F.interpolate(x, (3, 9), mode="bilinear", align_corners=True), (3, 4, 5)
+    ),
+    "interpolate bicubic": Case(lambda x: F.interpolate(x, scale_factor=1.7, mode="bicubic"), (3, 4, 5)),
+    "interpolate trilinear": Case(lambda x: F.interpolate(x, (2, 3, 4), mode="trilinear"), (3, 4, 2, 3)),
     "pad": Case(lambda x: F.pad(x, (1, 2, 0, 3), value=1.5), (3, 4), (), ("Pad",)),
     "pad to crop": Case(lambda x: F.pad(x, (-1, 2, 0, -2)), (5, 4), (), ("Pad", "Slice")),
     "pad reflect": Case(lambda x: F.pad(x, (1, 2), "reflect"), (3, 4), (), ("Pad",)),

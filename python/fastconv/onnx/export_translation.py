@@ -91,7 +91,8 @@ class Translation:
         self._scope = ""
 
     def _require_float32(self) -> None:
-        for value in sorted(self.trace.read):
+        made = {value for step in self.trace.steps for value in step.results}
+        for value in sorted(made & self.trace.read):
             dtype = self.trace.dtype(value)
             if dtype in ("bfloat16", "float64"):
                 raise DTypeError(
@@ -206,6 +207,8 @@ class Translation:
 
     def shape_of(self, step: Step, shapes: list[Shape]) -> str:
         """A vector of sizes, some of them multiples of the batch."""
+        if all(shape == shapes[0] for shape in shapes):
+            return self.graph.ints(shapes[0])
         parts = []
         for i, size in enumerate(shapes[0]):
             sizes = [shape[i] for shape in shapes]
