@@ -18,6 +18,7 @@ const std::map<std::string, NodeKind>& all_kinds() {
         add_elementwise_kinds(list);
         add_linear_kinds(list);
         add_local_response_norm_kinds(list);
+        add_matmul_kinds(list);
         add_optimizer_kinds(list);
         add_pad_kinds(list);
         add_pool2d_kinds(list);

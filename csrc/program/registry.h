@@ -18,6 +18,7 @@ void add_dropout_kinds(KindList& list);
 void add_elementwise_kinds(KindList& list);
 void add_linear_kinds(KindList& list);
 void add_local_response_norm_kinds(KindList& list);
+void add_matmul_kinds(KindList& list);
 void add_optimizer_kinds(KindList& list);
 void add_pad_kinds(KindList& list);
 void add_pool2d_kinds(KindList& list);

@@ -170,6 +170,9 @@ def linear_backward(
     needs_bias: bool,
 ) -> tuple[NDArray | None, NDArray | None, NDArray | None]: ...
 
+# matmul: kind "plain", "transposed_b" or "transposed_a"
+def matmul(input: NDArray, other: NDArray, kind: str) -> NDArray: ...
+
 # pool2d
 class Pool2d:
     def __init__(

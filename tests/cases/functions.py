@@ -209,8 +209,33 @@ TABLE = {
         }
     ),
 }
-# Parts of arrays, and resizing.
+# Products, normalisation within examples, parts of arrays, and resizing.
+_CHANNELS = {"weight": (OPTIONAL, lambda: f32(4)), "bias": (OPTIONAL, lambda: f32(4))}
 TABLE |= {
+    "matmul": Entry({"input": array(2, 3, 4), "other": array(2, 4, 5)}),
+    "instance_norm": Entry(
+        {"input": IMAGE, **_CHANNELS, "eps": value(FLOAT, 1e-5), "layout": LAYOUT},
+        finite=("weight",),
+    ),
+    "group_norm": Entry(
+        {
+            "input": IMAGE,
+            "num_groups": value(INT, 2),
+            **_CHANNELS,
+            "eps": value(FLOAT, 1e-5),
+            "layout": LAYOUT,
+        },
+        finite=("weight",),
+    ),
+    "layer_norm": Entry(
+        {
+            "input": IMAGE,
+            "normalized_shape": value(SIZES, (6, 6)),
+            "weight": (OPTIONAL, lambda: f32(6, 6)),
+            "bias": (OPTIONAL, lambda: f32(6, 6)),
+            "eps": value(FLOAT, 1e-5),
+        }
+    ),
     "split": Entry(
         {
             "input": (ANY, lambda: f32(6, 2)),

@@ -136,3 +136,8 @@ def linear_backward(
         c.node("linear_weight", [input, grad_output])[0] if needs_weight else None,
         c.node("linear_bias", [grad_output])[0] if needs_bias else None,
     )
+
+
+@recorder
+def matmul(c: Capture, input: Any, other: Any, kind: str) -> Any:
+    return c.node("matmul", [input, other], kind=kind)[0]

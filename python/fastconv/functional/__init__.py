@@ -43,6 +43,7 @@ from .indexing import (
 )
 from .linear import (
     linear,
+    matmul,
 )
 from .loss import (
     binary_cross_entropy_with_logits,
@@ -53,6 +54,9 @@ from .loss import (
 )
 from .norm import (
     batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
     local_response_norm,
 )
 from .plan import (
@@ -106,14 +110,18 @@ __all__ = [
     "gelu",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "group_norm",
     "huber_loss",
     "index_select",
+    "instance_norm",
     "interpolate",
     "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "local_response_norm",
     "log_softmax",
+    "matmul",
     "max_pool2d",
     "mean",
     "mse_loss",

@@ -1,11 +1,22 @@
-"""Normalisation over batches and over neighbouring channels."""
+"""Normalisation over batches, over neighbouring channels, and within each example."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
 from .. import _ops
-from .._arrays import ArrayLike, NDArray, Spatial
+from .._arrays import LAYOUTS, ArrayLike, NDArray, Spatial
+from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
-from ._args import flag
+from ._args import flag, floating, integer, number, sizes
+from .cast import astype
+from .elementwise import add, mul
+from .indexing import expand
+from .shape import permute, reshape
 
 
 def batch_norm(
@@ -114,3 +125,211 @@ def local_response_norm(
         return (spatial.leave(dx),)
 
     return finish(op, spatial.leave(y), (input,), backward)
+
+
+def instance_norm(
+    input: ArrayLike,
+    running_mean: ArrayLike | None = None,
+    running_var: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    layout: str = "NCHW",
+) -> ArrayLike:
+    """(x - mean) / sqrt(var + eps) * weight + bias, over each channel of each example (Ulyanov et al., 2016).
+
+    Args:
+        input: (N, C, ...) of at least 3 dimensions, float32, float64 or bfloat16; with layout "NHWC" channels
+            come last.
+        running_mean, running_var: (C,), used in place of the example's own with `use_input_stats=False`, which
+            is `batch_norm` in inference. They are not updated, and so not taken otherwise.
+        weight, bias: (C,), or None for 1 and 0.
+        momentum: not used.
+        eps: added to the variance; positive.
+
+    Raises:
+        ShapeError: shapes that do not fit, or one value a channel and example.
+        DTypeError: arrays that are not all of one type.
+    """
+    op = "instance_norm"
+    x = as_array(op, "input", input)
+    floating(op, "input", x)
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        raise ShapeError(f"{op}: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    if x.ndim < 3:
+        raise ShapeError(f"{op}: input must have at least 3 dimensions, got shape {x.shape}")
+    last = layout == "NHWC"
+    channels = x.shape[-1 if last else 1]
+    epsilon = _epsilon(op, eps)
+    number(op, "momentum", momentum)
+    for what, value in (("weight", weight), ("bias", bias)):
+        _parameter(op, what, value, x, (channels,))
+    if not flag(op, "use_input_stats", use_input_stats):
+        for what, value in (("running_mean", running_mean), ("running_var", running_var)):
+            if value is None:
+                raise ShapeError(f"{op}: {what} is needed with use_input_stats=False")
+            _parameter(op, what, value, x, (channels,))
+        return batch_norm(
+            input, running_mean, running_var, weight, bias, eps=epsilon, layout=layout
+        )
+    if running_mean is not None or running_var is not None:
+        raise ShapeError(f"{op}: running statistics are only for use_input_stats=False")
+    inner = (0, x.ndim - 1, *range(1, x.ndim - 1))  # channels first
+    moved = permute(input, inner) if last else input
+    n, spatial = x.shape[0], as_array(op, "input", moved).shape[2:]
+    each = math.prod(spatial)
+    if each == 1:
+        raise ShapeError(f"{op}: needs more than one value for each channel, got shape {x.shape}")
+    if x.size == 0:
+        return input
+
+    def repeated(value: ArrayLike | None) -> ArrayLike | None:
+        if value is None:
+            return None
+        return reshape(expand(reshape(value, (1, channels)), (n, channels)), (n * channels,))
+
+    flat = reshape(moved, (1, n * channels, each))
+    y = batch_norm(flat, None, None, repeated(weight), repeated(bias), True, 0.1, epsilon)
+    y = reshape(y, (n, channels, *spatial))
+    return permute(y, (0, *range(2, x.ndim), 1)) if last else y
+
+
+def group_norm(
+    input: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    layout: str = "NCHW",
+) -> ArrayLike:
+    """(x - mean) / sqrt(var + eps) * weight + bias, over groups of an example's channels (Wu and He, 2018).
+
+    Args:
+        input: (N, C, ...), float32, float64 or bfloat16; with layout "NHWC" channels come last.
+        num_groups: a divisor of C; each group is normalised by itself.
+        weight, bias: (C,), or None for 1 and 0.
+        eps: added to the variance; positive.
+
+    Raises:
+        ShapeError: shapes that do not fit, or one value a group and example.
+        DTypeError: arrays that are not all of one type.
+    """
+    op = "group_norm"
+    x = as_array(op, "input", input)
+    floating(op, "input", x)
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        raise ShapeError(f"{op}: layout must be 'NCHW' or 'NHWC', got {layout!r}")
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: input must have at least 2 dimensions, got shape {x.shape}")
+    last = layout == "NHWC"
+    channels = x.shape[-1 if last else 1]
+    groups = integer(op, "num_groups", num_groups)
+    if groups < 1 or channels % groups:
+        raise ShapeError(
+            f"{op}: num_groups must divide the {channels} channels, got {groups} (shape {x.shape})"
+        )
+    epsilon = _epsilon(op, eps)
+    for what, value in (("weight", weight), ("bias", bias)):
+        _parameter(op, what, value, x, (channels,))
+    moved = permute(input, (0, x.ndim - 1, *range(1, x.ndim - 1))) if last else input
+    shape = as_array(op, "input", moved).shape
+    each = math.prod(shape[1:]) // groups
+    if each == 1:
+        raise ShapeError(f"{op}: needs more than one value for each group, got shape {x.shape}")
+    y = _normalized(moved, shape[0] * groups, each, epsilon)
+    y = _scaled(reshape(y, shape), weight, bias, (channels,) + (1,) * (x.ndim - 2), x.dtype)
+    return permute(y, (0, *range(2, x.ndim), 1)) if last else y
+
+
+def layer_norm(
+    input: ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> ArrayLike:
+    """(x - mean) / sqrt(var + eps) * weight + bias, over the last dimensions (Ba et al., 2016).
+
+    Args:
+        input: (..., *normalized_shape), float32, float64 or bfloat16.
+        normalized_shape: the sizes of the dimensions that are normalised together.
+        weight, bias: of that shape, or None for 1 and 0.
+        eps: added to the variance; positive.
+
+    Raises:
+        ShapeError: shapes that do not fit.
+        DTypeError: arrays that are not all of one type.
+    """
+    op = "layer_norm"
+    x = as_array(op, "input", input)
+    floating(op, "input", x)
+    shape = sizes(op, "normalized_shape", normalized_shape)
+    if not shape or x.shape[-len(shape) :] != shape:
+        raise ShapeError(
+            f"{op}: the input's shape must end with normalized_shape {shape}, got {x.shape}"
+        )
+    epsilon = _epsilon(op, eps)
+    for what, value in (("weight", weight), ("bias", bias)):
+        _parameter(op, what, value, x, shape)
+    each = math.prod(shape)
+    y = _normalized(input, x.size // each if each else 0, each, epsilon)
+    return _scaled(reshape(y, x.shape), weight, bias, shape, x.dtype)
+
+
+def _normalized(input: ArrayLike, rows: int, each: int, eps: float) -> ArrayLike:
+    """(1, rows, each), each row with mean 0 and variance 1; bfloat16 as float32."""
+    if _ops.is_bfloat16(input.dtype.newbyteorder("=")):
+        input = astype(input, np.float32)
+    flat = reshape(input, (1, rows, each))
+    if rows == 0 or each == 0:
+        return flat
+    if each == 1:
+        return add(flat, mul(flat, -1.0))
+    return batch_norm(flat, None, None, None, None, True, 0.1, eps)
+
+
+def _scaled(
+    y: ArrayLike,
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+) -> ArrayLike:
+    """y * weight + bias, in y's type, then as `dtype`."""
+    native = dtype.newbyteorder("=")
+
+    def widened(value: ArrayLike) -> ArrayLike:
+        value = reshape(value, shape)
+        return astype(value, np.float32) if _ops.is_bfloat16(value.dtype) else value
+
+    if weight is not None:
+        y = mul(y, widened(weight))
+    if bias is not None:
+        y = add(y, widened(bias))
+    return astype(y, native) if _ops.is_bfloat16(native) else y
+
+
+def _epsilon(op: str, eps: float) -> float:
+    value = number(op, "eps", eps)
+    if not (value > 0 and math.isfinite(value)):
+        raise ShapeError(f"{op}: eps must be positive and finite, got {value}")
+    return value
+
+
+def _parameter(
+    op: str, what: str, value: ArrayLike | None, x: NDArray, shape: tuple[int, ...]
+) -> None:
+    """An array of one of the input's types; beside bfloat16 also float32."""
+    if value is None:
+        return
+    array = as_array(op, what, value)
+    wanted = x.dtype.newbyteorder("=")
+    found = array.dtype.newbyteorder("=")
+    if found != wanted and not (_ops.is_bfloat16(wanted) and found == np.float32):
+        raise DTypeError(f"{op}: {what} must be {wanted} like the input, got {array.dtype}")
+    if array.shape != shape:
+        raise ShapeError(f"{op}: {what} must have shape {shape}, got {array.shape}")

@@ -18,6 +18,13 @@ from .activation import (
 )
 from .containers import ModuleList, Sequential
 from .conv import Conv2d, ConvTranspose2d
+from .example_norm import (
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+)
 from .linear import Concat, ConstantPad2d, Flatten, Identity, Linear, ZeroPad2d
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
 from .module import Module
@@ -51,9 +58,14 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "GroupNorm",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "L1Loss",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
