@@ -1,24 +1,16 @@
-"""Weights in files: the safetensors format, written atomically and checked when read.
-
-Source of the format: https://github.com/huggingface/safetensors, section "Format": eight bytes with
-    the header's
-length, a JSON header that says where each array lies, then the arrays one after another.
-"""
+"""Weights in files: what reads and writes them, and writing that never leaves half a file."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ._arrays import NDArray
-from .errors import DTypeError, FormatError
-from .tensor import as_array
+from .formats import read_arrays
+from .formats.safetensors import read, require_safetensors, serialize
 
 if TYPE_CHECKING:
     from .nn import Module
@@ -26,23 +18,15 @@ if TYPE_CHECKING:
 __all__ = [
     "load",
     "load_metadata",
+    "read",
     "remove_stale_temporaries",
     "require_safetensors",
     "save",
+    "serialize",
     "write_atomically",
 ]
 
 PathLike = str | os.PathLike[str]
-
-_DTYPES = frozenset(
-    np.dtype(name)
-    for name in (
-        *("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"),
-        *("float16", "float32", "float64"),
-    )
-)
-_FILE_DTYPES = ("F64", "F32", "F16", "I64", "U64", "I32", "U32", "I16", "U16", "I8", "U8", "BOOL")
-_MAX_HEADER = 100_000_000  # the format's own limit
 
 
 def save(
@@ -73,134 +57,52 @@ def save(
     write_atomically(path, content)
 
 
-def load(path: PathLike) -> dict[str, NDArray]:
-    """Read the arrays of a safetensors file.
+def load(
+    path: PathLike,
+    *,
+    key: str | None = None,
+    prefix: str = "",
+    flatten_shape: Sequence[int] | None = None,
+) -> dict[str, NDArray]:
+    """Read the arrays of a file of weights, whatever wrote it: its contents tell the format.
 
-    The sizes in the header are checked against the file's before memory is allocated.
+    - safetensors, by the package of that name.
+    - PyTorch's `torch.save` of a state dict, in the zip format and the one before version 1.6. The
+      pickle inside is read by a machine that knows tensors, numbers, strings and containers and runs
+      no code; anything else in it is an error. PyTorch is not needed. Tensors that shared memory
+      when they were saved are views of one array.
+    - Keras's `.keras`, `.weights.h5` and `.h5`, with names and shapes as in PyTorch: see
+      `fastconv.load_keras`, which also puts them into a network.
+
+    bfloat16 becomes float32, which holds each of its numbers exactly. Sizes that a file claims are
+    checked against the file's own before memory is allocated.
 
     Args:
         path: the file.
+        key: where the state dict lies in a PyTorch checkpoint that holds more than that, for
+            instance "state_dict"; dots lead into inner dictionaries.
+        prefix: a start to take off the names that have it, such as the "module." of DataParallel.
+        flatten_shape: for Keras files, (H, W, C) in front of Flatten where the file does not say.
 
     Returns:
-        Names and new writable arrays, sorted by name. For a network:
-        `net.load_state_dict(fc.load(path))`.
+        Names and new writable arrays; those of safetensors sorted by name, others in the file's
+        order. For a network: `net.load_state_dict(fc.load(path))`.
 
     Raises:
-        FormatError: the file is damaged, truncated, too long, not safetensors, or has an element
-            type that NumPy lacks (bfloat16, 8-bit floats).
-        ImportError: the package safetensors is not installed.
+        FormatError: the file is damaged, truncated, too long or of an unknown format, has an element
+            type that NumPy lacks (8-bit floats), a pickle that does more than hold weights, or
+            nothing at `key`; or two names are one without `prefix`.
+        DTypeError, ShapeError: `key`, `prefix` or `flatten_shape` is of another kind.
+        ImportError: the package safetensors, or for Keras h5py, is not installed.
         OSError: the file is missing (FileNotFoundError) or cannot be read.
     """
-    return read("load", path)[0]
+    return read_arrays("load", path, key=key, prefix=prefix, flatten_shape=flatten_shape)
 
 
 def load_metadata(path: PathLike) -> dict[str, str]:
     """The metadata that a safetensors file was saved with; no array is read. Raises as `load`
     does."""
     return read("load_metadata", path, arrays=False)[1]
-
-
-def serialize(
-    op: str, net_or_dict: Module | Mapping[str, Any], metadata: Mapping[str, str] | None = None
-) -> bytes:
-    """The contents of a safetensors file; `op` is the function that error messages name."""
-    given: Mapping[str, Any]
-    if isinstance(net_or_dict, Mapping):
-        given = net_or_dict
-    elif callable(getattr(net_or_dict, "state_dict", None)):
-        given = net_or_dict.state_dict()
-    else:
-        raise DTypeError(
-            f"{op}: expected a Module or a mapping of names to arrays, "
-            f"got {type(net_or_dict).__name__}"
-        )
-    arrays: dict[str, NDArray] = {}
-    for name, value in given.items():
-        if not isinstance(name, str):
-            raise DTypeError(
-                f"{op}: the name {name!r} is a {type(name).__name__}, expected a string"
-            )
-        array = as_array(op, f"{name!r}", np.asarray(value) if np.isscalar(value) else value)
-        if array.dtype.newbyteorder("=") not in _DTYPES:
-            raise DTypeError(
-                f"{op}: {name!r} is {array.dtype}, expected bool, 8- to 64-bit integers, "
-                "float16, float32 or float64"
-            )
-        arrays[name] = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-    for key, text in (metadata or {}).items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise DTypeError(f"{op}: metadata must map strings to strings, got {key!r}: {text!r}")
-    package = _safetensors(op, "numpy")
-    return package.save(arrays, dict(metadata) if metadata else None)  # type: ignore[no-any-return]
-
-
-def read(
-    op: str, path: PathLike, *, arrays: bool = True
-) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Arrays (none without `arrays`) and metadata of a safetensors file."""
-    name = os.fspath(path)
-    _check_header(op, name)
-    package = _safetensors(op)
-    try:
-        with package.safe_open(name, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            found: dict[str, NDArray] = {}
-            names = sorted(file.keys()) if arrays else []
-            for key in names:
-                dtype = file.get_slice(key).get_dtype()
-                if dtype not in _FILE_DTYPES:
-                    raise FormatError(
-                        f"{op}: {name}: {key!r} has element type {dtype}, "
-                        f"expected one of {', '.join(_FILE_DTYPES)}"
-                    )
-            for key in names:
-                array = file.get_tensor(key)
-                found[key] = array if array.flags.writeable else array.copy()
-            return found, metadata
-    except FormatError:
-        raise
-    except package.SafetensorError as error:
-        raise FormatError(f"{op}: {name}: not a valid safetensors file: {error}") from error
-    except ValueError as error:  # a shape that NumPy cannot hold
-        raise FormatError(f"{op}: {name}: {error}") from error
-
-
-def _check_header(op: str, name: str) -> None:
-    """Whether the header fits in the file, said more plainly than the package does."""
-    with open(name, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        first = file.read(8)
-    if len(first) < 8:
-        raise FormatError(
-            f"{op}: {name}: has {size} bytes, expected at least 8; empty or truncated"
-        )
-    (header,) = struct.unpack("<Q", first)
-    if header > _MAX_HEADER:
-        raise FormatError(
-            f"{op}: {name}: claims a header of {header} bytes, expected at most {_MAX_HEADER}; "
-            "not a safetensors file"
-        )
-    if header > size - 8:
-        raise FormatError(
-            f"{op}: {name}: claims a header of {header} bytes but has only {size - 8} after its "
-            "length; truncated"
-        )
-
-
-def require_safetensors(op: str) -> None:
-    """ImportError, in the name of `op`, where the package is not installed."""
-    _safetensors(op)
-
-
-def _safetensors(op: str, module: str = "") -> Any:
-    try:
-        import safetensors
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            f'{op} needs safetensors, which is not installed: pip install "fastconv[io]"'
-        ) from error
-    return safetensors.numpy if module else safetensors
 
 
 def write_atomically(path: PathLike, content: bytes) -> None:

@@ -1,0 +1,76 @@
+"""Files of weights that other libraries write, told apart by their contents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from .._arrays import NDArray
+from ..errors import DTypeError, FormatError
+
+__all__ = ["read_arrays"]
+
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+# The pickle of a number, with which PyTorch's files before version 1.6 begin.
+_LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_TAR_WORD = slice(257, 262)
+
+
+def read_arrays(
+    op: str,
+    path: str | os.PathLike[str],
+    *,
+    key: str | None = None,
+    prefix: str = "",
+    flatten_shape: Sequence[int] | None = None,
+) -> dict[str, NDArray]:
+    """What `fastconv.load` does, in the name of `op`."""
+    if key is not None and not isinstance(key, str):
+        raise DTypeError(f"{op}: key must be a string, got {type(key).__name__}")
+    if not isinstance(prefix, str):
+        raise DTypeError(f"{op}: prefix must be a string, got {type(prefix).__name__}")
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        start = file.read(512)
+    arrays = _read(op, name, start, key, flatten_shape)
+    return _without(op, name, prefix, arrays) if prefix else arrays
+
+
+def _read(
+    op: str, name: str, start: bytes, key: str | None, flatten_shape: Sequence[int] | None
+) -> dict[str, NDArray]:
+    # Each reader is imported where its format is met: zipfile, say, takes longer than fastconv.
+    if start.startswith(_ZIP_STARTS):
+        from . import torch_files
+        from .archives import Archive
+
+        with Archive(op, name) as archive:
+            if torch_files.is_torch_archive(archive.names):
+                return torch_files.read_torch_archive(archive, key)
+            raise archive.refused("a zip archive, but neither PyTorch's nor Keras's")
+    if start.startswith(_LEGACY_START):
+        from . import torch_files
+
+        return torch_files.read_torch_legacy(op, name, key)
+    if start[_TAR_WORD] == b"ustar":
+        raise FormatError(
+            f"{op}: {name}: a tar archive, as PyTorch wrote before version 0.3; save it again with a "
+            "later one"
+        )
+    from .safetensors import read
+
+    if key is not None:
+        raise FormatError(f"{op}: {name}: key is for checkpoints of PyTorch, which this is not")
+    return read(op, name)[0]
+
+
+def _without(op: str, name: str, prefix: str, arrays: dict[str, Any]) -> dict[str, NDArray]:
+    found: dict[str, NDArray] = {}
+    for full, array in arrays.items():
+        short = full.removeprefix(prefix)
+        if short in found:
+            raise FormatError(f"{op}: {name}: two arrays are called {short!r} without {prefix!r}")
+        found[short] = array
+    return found
