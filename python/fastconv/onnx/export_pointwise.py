@@ -3,68 +3,155 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from ..errors import CaptureError
 from .export_layers import reduced
 from .export_recording import Step
 from .export_translation import Axes, Translation, identity, translates
 
-_ACTIVATIONS = {"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}
+# Functions of one number that are operators without attributes.
+_PLAIN = {
+    "relu": "Relu",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "selu": "Selu",
+    "neg": "Neg",
+    "abs": "Abs",
+    "exp": "Exp",
+    "log": "Log",
+    "sqrt": "Sqrt",
+    "reciprocal": "Reciprocal",
+    "erf": "Erf",
+    "sign": "Sign",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "round": "Round",
+}
+# Those with one number, as the attribute alpha.
+_ALPHA = {"leaky_relu": "LeakyRelu", "elu": "Elu", "celu": "Celu"}
+_Composed = Callable[[Translation, str, float, float], str]
+_composed: dict[str, _Composed] = {}
 
 
-@translates("activation")
+def _composes(*kinds: str) -> Callable[[_Composed], _Composed]:
+    """Registers what writes these functions of x with their two numbers."""
+
+    def add(function: _Composed) -> _Composed:
+        _composed.update(dict.fromkeys(kinds, function))
+        return function
+
+    return add
+
+
+@_composes("relu6")
+def _relu6(t: Translation, x: str, slope: float, bound: float) -> str:
+    return _clipped(t, x, 0.0, 6.0)
+
+
+@_composes("hardtanh", "clamp")
+def _clipped(t: Translation, x: str, low: float, high: float) -> str:
+    bounds = ["" if math.isinf(b) else t.graph.floats(b) for b in (low, high)]
+    return t.emit("Clip", [x, *bounds])
+
+
+@_composes("gelu")
+def _gelu(t: Translation, x: str, slope: float, bound: float) -> str:
+    if t.graph.opset >= 20:
+        return t.emit("Gelu", [x])
+    inner = t.emit("Erf", [t.emit("Mul", [x, t.graph.floats(math.sqrt(0.5))])])
+    return _half_of(t, x, inner)
+
+
+@_composes("gelu_tanh")
+def _gelu_tanh(t: Translation, x: str, slope: float, bound: float) -> str:
+    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
+    if t.graph.opset >= 20:
+        return t.emit("Gelu", [x], approximate="tanh")
+    cube = t.emit("Mul", [t.emit("Mul", [x, x]), x])
+    inner = t.emit("Add", [x, t.emit("Mul", [cube, t.graph.floats(0.044715)])])
+    inner = t.emit("Mul", [inner, t.graph.floats(math.sqrt(2 / math.pi))])
+    return _half_of(t, x, t.emit("Tanh", [inner]))
+
+
+def _half_of(t: Translation, x: str, inner: str) -> str:
+    """0.5 x (1 + inner)."""
+    half = t.emit("Mul", [x, t.graph.floats(0.5)])
+    return t.emit("Mul", [half, t.emit("Add", [inner, t.graph.floats(1.0)])])
+
+
+@_composes("hardsigmoid")
+def _hardsigmoid(t: Translation, x: str, slope: float, bound: float) -> str:
+    return t.emit("HardSigmoid", [x], alpha=1 / 6, beta=0.5)
+
+
+@_composes("hardswish")
+def _hardswish(t: Translation, x: str, slope: float, bound: float) -> str:
+    if t.graph.opset >= 14:
+        return t.emit("HardSwish", [x])
+    return t.emit("Mul", [x, _hardsigmoid(t, x, 0.0, 0.0)])
+
+
+@_composes("silu")
+def _silu(t: Translation, x: str, slope: float, bound: float) -> str:
+    return t.emit("Mul", [x, t.emit("Sigmoid", [x])])
+
+
+@_composes("softplus")
+def _softplus(t: Translation, x: str, beta: float, threshold: float) -> str:
+    scaled = x if beta == 1 else t.emit("Mul", [x, t.graph.floats(beta)])
+    name = t.emit("Softplus", [scaled])
+    if beta != 1:
+        name = t.emit("Div", [name, t.graph.floats(beta)])
+    if threshold >= 20:  # from where on log(1 + e^x) is x in float32
+        return name
+    return t.emit("Where", [t.emit("Greater", [scaled, t.graph.floats(threshold)]), x, name])
+
+
+@_composes("mish")
+def _mish(t: Translation, x: str, slope: float, bound: float) -> str:
+    if t.graph.opset >= 18:
+        return t.emit("Mish", [x])
+    return t.emit("Mul", [x, t.emit("Tanh", [t.emit("Softplus", [x])])])
+
+
+@translates("activation", of={*_PLAIN, *_ALPHA, *_composed})
 def _activation(t: Translation, step: Step) -> None:
     view = t.view(step.operands[0])
-    kind, x = t.get(step, "kind"), view.name
-    if kind in _ACTIVATIONS:
-        name = t.emit(_ACTIVATIONS[kind], [x])
-    elif kind == "relu6":
-        name = t.emit("Clip", [x, t.graph.floats(0.0), t.graph.floats(6.0)])
-    elif kind == "leaky_relu":
-        name = t.emit("LeakyRelu", [x], alpha=t.get(step, "slope"))
-    elif kind in ("gelu", "gelu_tanh"):
-        name = _gelu(t, x, kind == "gelu_tanh")
+    kind, slope = t.get(step, "kind"), t.get(step, "slope")
+    if kind in _PLAIN:
+        name = t.emit(_PLAIN[kind], [view.name])
+    elif kind in _ALPHA:
+        name = t.emit(_ALPHA[kind], [view.name], alpha=slope)
     else:
-        raise CaptureError(f"export: the activation {kind!r} has no translation")
+        name = _composed[kind](t, view.name, slope, t.get(step, "bound") or 0.0)
     t.put(step.results[0], name, view.axes)
 
 
-def _gelu(t: Translation, x: str, tanh: bool) -> str:
-    if t.graph.opset >= 20:
-        return t.emit("Gelu", [x], approximate="tanh" if tanh else "none")
-    number = t.graph.floats
-    if tanh:  # tanh(sqrt(2 / pi) (x + 0.044715 x^3))
-        cube = t.emit("Mul", [t.emit("Mul", [x, x]), x])
-        inner = t.emit("Add", [x, t.emit("Mul", [cube, number(0.044715)])])
-        inner = t.emit("Tanh", [t.emit("Mul", [inner, number(math.sqrt(2 / math.pi))])])
-    else:
-        inner = t.emit("Erf", [t.emit("Mul", [x, number(math.sqrt(0.5))])])
-    half = t.emit("Mul", [x, number(0.5)])
-    return t.emit("Mul", [half, t.emit("Add", [inner, number(1.0)])])
+_BINARY = {
+    "add": "Add",
+    "sub": "Sub",
+    "mul": "Mul",
+    "div": "Div",
+    "maximum": "Max",
+    "minimum": "Min",
+    "pow": "Pow",
+    "prelu": "PRelu",
+}
 
 
-_BINARY = {"add": "Add", "mul": "Mul"}
-
-
-@translates("elementwise")
+@translates("elementwise", of=_BINARY)
 def _elementwise(t: Translation, step: Step) -> None:
-    a, b = step.operands[:2]
-    kind = t.get(step, "kind")
-    names, axes = together(t, [a, b])
-    t.put(step.results[0], t.emit(_binary(kind), names), axes)
+    names, axes = together(t, list(step.operands[:2]))
+    t.put(step.results[0], t.emit(_BINARY[t.get(step, "kind")], names), axes)
 
 
-@translates("elementwise_scalar")
+@translates("elementwise_scalar", of=_BINARY)
 def _elementwise_scalar(t: Translation, step: Step) -> None:
     view = t.view(step.operands[0])
-    number = t.graph.floats(t.get(step, "value"))
-    t.put(step.results[0], t.emit(_binary(t.get(step, "kind")), [view.name, number]), view.axes)
-
-
-def _binary(kind: str) -> str:
-    if kind not in _BINARY:
-        raise CaptureError(f"export: the element-wise function {kind!r} has no translation")
-    return _BINARY[kind]
+    names = [view.name, t.graph.floats(t.get(step, "value"))]
+    if t.get(step, "first"):
+        names.reverse()
+    t.put(step.results[0], t.emit(_BINARY[t.get(step, "kind")], names), view.axes)
 
 
 def together(t: Translation, values: list[int | None]) -> tuple[list[str], Axes]:
@@ -85,15 +172,19 @@ def _softmax(t: Translation, step: Step) -> None:
     t.put(step.results[0], name, view.axes)
 
 
-_REDUCTIONS = {"sum": "ReduceSum", "mean": "ReduceMean"}
+_REDUCTIONS = {
+    "sum": "ReduceSum",
+    "mean": "ReduceMean",
+    "amax": "ReduceMax",
+    "amin": "ReduceMin",
+    "prod": "ReduceProd",
+}
 
 
-@translates("reduce")
+@translates("reduce", of=_REDUCTIONS)
 def _reduce(t: Translation, step: Step) -> None:
     view = t.view(step.operands[0])
     kind, dims, keep = t.get(step, "kind"), t.get(step, "dim"), t.get(step, "keepdim")
-    if kind not in _REDUCTIONS:
-        raise CaptureError(f"export: the reduction {kind!r} has no translation")
     if not dims:  # which ONNX takes for all of them
         return t.put(step.results[0], view.name, view.axes)
     gone = sorted(view.axes[d] for d in dims)
@@ -105,13 +196,11 @@ def _reduce(t: Translation, step: Step) -> None:
     t.put(step.results[0], name, axes)
 
 
-@translates("reduce_backward")
+@translates("reduce_backward", of=("sum", "mean"))
 def _reduce_backward(t: Translation, step: Step) -> None:
     """Sums' and means' gradients spread one number over what it came from: an expansion."""
     kind, dims = t.get(step, "kind"), t.get(step, "dim")
     (source,) = step.operands
-    if kind not in _REDUCTIONS:
-        raise CaptureError(f"export: the gradient of the reduction {kind!r} has no translation")
     name = t.plain(source)
     if kind == "mean":
         count = math.prod(t.fixed(step, step.results[0], dims))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import CaptureError, DTypeError
@@ -14,14 +14,23 @@ from .export_recording import ADVICE, Shape, Step, Trace
 Axes = tuple[int, ...]
 Translator = Callable[["Translation", Step], None]
 _translators: dict[str, Translator] = {}
+_functions: dict[str, Collection[str]] = {}
 
 
-def translates(*kinds: str) -> Callable[[Translator], Translator]:
-    """Registers the translator of steps of these kinds."""
+def translates(
+    *kinds: str, of: Collection[str] | None = None
+) -> Callable[[Translator], Translator]:
+    """Registers the translator of steps of these kinds.
+
+    Args:
+        of: the values of the attribute "kind" that it knows; None where there is none.
+    """
 
     def add(function: Translator) -> Translator:
         for kind in kinds:
             _translators[kind] = function
+            if of is not None:
+                _functions[kind] = of
         return function
 
     return add
@@ -81,7 +90,7 @@ class Translation:
                 in a way that ONNX's operators cannot follow.
         """
         self._require_float32()
-        missing = Counter(s.kind for s in self.trace.steps if s.kind not in _translators)
+        missing = Counter(filter(None, map(self._missing, self.trace.steps)))
         if missing:
             kinds = ", ".join(f"{kind} ({n} times)" for kind, n in sorted(missing.items()))
             raise CaptureError(f"export: the network has steps without a translation: {kinds}")
@@ -89,6 +98,14 @@ class Translation:
             self._scope = step.scope
             _translators[step.kind](self, step)
         self._scope = ""
+
+    def _missing(self, step: Step) -> str:
+        """What to call a step that has no translation; "" for others."""
+        if step.kind not in _translators:
+            return step.kind
+        known = _functions.get(step.kind)
+        function = None if known is None else self.get(step, "kind")
+        return "" if known is None or function in known else f"{step.kind} {function}"
 
     def _require_float32(self) -> None:
         made = {value for step in self.trace.steps for value in step.results}
