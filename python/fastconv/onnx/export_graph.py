@@ -34,6 +34,7 @@ class GraphBuilder:
         self.nodes: list[Any] = []
         self.made: set[str] = set()  # results of nodes
         self._initializers: list[Any] = []
+        self._bytes = 0  # of the initializers, a little more than they take
         self._names: set[str] = set()
         self._nodes_named: set[str] = set()
         self._numbers: dict[str, int] = {}
@@ -57,6 +58,7 @@ class GraphBuilder:
         """An array of the network under its own name."""
         name = self.fresh(base)
         contiguous = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        self._bytes += array.nbytes + len(name) + 128
         self._initializers.append(self._onnx.numpy_helper.from_array(contiguous, name))
         return name
 
@@ -88,6 +90,10 @@ class GraphBuilder:
         self.nodes.append(self._onnx.helper.make_node(op, inputs, made, name, **attributes))
         self.made.update(made)
         return made
+
+    def require_size(self) -> None:
+        """FormatError where all of it does not fit in one file."""
+        require_size(self._bytes + sum(node.ByteSize() + 16 for node in self.nodes))
 
     def rename(self, names: dict[str, str]) -> None:
         """Give values other names wherever they are made and read."""

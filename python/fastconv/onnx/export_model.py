@@ -96,6 +96,7 @@ def export(
     translation = Translation(trace, graph, inputs)
     translation.run()
     translation.results(outputs)
+    graph.require_size()
 
     def described(name: str, value: int) -> Any:
         sizes = _sizes(trace.shapes(value), batches)
@@ -108,10 +109,10 @@ def export(
         [described(n, v) for n, v in zip(inputs, trace.inputs, strict=True)],
         [described(n, v) for n, v in zip(outputs, trace.outputs, strict=True)],
     )
-    require_size(model.ByteSize())
-    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString()
+    onnx.checker.check_model(content, full_check=True)
     if path is not None:
-        write_atomically(path, model.SerializeToString())
+        write_atomically(path, content)
     return model
 
 
