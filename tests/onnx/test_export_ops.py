@@ -78,6 +78,16 @@ CASES = {
     "linear of three dimensions": Case(
         F.linear, (3, 7), ((5, 7), (5,)), ("Transpose", "MatMul", "Add")
     ),
+    "matmul": Case(lambda x, p: F.matmul(F.permute(x, (0, 2, 1)), p), (3, 4), ((3, 5),)),
+    "matmul of two": Case(lambda x: F.matmul(x, F.permute(x, (0, 2, 1))), (3, 4), (), ("Transpose", "MatMul")),
+    "instance_norm": Case(
+        lambda x, w, b: F.instance_norm(x, None, None, w, b), (4, 3, 5), ((4,), (4,))
+    ),
+    "instance_norm channels-last": Case(
+        lambda x, w, b: F.instance_norm(x, None, None, w, b, layout="NHWC"), (4, 3, 5), ((5,), (5,))
+    ),
+    "group_norm": Case(lambda x, w, b: F.group_norm(x, 2, w, b), (4, 3, 5), ((4,), (4,))),
+    "layer_norm": Case(lambda x, w, b: F.layer_norm(x, (3, 5), w, b), (4, 3, 5), ((3, 5), (3, 5))),
     "batch_norm": Case(
         normed, (4, 3, 5), ((4,), (4,), (4,), (4,)), ("Mul", "BatchNormalization"), True
     ),

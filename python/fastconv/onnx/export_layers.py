@@ -87,6 +87,11 @@ def _linear(t: Translation, step: Step) -> None:
     t.put(step.results[0], name)
 
 
+@translates("matmul", of=("plain",))
+def _matmul(t: Translation, step: Step) -> None:
+    t.put(step.results[0], t.emit("MatMul", [t.plain(v) for v in step.operands]))
+
+
 @translates("batch_norm_inference")
 def _batch_norm_inference(t: Translation, step: Step) -> None:
     source, weight, bias, mean, var = step.operands[:5]
