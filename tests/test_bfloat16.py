@@ -77,7 +77,27 @@ def test_conversion_does_not_depend_on_threads() -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [F.relu, F.gelu, F.tanh, F.sigmoid, F.relu6, F.softmax, F.log_softmax, F.sum, F.mean],
+    [
+        F.relu,
+        F.gelu,
+        F.tanh,
+        F.sigmoid,
+        F.relu6,
+        F.softmax,
+        F.log_softmax,
+        F.sum,
+        F.mean,
+        F.elu,
+        F.hardtanh,
+        F.hardswish,
+        F.silu,
+        F.softplus,
+        F.mish,
+        F.exp,
+        F.log,
+        F.sqrt,
+        F.erf,
+    ],
 )
 def test_nan_and_infinity(function: Any) -> None:
     for value in (np.nan, np.inf, -np.inf):

@@ -35,6 +35,7 @@ from tests.cases.functions import (
     FLOAT,
     LABELS,
     OPTIONAL,
+    OPTIONAL_FLOAT,
     OPTIONAL_PAIR,
     PADDING,
     PAIR,
@@ -104,8 +105,10 @@ def mutations(name, entry):
             for what, of in MEMORY.items():
                 yield what, argument, [good[0], of(good[1])], SAME
             yield "float64", argument, [good[0], good[1].astype(np.float64)], REFUSED
-        elif kind == FLOAT:
+        elif kind in (FLOAT, OPTIONAL_FLOAT):
             for what, bad in NO_NUMBERS.items():
+                if bad is None and kind == OPTIONAL_FLOAT:
+                    continue
                 yield what, argument, bad, REFUSED
             for number in FLOATS:
                 yield f"{type(number).__name__} {str(number)[:12]}", argument, number, RIGHT

@@ -66,24 +66,20 @@ def test_arrays_on_the_left_make_one_tensor():
     # An object array of tensors is what NumPy would make of it if it were not told to step back.
     t = leaf(3)
     a = np.ones((2, 3), np.float32)
-    for y in (a + t, a - t, a * t):
+    for y in (a + t, a - t, a * t, a / t, a**t):
         assert type(y) is fc.Tensor and y.shape == (2, 3)
-
-
-def test_division_takes_numbers_only():
-    t = leaf(3)
-    for bad in (np.ones(3, np.float32), fc.tensor([1.0]), "2", None, [1.0]):
-        with pytest.raises(TypeError):
-            t / bad
-    for array in (np.ones(3, np.float32), 1.0):
-        with pytest.raises(TypeError):
-            array / t
 
 
 @pytest.mark.parametrize("bad", ["a", None, [1.0], object(), np.array(["a"]), np.array([None])])
 def test_operators_refuse_what_is_not_numeric(bad):
     t = leaf(1)
-    for apply in (lambda: t + bad, lambda: t * bad, lambda: t - bad):
+    for apply in (
+        lambda: t + bad,
+        lambda: t * bad,
+        lambda: t - bad,
+        lambda: t / bad,
+        lambda: t**bad,
+    ):
         with pytest.raises(fc.DTypeError):
             apply()
 
@@ -270,7 +266,7 @@ def test_division_by_zero_is_numpy_s():
     np.testing.assert_array_equal(
         (fc.tensor([1.0, -1.0, 0.0]) / 0).numpy(), [np.inf, -np.inf, np.nan]
     )
-    with pytest.raises(fc.DTypeError, match="divided by a number"):
+    with pytest.raises(fc.DTypeError, match="div: other must be an array"):
         fc.tensor([1.0]) / True
 
 

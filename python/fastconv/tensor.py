@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ContextDecorator
@@ -289,26 +288,28 @@ class Tensor:
     __rmul__ = __mul__
 
     def __neg__(self) -> Tensor:
-        return _functional().mul(self, -1.0)  # type: ignore[no-any-return]
+        return _functional().neg(self)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> Tensor:
+        return _functional().abs(self)  # type: ignore[no-any-return]
 
     def __sub__(self, other: Any) -> Tensor:
-        return _functional().add(self, _functional().mul(other, -1.0))  # type: ignore[no-any-return]
+        return _functional().sub(self, other)  # type: ignore[no-any-return]
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _functional().add(-self, other)  # type: ignore[no-any-return]
+        return _functional().sub(other, self)  # type: ignore[no-any-return]
 
     def __truediv__(self, other: Any) -> Tensor:
-        if isinstance(other, (bool, np.bool_)) or not isinstance(
-            other, (int, float, np.integer, np.floating)
-        ):
-            raise DTypeError(f"a tensor can be divided by a number, got {type(other).__name__}")
-        try:
-            divisor = float(other)
-        except OverflowError as error:
-            raise ShapeError("a tensor can be divided by a number that fits a float") from error
-        # As in NumPy, dividing by zero gives infinity or NaN.
-        inverse = math.copysign(math.inf, divisor) if divisor == 0 else 1.0 / divisor
-        return _functional().mul(self, inverse)  # type: ignore[no-any-return]
+        return _functional().div(self, other)  # type: ignore[no-any-return]
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _functional().div(other, self)  # type: ignore[no-any-return]
+
+    def __pow__(self, exponent: Any) -> Tensor:
+        return _functional().pow(self, exponent)  # type: ignore[no-any-return]
+
+    def __rpow__(self, base: Any) -> Tensor:
+        return _functional().pow(base, self)  # type: ignore[no-any-return]
 
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over `dim` (an int, several, or None for all); see `functional.sum`."""

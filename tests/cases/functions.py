@@ -10,8 +10,8 @@ def f32(*shape):
     return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
 
 
-def positive(n):
-    return np.abs(f32(n)) + np.float32(0.5)
+def positive(*shape):
+    return np.abs(f32(*shape)) + np.float32(0.5)
 
 
 # Kinds of argument.
@@ -24,6 +24,7 @@ PAIR = "integer or pair"
 OPTIONAL_PAIR = "integer, pair or None"
 PADDING = "integer, pair, 'same' or 'valid'"
 FLOAT = "number"
+OPTIONAL_FLOAT = "number or None"
 BOOL = "bool"
 CHOICE = "one of some strings"
 SIZES = "sequence of integers"
@@ -54,6 +55,7 @@ def value(kind, v):
 
 LAYOUT = value(CHOICE, "NCHW")
 IMAGE = array(2, 4, 6, 6)
+POSITIVE = ARRAY, lambda: positive(2, 5)
 REDUCTION = value(CHOICE, "mean")
 
 
@@ -100,6 +102,28 @@ TABLE = {
     "tanh": _elementwise(),
     "leaky_relu": _elementwise(negative_slope=value(FLOAT, 0.1)),
     "gelu": _elementwise(approximate=value(CHOICE, "tanh")),
+    "elu": _elementwise(alpha=value(FLOAT, 1.5)),
+    "selu": _elementwise(),
+    "celu": _elementwise(alpha=value(FLOAT, 1.5)),
+    "hardsigmoid": _elementwise(),
+    "hardswish": _elementwise(),
+    "hardtanh": _elementwise(min_val=value(FLOAT, -0.5), max_val=value(FLOAT, 0.75)),
+    "clamp": _elementwise(min=value(OPTIONAL_FLOAT, -0.5), max=value(OPTIONAL_FLOAT, 0.75)),
+    "silu": _elementwise(),
+    "softplus": _elementwise(beta=value(FLOAT, 1.5), threshold=value(FLOAT, 20.0)),
+    "mish": _elementwise(),
+    "prelu": Entry({"input": IMAGE, "weight": array(4), "layout": LAYOUT}),
+    "neg": _elementwise(),
+    "abs": _elementwise(),
+    "exp": _elementwise(),
+    "log": Entry({"input": POSITIVE}),
+    "sqrt": Entry({"input": POSITIVE}),
+    "reciprocal": _elementwise(),
+    "erf": _elementwise(),
+    "sign": _elementwise(),
+    "floor": _elementwise(),
+    "ceil": _elementwise(),
+    "round": _elementwise(),
     "softmax": _elementwise(dim=value(INT, 1)),
     "log_softmax": _elementwise(dim=value(INT, 0)),
     "dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
@@ -107,6 +131,11 @@ TABLE = {
     "mean": _elementwise(dim=value(DIMS, (0, 1)), keepdim=value(BOOL, True)),
     "add": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
     "mul": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "sub": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "div": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "maximum": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "minimum": Entry({"input": array(2, 5), "other": array(2, 5)}, numbers_for_arrays=True),
+    "pow": Entry({"input": POSITIVE, "exponent": array(2, 5)}, numbers_for_arrays=True),
     "linear": Entry(
         {"input": array(3, 5), "weight": array(4, 5), "bias": (OPTIONAL, lambda: f32(4))}
     ),

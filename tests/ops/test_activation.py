@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,40 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 _IDS = [str(Case(f, (), o)) for f, o in FUNCTIONS]
 
 
-def expected(function: str, x: Any, negative_slope: float = 0.01, approximate: str = "none") -> Any:
+def expected(function: str, x: Any, **o: Any) -> Any:
     """The definitions, in float64."""
     x = np.asarray(x, np.float64)
-    if function == "relu":
-        return np.maximum(x, 0)
-    if function == "relu6":
-        return np.clip(x, 0, 6)
-    if function == "leaky_relu":
-        return np.where(x > 0, x, negative_slope * x)
-    if function == "sigmoid":
-        return 1 / (1 + np.exp(-x))
-    if function == "tanh":
-        return np.tanh(x)
-    if approximate == "tanh":
+    positive, negative = np.maximum(x, 0), np.minimum(x, 0)
+    alpha = o.get("alpha", 1.0)
+    if function == "gelu" and o.get("approximate") == "tanh":
         return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-    return 0.5 * x * (1 + _erf(x / np.sqrt(2)))
+    definitions: dict[str, Callable[[], Any]] = {
+        "relu": lambda: positive,
+        "relu6": lambda: np.clip(x, 0, 6),
+        "leaky_relu": lambda: np.where(x > 0, x, o.get("negative_slope", 0.01) * x),
+        "sigmoid": lambda: 1 / (1 + np.exp(-x)),
+        "tanh": lambda: np.tanh(x),
+        "gelu": lambda: 0.5 * x * (1 + _erf(x / np.sqrt(2))),
+        "elu": lambda: positive + alpha * np.expm1(negative),
+        "selu": lambda: 1.0507009873554805 * (positive + 1.6732632423543772 * np.expm1(negative)),
+        "celu": lambda: positive + alpha * np.expm1(negative / alpha),
+        "hardsigmoid": lambda: np.clip(x + 3, 0, 6) / 6,
+        "hardswish": lambda: x * np.clip(x + 3, 0, 6) / 6,
+        "hardtanh": lambda: np.clip(x, o.get("min_val", -1), o.get("max_val", 1)),
+        "clamp": lambda: np.clip(x, o.get("min"), o.get("max")),
+        "silu": lambda: x / (1 + np.exp(-x)),
+        "softplus": lambda: _softplus(x, o.get("beta", 1.0), o.get("threshold", 20.0)),
+        "mish": lambda: x * np.tanh(np.log1p(np.exp(x))),
+    }
+    return definitions[function]()
+
+
+def _softplus(x: Any, beta: float, threshold: float) -> Any:
+    return np.where(beta * x > threshold, x, np.log1p(np.exp(beta * x)) / beta)
+
+
+# Where a derivative jumps.
+_KINKS = [-3.0, -2.0, -1.5, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -50,8 +69,8 @@ def test_values(case: Case, dtype: Any) -> None:
 @pytest.mark.parametrize(("function", "options"), FUNCTIONS, ids=_IDS)
 def test_gradients(function: str, options: dict[str, Any]) -> None:
     x = rng(function).standard_normal((3, 5)) * 4
-    x = np.where(np.abs(x) < 0.01, 0.5, x)  # away from the kinks at 0 and 6
-    x = np.where(np.abs(x - 6) < 0.01, 5.0, x)
+    for kink in _KINKS:
+        x = np.where(np.abs(x - kink) < 0.01, kink + 0.1, x)
     check_gradients(lambda t: getattr(F, function)(t, **options), [x])
 
 
@@ -74,8 +93,9 @@ def test_matches_torch(function: str, options: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     x = 3 * randn(rng("torch", function), 5, 333)
     x[0, :8] = [0.0, -0.0, 6.0, -6.0, 1e-30, -1e-30, 30.0, -30.0]
+    x[1, : len(_KINKS)] = _KINKS
     theirs = torch.from_numpy(x.copy()).requires_grad_()
-    peer = getattr(torch.nn.functional, function)
+    peer = getattr(torch.nn.functional, function, None) or getattr(torch, function)
     expected_y = peer(theirs, **options)
     expected_y.backward(torch.ones_like(expected_y) * 0.75)
     ours = fc.tensor(x, requires_grad=True)
@@ -94,10 +114,50 @@ def test_nan_and_infinity(function: str, options: dict[str, Any], dtype: Any) ->
     y = getattr(F, function)(x, **options).reshape(40, 3)
     assert np.isnan(y[:, 0]).all()
     limits = {"relu": (np.inf, 0), "relu6": (6, 0), "sigmoid": (1, 0), "tanh": (1, -1)}
+    limits |= {"hardsigmoid": (1, 0)}
+    bounds = {"hardtanh": ("max_val", "min_val"), "clamp": ("max", "min")}
+    if function in bounds:
+        high, low = bounds[function]
+        default = 1.0 if function == "hardtanh" else np.inf
+        top = options.get(high, default)
+        limits[function] = (top, min(options.get(low, -default), top))
     if function in limits:
         np.testing.assert_array_equal(y[:, 1:], np.tile(limits[function], (40, 1)))
+    elif options.get("beta", 1) < 0:
+        assert (y[:, 1] == 0).all() and (y[:, 2] == -np.inf).all()
     else:
         assert (y[:, 1] == np.inf).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("function", "slope", "at_nan"),
+    [("hardtanh", 0.0, 2.0), ("clamp", 2.0, 0.0), ("hardsigmoid", 0.0, 0.0)],
+)
+def test_gradients_at_bounds_and_nan(
+    function: str, slope: float, at_nan: float, dtype: Any
+) -> None:
+    """As PyTorch has them."""
+    bounds = {"hardtanh": (-0.5, 0.75), "clamp": (-0.5, 0.75)}.get(function, ())
+    low, high = bounds or (-3.0, 3.0)
+    x = fc.tensor(np.tile(np.array([low, high, np.nan, 0.25], dtype), 9), requires_grad=True)
+    getattr(F, function)(x, *bounds).backward(np.full(36, 2.0, dtype))
+    assert x.grad is not None
+    inside = 2.0 if bounds else 2.0 / 6
+    np.testing.assert_allclose(
+        x.grad.numpy(), np.tile([slope, slope, at_nan, inside], 9), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("function", ["elu", "selu", "celu", "softplus", "mish", "silu"])
+def test_small_results_are_exact_too(function: str) -> None:
+    """Relative errors, where the terms of the naive formula cancel or vanish."""
+    x = np.array([-1e-3, -1e-6, -1e-20, -0.3, -5.0, -30.0, -60.0, 1e-6, 1.0], np.float32)
+    exact = expected(function, x)
+    if function == "mish":  # whose definition cancels in float64
+        e = np.exp(x.astype(np.float64))
+        exact = x * (e * e + 2 * e) / (e * e + 2 * e + 2)
+    np.testing.assert_allclose(getattr(F, function)(x), exact, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -176,6 +236,15 @@ def test_any_memory(function: tuple[str, dict[str, Any]], n: int, memory: str) -
             fc.DTypeError,
             "leaky_relu: negative_slope",
         ),
+        (lambda: F.elu(np.zeros(3, "f4"), "x"), fc.DTypeError, "elu: alpha"),  # type: ignore[arg-type]
+        (lambda: F.celu(np.zeros(3, "f4"), 0.0), fc.ShapeError, "celu: the size of alpha"),
+        (lambda: F.celu(np.zeros(3, int)), fc.DTypeError, "celu: input"),
+        (lambda: F.hardtanh(np.zeros(3, "f4"), 2.0), fc.ShapeError, "hardtanh: min_val must not"),
+        (lambda: F.hardtanh(np.zeros(3, "f4"), np.nan), fc.ShapeError, "hardtanh: min_val"),
+        (lambda: F.clamp(np.zeros(3, "f4")), fc.ShapeError, "clamp: expects min, max or both"),
+        (lambda: F.clamp(np.zeros(3, "f4"), np.nan), fc.ShapeError, "clamp: .*NaN"),
+        (lambda: F.clamp(np.zeros(3, "f4"), max=np.zeros(3)), fc.DTypeError, "clamp: max must be"),  # type: ignore[arg-type]
+        (lambda: F.softplus(np.zeros(3, "f4"), None), fc.DTypeError, "softplus: beta"),  # type: ignore[arg-type]
         (lambda: F.relu(np.zeros((1,) * 9, "f4")), fc.ShapeError, "relu: input has 9 dimensions"),
     ],
 )

@@ -54,7 +54,25 @@ def test_activation(case: activation.Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "gelu", "gelu_tanh"]
+    "kind",
+    [
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "sigmoid",
+        "tanh",
+        "gelu",
+        "gelu_tanh",
+        "elu",
+        "selu",
+        "celu",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "silu",
+        "softplus",
+        "mish",
+    ],
 )
 def test_activation_backward_rounds_once(kind: str) -> None:
     saved, g = (to_bfloat16(normal(kind, i, size=(1003,))) for i in range(2))
@@ -119,10 +137,12 @@ def test_pointwise_loss(case: pointwise_loss.Case, reduction: str) -> None:
     check_bfloat16(run, inputs, str(case), differentiated=2)
 
 
-@pytest.mark.parametrize("function", ["add", "mul"])
+@pytest.mark.parametrize("function", ["add", "mul", "sub", "div", "maximum", "minimum", "pow"])
 @pytest.mark.parametrize("case", elementwise.CASES, ids=str)
 def test_elementwise(case: elementwise.Case, function: str) -> None:
     inputs = [normal(str(case), i, size=s) for i, s in enumerate((case.a, case.b))]
+    if function in ("div", "pow"):
+        inputs = [np.abs(x) + 0.5 for x in inputs]
     # The product is rounded before it is summed over what was broadcast.
     check_bfloat16(getattr(F, function), inputs, str(case), gradient_slack=TWICE)
 
@@ -132,6 +152,11 @@ def test_numbers_are_not_rounded(size: tuple[int, ...]) -> None:
     x = normal(size, size=size)
     check_bfloat16(lambda t: F.mul(t, 1 / 3), [x], "mul")
     check_bfloat16(lambda t: F.add(0.1, t), [x], "add")
+    check_bfloat16(lambda t: F.sub(0.1, t), [x], "sub")
+    check_bfloat16(lambda t: F.div(t, 3.1), [x], "div")
+    positive = [np.abs(x) + 0.5]
+    check_bfloat16(lambda t: F.div(0.1, t), positive, "reversed div", gradient_slack=TWICE)
+    check_bfloat16(lambda t: F.pow(t, 1.7), positive, "pow", gradient_slack=TWICE)
 
 
 @pytest.mark.parametrize("function", ["sum", "mean"])

@@ -44,7 +44,18 @@ inline vm unordered(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
 // a where m, b elsewhere.
 inline vf select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 inline vf round_nearest(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+inline vf round_even(vf a) { return round_nearest(a); }
+inline vf floor(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 inline vi to_int(vf a) { return _mm256_cvtps_epi32(a); }
+// Of positive normal numbers: floor(log2 a), and a over its power of two, in [1, 2).
+inline vf exponent(vf a) {
+    const __m256i biased = _mm256_srli_epi32(_mm256_castps_si256(a), 23);
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(biased, _mm256_set1_epi32(127)));
+}
+inline vf mantissa(vf a) {
+    const vf fraction = _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffff)));
+    return _mm256_or_ps(fraction, _mm256_set1_ps(1.0f));
+}
 // 2^e for integral e in [-126, 127].
 inline vf pow2(vi e) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));

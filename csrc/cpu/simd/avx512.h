@@ -49,7 +49,12 @@ inline vf select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 inline vf round_nearest(vf a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+inline vf round_even(vf a) { return round_nearest(a); }
+inline vf floor(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
 inline vi to_int(vf a) { return _mm512_cvtps_epi32(a); }
+// Of positive normal numbers: floor(log2 a), and a over its power of two, in [1, 2).
+inline vf exponent(vf a) { return _mm512_getexp_ps(a); }
+inline vf mantissa(vf a) { return _mm512_getmant_ps(a, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src); }
 // 2^e for integral e in [-126, 127].
 inline vf pow2(vi e) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(e, _mm512_set1_epi32(127)), 23));

@@ -59,7 +59,18 @@ inline vf round_nearest(vf a) {
     __asm__("" : "+m"(shifted));  // keeps the compiler from folding the two additions
     return shifted - magic;
 }
+// For any size of number.
+inline vf round_even(vf a) {
+    return vf{__builtin_nearbyintf(a[0]), __builtin_nearbyintf(a[1]), __builtin_nearbyintf(a[2]),
+              __builtin_nearbyintf(a[3])};
+}
+inline vf floor(vf a) {
+    return vf{__builtin_floorf(a[0]), __builtin_floorf(a[1]), __builtin_floorf(a[2]), __builtin_floorf(a[3])};
+}
 inline vi to_int(vf a) { return __builtin_convertvector(a, vi); }
+// Of positive normal numbers: floor(log2 a), and a over its power of two, in [1, 2).
+inline vf exponent(vf a) { return __builtin_convertvector(((vi)a >> 23) - 127, vf); }
+inline vf mantissa(vf a) { return (vf)(((vi)a & 0x7fffff) | 0x3f800000); }
 // 2^e for integral e in [-126, 127].
 inline vf pow2(vi e) { return (vf)((e + 127) << 23); }
 inline float sum(vf a) { return (a[0] + a[2]) + (a[1] + a[3]); }

@@ -4,7 +4,7 @@
 namespace fastconv::bindings {
 namespace {
 
-py::array forward(const std::string& kind, py::object input, double slope) {
+py::array forward(const std::string& kind, py::object input, double slope, double bound) {
     const char* op = kind == "gelu_tanh" ? "gelu" : kind.c_str();
     const Activation activation = activation_from_name(kind);
     const ArrayIn x(op, "input", input);
@@ -12,12 +12,13 @@ py::array forward(const std::string& kind, py::object input, double slope) {
     ArrayOut y(op, x.dtype(), x.shape());
     {
         const Computing computing;
-        activation_forward(activation, slope, x.view(), y.view());
+        activation_forward(activation, {slope, bound}, x.view(), y.view());
     }
     return y.release();
 }
 
-py::array backward(const std::string& kind, py::object saved_array, py::object grad_output, double slope) {
+py::array backward(const std::string& kind, py::object saved_array, py::object grad_output, double slope,
+                   double bound) {
     const char* op = kind == "gelu_tanh" ? "gelu" : kind.c_str();
     const Activation activation = activation_from_name(kind);
     const ArrayIn saved(op, "saved", saved_array), dy(op, "grad_output", grad_output);
@@ -27,7 +28,7 @@ py::array backward(const std::string& kind, py::object saved_array, py::object g
     ArrayOut dx(op, dy.dtype(), dy.shape());
     {
         const Computing computing;
-        activation_backward(activation, slope, saved.view(), dy.view(), dx.view());
+        activation_backward(activation, {slope, bound}, saved.view(), dy.view(), dx.view());
     }
     return dx.release();
 }
@@ -35,9 +36,10 @@ py::array backward(const std::string& kind, py::object saved_array, py::object g
 }  // namespace
 
 void bind_activation(py::module_& m) {
-    m.def("activation", &forward, py::arg("kind"), py::arg("input"), py::arg("slope"));
+    m.def("activation", &forward, py::arg("kind"), py::arg("input"), py::arg("slope"),
+          py::arg("bound") = 0.0);
     m.def("activation_backward", &backward, py::arg("kind"), py::arg("saved"), py::arg("grad_output"),
-          py::arg("slope"));
+          py::arg("slope"), py::arg("bound") = 0.0);
 }
 
 }  // namespace fastconv::bindings

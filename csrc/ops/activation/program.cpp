@@ -1,4 +1,4 @@
-// Nodes: activation(x), activation_backward(saved, dy); attributes kind, slope.
+// Nodes: activation(x), activation_backward(saved, dy); attributes kind, slope and, where it is not 0, bound.
 #include "core/checks.h"
 #include "ops/activation/activation.h"
 #include "program/registry.h"
@@ -18,19 +18,24 @@ std::vector<Type> same_as_first(const Call& c) {
     return {c.in[0]};
 }
 
+ActivationNumbers numbers_of(const Call& c) {
+    const Attributes& a = c.attributes;
+    return {a.number("slope"), a.has("bound") ? a.number("bound") : 0};
+}
+
 std::unique_ptr<Step> forward(const Call& c) {
     const Activation kind = activation_from_name(c.attributes.get<std::string>("kind"));
-    const double slope = c.attributes.number("slope");
+    const ActivationNumbers numbers = numbers_of(c);
     return make_step([=, x = c.in[0]](const Frame& f) {
-        activation_forward(kind, slope, view_of(x, f.in[0]), view_of(x, f.out[0]));
+        activation_forward(kind, numbers, view_of(x, f.in[0]), view_of(x, f.out[0]));
     });
 }
 
 std::unique_ptr<Step> backward(const Call& c) {
     const Activation kind = activation_from_name(c.attributes.get<std::string>("kind"));
-    const double slope = c.attributes.number("slope");
+    const ActivationNumbers numbers = numbers_of(c);
     return make_step([=, x = c.in[0]](const Frame& f) {
-        activation_backward(kind, slope, view_of(x, f.in[0]), view_of(x, f.in[1]), view_of(x, f.out[0]));
+        activation_backward(kind, numbers, view_of(x, f.in[0]), view_of(x, f.in[1]), view_of(x, f.out[0]));
     });
 }
 

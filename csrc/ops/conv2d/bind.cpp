@@ -308,7 +308,10 @@ class Plan {
         if (residual) args.epilogue.residual = residual->data();
         if (!activation.is_none()) {
             args.epilogue.activate = true;
-            args.epilogue.activation = activation_from_name(to_string_arg(kOp, "activation", activation));
+            const std::string name = to_string_arg(kOp, "activation", activation);
+            args.epilogue.activation = activation_from_name(name);
+            if (!activation_fuses(args.epilogue.activation))
+                throw ShapeError(message(kOp, ": activation '", name, "' is not one that a plan applies"));
             args.epilogue.slope = to_double(kOp, "negative_slope", slope);
         }
         std::optional<ArrayIn> plain;

@@ -245,9 +245,9 @@ void apply_epilogue(const Conv2dProblem& p, ConvDirection direction, const ConvE
         const TensorView residual{const_cast<void*>(e.residual), y.dtype, y.shape};
         binary(Binary::add, y, residual, y);
     }
-    if (e.activate) activation_forward(e.activation, e.slope, y, y);
+    if (e.activate) activation_forward(e.activation, {e.slope}, y, y);
     if (e.saved)
-        activation_backward(e.activation, e.slope, {const_cast<void*>(e.saved), y.dtype, y.shape}, y, y);
+        activation_backward(e.activation, {e.slope}, {const_cast<void*>(e.saved), y.dtype, y.shape}, y, y);
 }
 
 namespace {

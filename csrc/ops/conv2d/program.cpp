@@ -157,6 +157,8 @@ class ConvStep final : public Step {
         if (c.attributes.has("activation")) {
             activate_ = r_.saved < 0;
             activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
+            if (!activation_fuses(activation_))
+                throw ShapeError(message(c.name, ": activation does not fuse"));
             slope_ = c.attributes.has("slope") ? c.attributes.number("slope") : 0.01;
         }
         line_relu_ = c.attributes.flag("line_relu");

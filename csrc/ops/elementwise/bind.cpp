@@ -7,9 +7,10 @@ namespace {
 py::array run(const std::string& name, py::object input, py::object other) {
     const char* op = name.c_str();
     const Binary kind = binary_from_name(name);
-    const ArrayIn a(op, "input", input), b(op, "other", other);
+    const char* second = kind == Binary::pow ? "exponent" : "other";
+    const ArrayIn a(op, "input", input), b(op, second, other);
     require_float(op, "input", a.dtype());
-    require_dtype(op, "other", b.dtype(), a.dtype());
+    require_dtype(op, second, b.dtype(), a.dtype());
     ArrayOut out(op, a.dtype(), broadcast_shape(op, a.shape(), b.shape()));
     {
         const Computing computing;
@@ -18,20 +19,17 @@ py::array run(const std::string& name, py::object input, py::object other) {
     return out.release();
 }
 
-// The number is rounded to the type that the array is computed in; infinity and NaN are numbers here.
-py::array run_scalar(const std::string& name, py::object input, double value) {
+// Infinity and NaN are numbers here.
+py::array run_scalar(const std::string& name, py::object input, double value, bool first) {
     const char* op = name.c_str();
     const Binary kind = binary_from_name(name);
-    const ArrayIn a(op, "input", input);
-    require_float(op, "input", a.dtype());
+    const char* what = !first ? "input" : kind == Binary::pow ? "exponent" : "other";
+    const ArrayIn a(op, what, input);
+    require_float(op, what, a.dtype());
     ArrayOut out(op, a.dtype(), a.shape());
-    float single = static_cast<float>(value);
-    TensorView scalar;
-    scalar.dtype = a.dtype() == DType::f64 ? DType::f64 : DType::f32;
-    scalar.data = a.dtype() == DType::f64 ? static_cast<void*>(&value) : static_cast<void*>(&single);
     {
         const Computing computing;
-        binary(kind, a.view(), scalar, out.view());
+        binary_number(kind, a.view(), value, first, out.view());
     }
     return out.release();
 }
@@ -40,7 +38,8 @@ py::array run_scalar(const std::string& name, py::object input, double value) {
 
 void bind_elementwise(py::module_& m) {
     m.def("elementwise", &run, py::arg("kind"), py::arg("input"), py::arg("other"));
-    m.def("elementwise_scalar", &run_scalar, py::arg("kind"), py::arg("input"), py::arg("value"));
+    m.def("elementwise_scalar", &run_scalar, py::arg("kind"), py::arg("input"), py::arg("value"),
+          py::arg("first") = false);
 }
 
 }  // namespace fastconv::bindings

@@ -1,5 +1,7 @@
 #include "ops/elementwise/elementwise.h"
 
+#include <iterator>
+
 #include "core/checks.h"
 #include "ops/elementwise/kernels.h"
 
@@ -48,8 +50,12 @@ BinaryLoops plan(const Shape& a, const Shape& b, const Shape& out) {
 }  // namespace
 
 Binary binary_from_name(const std::string& name) {
-    if (name == "add") return Binary::add;
-    if (name == "mul") return Binary::mul;
+    static constexpr const char* names[] = {"add",      "mul",      "sub",          "div",
+                                            "maximum",  "minimum",  "pow",          "prelu",
+                                            "equal",    "div_by_b", "maximum_by_a", "minimum_by_a",
+                                            "pow_by_a", "pow_by_b", "prelu_by_a",   "prelu_by_b"};
+    for (size_t i = 0; i < std::size(names); ++i)
+        if (name == names[i]) return static_cast<Binary>(i);
     throw ShapeError("elementwise: unknown function '" + name + "'");
 }
 
@@ -71,12 +77,25 @@ void binary(Binary kind, const TensorView& a, const TensorView& b, const TensorV
     if (loops.total == 0) return;
     if (out.dtype == DType::f32)
         return FC_ISA_PICK(binary_f32)(kind, loops, a.as<float>(), b.as<float>(), out.as<float>());
-    if (out.dtype == DType::bf16 && b.dtype == DType::bf16)
+    if (out.dtype == DType::bf16 && a.dtype == b.dtype)
         return FC_ISA_PICK(binary_bf16)(kind, loops, a.as<bfloat16>(), b.as<bfloat16>(), out.as<bfloat16>());
+    if (out.dtype == DType::bf16 && a.dtype == DType::f32)
+        return FC_ISA_PICK(binary_number_bf16)(kind, loops, a.as<float>(), b.as<bfloat16>(),
+                                               out.as<bfloat16>());
     if (out.dtype == DType::bf16)
         return FC_ISA_PICK(binary_bf16_number)(kind, loops, a.as<bfloat16>(), b.as<float>(),
                                                out.as<bfloat16>());
     binary_reference(kind, loops, a.as<double>(), b.as<double>(), out.as<double>());
+}
+
+void binary_number(Binary kind, const TensorView& x, double number, bool first, const TensorView& out) {
+    // A square is a product: the power takes a call for each element.
+    if (kind == Binary::pow && !first && number == 2) return binary(Binary::mul, x, x, out);
+    float single = static_cast<float>(number);
+    TensorView scalar;
+    scalar.dtype = x.dtype == DType::f64 ? DType::f64 : DType::f32;
+    scalar.data = x.dtype == DType::f64 ? static_cast<void*>(&number) : static_cast<void*>(&single);
+    first ? binary(kind, scalar, x, out) : binary(kind, x, scalar, out);
 }
 
 }  // namespace fastconv

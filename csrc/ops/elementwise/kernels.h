@@ -24,8 +24,10 @@ FC_ISA_DECLARE(void binary_f32(Binary kind, const BinaryLoops& loops, const floa
                                float* out))
 FC_ISA_DECLARE(void binary_bf16(Binary kind, const BinaryLoops& loops, const bfloat16* a, const bfloat16* b,
                                 bfloat16* out))
-// b repeats one float32 number.
+// b, or a, repeats one float32 number.
 FC_ISA_DECLARE(void binary_bf16_number(Binary kind, const BinaryLoops& loops, const bfloat16* a,
                                        const float* b, bfloat16* out))
+FC_ISA_DECLARE(void binary_number_bf16(Binary kind, const BinaryLoops& loops, const float* a,
+                                       const bfloat16* b, bfloat16* out))
 
 }  // namespace fastconv

@@ -1,4 +1,5 @@
-// Nodes: elementwise(a, b) with attribute kind; elementwise_scalar(a) with kind and value.
+// Nodes: elementwise(a, b) with attribute kind; elementwise_scalar(a) with kind, value and, where the number
+// is the first operand, first.
 #include "core/checks.h"
 #include "ops/elementwise/elementwise.h"
 #include "program/registry.h"
@@ -31,13 +32,9 @@ std::vector<Type> scalar_infer(const Call& c) {
 }
 
 std::unique_ptr<Step> scalar_prepare(const Call& c) {
-    return make_step([kind = kind_of(c), a = c.in[0], value = c.attributes.number("value")](const Frame& f) {
-        double wide = value;
-        float single = static_cast<float>(value);
-        const bool f64 = a.dtype == DType::f64;
-        const TensorView number{f64 ? static_cast<void*>(&wide) : static_cast<void*>(&single),
-                                f64 ? DType::f64 : DType::f32, Shape{}};
-        binary(kind, view_of(a, f.in[0]), number, view_of(a, f.out[0]));
+    return make_step([kind = kind_of(c), a = c.in[0], value = c.attributes.number("value"),
+                      first = c.attributes.flag("first")](const Frame& f) {
+        binary_number(kind, view_of(a, f.in[0]), value, first, view_of(a, f.out[0]));
     });
 }
 

@@ -1,5 +1,6 @@
 #include <string>
 
+#include "ops/activation/activation.h"
 #include "program/kind.h"
 #include "program/passes/passes.h"
 
@@ -22,7 +23,9 @@ void fuse_activation_gradient(Graph& graph) {
     std::vector<bool> gone(graph.nodes.size(), false);
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
         const Node& node = graph.nodes[n];
-        if (node.kind != &node_kind("activation_backward")) continue;
+        if (node.kind != &node_kind("activation_backward") ||
+            !activation_fuses(activation_from_name(node.attributes.get<std::string>("kind"))))
+            continue;
         const ValueId saved = node.in(0), gradient = node.in(1);
         const int at = uses.maker(gradient);
         if (at < 0 || uses.only_reader(gradient) < 0) continue;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ops/activation/activation.h"
 #include "program/kind.h"
 #include "program/passes/passes.h"
 
@@ -13,6 +14,11 @@ bool open(const Node& node) {
     return is(node, "conv2d") && !node.attributes.has("activation") && node.out(1) == kNone;
 }
 
+bool fuses(const Node& node) {
+    return is(node, "activation") &&
+           activation_fuses(activation_from_name(node.attributes.get<std::string>("kind")));
+}
+
 }  // namespace
 
 void fuse_conv_epilogue(Graph& graph) {
@@ -23,7 +29,7 @@ void fuse_conv_epilogue(Graph& graph) {
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
         const Node& node = graph.nodes[n];
         const int later = later_summand(graph, node, makers);
-        if (later < 0 && !is(node, "activation")) continue;
+        if (later < 0 && !fuses(node)) continue;
         const ValueId operand = node.in(later < 0 ? 0 : static_cast<size_t>(later));
         const int at = makers[static_cast<size_t>(operand)];
         if (at < 0 || uses.only_reader(operand) < 0) continue;

@@ -9,13 +9,21 @@ from .registry import recorder
 
 
 @recorder
-def activation(c: Capture, kind: str, input: Any, slope: float) -> Any:
-    return c.node("activation", [input], kind=kind, slope=slope)[0]
+def activation(c: Capture, kind: str, input: Any, slope: float, bound: float = 0.0) -> Any:
+    numbers = _numbers(slope, bound)
+    return c.node("activation", [input], kind=kind, **numbers)[0]
 
 
 @recorder
-def activation_backward(c: Capture, kind: str, saved: Any, grad_output: Any, slope: float) -> Any:
-    return c.node("activation_backward", [saved, grad_output], kind=kind, slope=slope)[0]
+def activation_backward(
+    c: Capture, kind: str, saved: Any, grad_output: Any, slope: float, bound: float = 0.0
+) -> Any:
+    numbers = _numbers(slope, bound)
+    return c.node("activation_backward", [saved, grad_output], kind=kind, **numbers)[0]
+
+
+def _numbers(slope: float, bound: float) -> dict[str, float]:
+    return {"slope": slope, "bound": bound} if bound else {"slope": slope}
 
 
 @recorder
@@ -24,8 +32,9 @@ def elementwise(c: Capture, kind: str, input: Any, other: Any) -> Any:
 
 
 @recorder
-def elementwise_scalar(c: Capture, kind: str, input: Any, value: float) -> Any:
-    return c.node("elementwise_scalar", [input], kind=kind, value=float(value))[0]
+def elementwise_scalar(c: Capture, kind: str, input: Any, value: float, first: bool = False) -> Any:
+    place = {"first": True} if first else {}
+    return c.node("elementwise_scalar", [input], kind=kind, value=float(value), **place)[0]
 
 
 @recorder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import ShapeError
@@ -9,27 +11,36 @@ from ..tensor import as_array, finish
 from ._args import axis, number
 
 
-def _apply(op: str, kind: str, input: ArrayLike, slope: float, save_input: bool) -> ArrayLike:
+def apply(
+    op: str,
+    kind: str,
+    input: ArrayLike,
+    save_input: bool,
+    slope: float = 0.0,
+    bound: float = 0.0,
+) -> ArrayLike:
+    """A function of each value by itself; backward reads the input, or else the output."""
     array = as_array(op, "input", input)
     order = MemoryOrder(array)
     x = order.enter(array)
-    y = _ops.activation(kind, x, slope)
+    y = _ops.activation(kind, x, slope, bound)
     saved = x if save_input else y
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        return (order.leave(_ops.activation_backward(kind, saved, order.enter(g), slope)),)
+        dx = _ops.activation_backward(kind, saved, order.enter(g), slope, bound)
+        return (order.leave(dx),)
 
     return finish(op, order.leave(y), (input,), backward)
 
 
 def relu(input: ArrayLike) -> ArrayLike:
     """max(x, 0), element by element; NaN stays NaN. Any shape."""
-    return _apply("relu", "relu", input, 0.0, False)
+    return apply("relu", "relu", input, False)
 
 
 def relu6(input: ArrayLike) -> ArrayLike:
     """min(max(x, 0), 6), element by element; NaN stays NaN. Any shape."""
-    return _apply("relu6", "relu6", input, 0.0, False)
+    return apply("relu6", "relu6", input, False)
 
 
 def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> ArrayLike:
@@ -40,17 +51,17 @@ def leaky_relu(input: ArrayLike, negative_slope: float = 0.01) -> ArrayLike:
     """
     slope = number("leaky_relu", "negative_slope", negative_slope)
     # The output's sign tells the input's only where the slope is not negative.
-    return _apply("leaky_relu", "leaky_relu", input, slope, save_input=not slope >= 0)
+    return apply("leaky_relu", "leaky_relu", input, not slope >= 0, slope)
 
 
 def sigmoid(input: ArrayLike) -> ArrayLike:
     """1 / (1 + e^-x), element by element. Any shape."""
-    return _apply("sigmoid", "sigmoid", input, 0.0, False)
+    return apply("sigmoid", "sigmoid", input, False)
 
 
 def tanh(input: ArrayLike) -> ArrayLike:
     """The hyperbolic tangent, element by element. Any shape."""
-    return _apply("tanh", "tanh", input, 0.0, False)
+    return apply("tanh", "tanh", input, False)
 
 
 def gelu(input: ArrayLike, approximate: str = "none") -> ArrayLike:
@@ -65,7 +76,98 @@ def gelu(input: ArrayLike, approximate: str = "none") -> ArrayLike:
     """
     if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
         raise ShapeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
-    return _apply("gelu", "gelu" if approximate == "none" else "gelu_tanh", input, 0.0, True)
+    return apply("gelu", "gelu" if approximate == "none" else "gelu_tanh", input, True)
+
+
+def elu(input: ArrayLike, alpha: float = 1.0) -> ArrayLike:
+    """x where x > 0, alpha (e^x - 1) elsewhere (Clevert et al., 2015). Any shape; errors as `leaky_relu`."""
+    return apply("elu", "elu", input, True, number("elu", "alpha", alpha))
+
+
+def selu(input: ArrayLike) -> ArrayLike:
+    """1.0507 elu(x, 1.6733), whose outputs keep mean 0 and variance 1 (Klambauer et al., 2017). Any shape."""
+    return apply("selu", "selu", input, True)
+
+
+def celu(input: ArrayLike, alpha: float = 1.0) -> ArrayLike:
+    """x where x > 0, alpha (e^(x / alpha) - 1) elsewhere (Barron, 2017). Any shape.
+
+    Raises:
+        ShapeError: the size of `alpha` is not between 1e-30 and 1e30.
+        DTypeError: `alpha` is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    value = number("celu", "alpha", alpha)
+    if not 1e-30 <= abs(value) <= 1e30:
+        raise ShapeError(f"celu: the size of alpha must be between 1e-30 and 1e30, got {value}")
+    return apply("celu", "celu", input, True, value)
+
+
+def hardsigmoid(input: ArrayLike) -> ArrayLike:
+    """relu6(x + 3) / 6, element by element (Howard et al., 2019). Any shape."""
+    return apply("hardsigmoid", "hardsigmoid", input, True)
+
+
+def hardswish(input: ArrayLike) -> ArrayLike:
+    """x relu6(x + 3) / 6, element by element (Howard et al., 2019). Any shape."""
+    return apply("hardswish", "hardswish", input, True)
+
+
+def hardtanh(input: ArrayLike, min_val: float = -1.0, max_val: float = 1.0) -> ArrayLike:
+    """min(max(x, min_val), max_val), element by element; the derivative at the bounds is 0. Any shape.
+
+    Raises:
+        ShapeError: `min_val` is greater than `max_val`, or one of them is NaN.
+        DTypeError: a bound is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    low, high = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
+    if not low <= high:
+        raise ShapeError(
+            f"hardtanh: min_val must not be greater than max_val, got {low} and {high}"
+        )
+    return apply("hardtanh", "hardtanh", input, False, low, high)
+
+
+def clamp(input: ArrayLike, min: float | None = None, max: float | None = None) -> ArrayLike:
+    """min(max(x, min), max), element by element; the derivative at the bounds is 1. Any shape.
+
+    Where `min` is greater than `max`, every element becomes `max`.
+
+    Args:
+        min, max: numbers, or None for no bound on that side.
+
+    Raises:
+        ShapeError: both bounds are None, or one is NaN.
+        DTypeError: a bound is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    if min is None and max is None:
+        raise ShapeError("clamp: expects min, max or both, got neither")
+    low = -math.inf if min is None else number("clamp", "min", min)
+    high = math.inf if max is None else number("clamp", "max", max)
+    if math.isnan(low) or math.isnan(high):
+        raise ShapeError(f"clamp: min and max must not be NaN, got {low} and {high}")
+    return apply("clamp", "clamp", input, True, low, high)
+
+
+def silu(input: ArrayLike) -> ArrayLike:
+    """x / (1 + e^-x), element by element (Elfwing et al., 2017; "swish"). Any shape."""
+    return apply("silu", "silu", input, True)
+
+
+def softplus(input: ArrayLike, beta: float = 1.0, threshold: float = 20.0) -> ArrayLike:
+    """log(1 + e^(beta x)) / beta, and x itself where beta x > threshold. Any shape.
+
+    Raises:
+        DTypeError: an option is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    slope = number("softplus", "beta", beta)
+    return apply(
+        "softplus", "softplus", input, True, slope, number("softplus", "threshold", threshold)
+    )
+
+
+def mish(input: ArrayLike) -> ArrayLike:
+    """x tanh(log(1 + e^x)), element by element (Misra, 2019). Any shape."""
+    return apply("mish", "mish", input, True)
 
 
 def _softmax(op: str, input: ArrayLike, dim: int, log: bool) -> ArrayLike:

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import functional as F
 from .._arrays import ArrayLike
-from ._args import choice, flag, integer, number
+from ._args import choice, cpu, flag, float_dtype, integer, memory_layout, number
+from .init import constant_
 from .module import Module
+from .parameter import Parameter
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
+    "SELU",
     "Dropout",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
     "LeakyReLU",
     "LogSoftmax",
+    "Mish",
+    "PReLU",
     "ReLU",
     "ReLU6",
+    "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "Tanh",
 ]
 
@@ -85,6 +99,135 @@ class GELU(Module):
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
+
+
+class ELU(Module):
+    """x where positive, alpha (exp(x) - 1) elsewhere. Source: Clevert et al. (2015)."""
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = number(type(self).__name__, "alpha", alpha)
+        flag(type(self).__name__, "inplace", inplace)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.elu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha:g}"
+
+
+class CELU(ELU):
+    """x where positive, alpha (exp(x / alpha) - 1) elsewhere. Source: Barron (2017)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.celu(input, self.alpha)
+
+
+class SELU(ReLU):
+    """A scaled ELU whose outputs keep mean 0 and variance 1. Source: Klambauer et al. (2017)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.selu(input)
+
+
+class Hardsigmoid(ReLU):
+    """relu6(x + 3) / 6. Source: Howard et al. (2019)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.hardsigmoid(input)
+
+
+class Hardswish(ReLU):
+    """x relu6(x + 3) / 6. Source: Howard et al. (2019)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.hardswish(input)
+
+
+class Hardtanh(Module):
+    """min(max(x, min_val), max_val)."""
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.min_val = number("Hardtanh", "min_val", min_val)
+        self.max_val = number("Hardtanh", "max_val", max_val, low=self.min_val)
+        flag("Hardtanh", "inplace", inplace)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.hardtanh(input, self.min_val, self.max_val)
+
+    def extra_repr(self) -> str:
+        return f"min_val={self.min_val:g}, max_val={self.max_val:g}"
+
+
+class SiLU(ReLU):
+    """x / (1 + exp(-x)), also known as swish. Source: Elfwing et al. (2017)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.silu(input)
+
+
+class Mish(ReLU):
+    """x tanh(log(1 + exp(x))). Source: Misra (2019)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.mish(input)
+
+
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta, and x itself where beta x > threshold."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = number("Softplus", "beta", beta)
+        self.threshold = number("Softplus", "threshold", threshold)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta:g}, threshold={self.threshold:g}"
+
+
+class PReLU(Module):
+    """x where positive, weight * x elsewhere, the weight being learned. Source: He et al. (2015).
+
+    Args:
+        num_parameters: 1, or the number of channels for one weight each.
+        init: the weight to begin with.
+        device, dtype: "cpu"; float32 (default), float64 or bfloat16.
+        layout: "NCHW" where the channels are dimension 1, "NHWC" where they are the last.
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        layout: str = "NCHW",
+    ) -> None:
+        super().__init__()
+        self.num_parameters = integer("PReLU", "num_parameters", num_parameters, 1)
+        self.init = number("PReLU", "init", init)
+        cpu("PReLU", device)
+        self.layout = memory_layout("PReLU", layout)
+        target = float_dtype("PReLU", dtype)
+        self.weight = Parameter(np.full(self.num_parameters, self.init, target))
+
+    def reset_parameters(self) -> None:
+        """Every weight as at the start."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.prelu(input, self.weight, layout=self.layout)
+
+    def extra_repr(self) -> str:
+        text = f"num_parameters={self.num_parameters}"
+        return text + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
 
 
 class Softmax(Module):

@@ -5,6 +5,7 @@
 #include "cpu/parallel.h"
 #include "cpu/simd/simd.h"
 #include "ops/activation/cpu/functions.h"
+#include "ops/activation/cpu/passes.h"
 #include "ops/activation/kernels.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -33,30 +34,35 @@ inline void map2(const T* a, const T* b, T* y, int64_t n, const F& f) {
 }
 
 template <class T>
-void forward(Activation kind, float slope, const T* x, T* y, int64_t n) {
-    with_activation(kind, slope, [&](const auto& f) { map(x, y, n, f); });
+void forward(Activation kind, ActivationNumbers numbers, const T* x, T* y, int64_t n) {
+    const auto apply = [&](const auto& f) { map(x, y, n, f); };
+    if (activation_fuses(kind)) return with_activation(kind, static_cast<float>(numbers.slope), apply);
+    with_function(kind, numbers, apply);
 }
 
 template <class T>
-void backward(Activation kind, float slope, const T* saved, const T* dy, T* dx, int64_t n) {
-    with_activation_gradient(kind, slope, [&](const auto& f) { map2(saved, dy, dx, n, f); });
+void backward(Activation kind, ActivationNumbers numbers, const T* saved, const T* dy, T* dx, int64_t n) {
+    const auto apply = [&](const auto& f) { map2(saved, dy, dx, n, f); };
+    if (activation_fuses(kind))
+        return with_activation_gradient(kind, static_cast<float>(numbers.slope), apply);
+    with_function_gradient(kind, numbers, apply);
 }
 
 }  // namespace
 
-void activation_f32(Activation kind, float slope, const float* x, float* y, int64_t n) {
-    forward(kind, slope, x, y, n);
+void activation_f32(Activation kind, ActivationNumbers numbers, const float* x, float* y, int64_t n) {
+    forward(kind, numbers, x, y, n);
 }
-void activation_bf16(Activation kind, float slope, const bfloat16* x, bfloat16* y, int64_t n) {
-    forward(kind, slope, x, y, n);
+void activation_bf16(Activation kind, ActivationNumbers numbers, const bfloat16* x, bfloat16* y, int64_t n) {
+    forward(kind, numbers, x, y, n);
 }
-void activation_backward_f32(Activation kind, float slope, const float* saved, const float* dy, float* dx,
-                             int64_t n) {
-    backward(kind, slope, saved, dy, dx, n);
+void activation_backward_f32(Activation kind, ActivationNumbers numbers, const float* saved, const float* dy,
+                             float* dx, int64_t n) {
+    backward(kind, numbers, saved, dy, dx, n);
 }
-void activation_backward_bf16(Activation kind, float slope, const bfloat16* saved, const bfloat16* dy,
-                              bfloat16* dx, int64_t n) {
-    backward(kind, slope, saved, dy, dx, n);
+void activation_backward_bf16(Activation kind, ActivationNumbers numbers, const bfloat16* saved,
+                              const bfloat16* dy, bfloat16* dx, int64_t n) {
+    backward(kind, numbers, saved, dy, dx, n);
 }
 
 }  // namespace fastconv::FC_ISA_NS

@@ -7,10 +7,9 @@
 namespace fastconv::FC_ISA_NS {
 namespace {
 
-// Phi(x) = erfc(-x / sqrt 2) / 2 for the standard normal distribution; erfc by the Chebyshev fit of Press et
-// al., Numerical Recipes, section 6.2 (fractional error below 1.2e-7).
-inline vf normal_cdf(vf x) {
-    const vf z = abs(x) * set1(0.70710678118f);
+// erfc(z) / 2 for z >= 0 by the Chebyshev fit of Press et al., Numerical Recipes, section 6.2 (fractional
+// error below 1.2e-7).
+inline vf half_erfc(vf z) {
     const vf t = set1(1.0f) / fma(z, set1(0.5f), set1(1.0f));
     vf p = set1(0.17087277f);
     p = fma(p, t, set1(-0.82215223f));
@@ -22,8 +21,13 @@ inline vf normal_cdf(vf x) {
     p = fma(p, t, set1(0.37409196f));
     p = fma(p, t, set1(1.00002368f));
     p = fma(p, t, set1(-1.26551223f));
-    const vf half_erfc = set1(0.5f) * t * exp(p - z * z);
-    const vf cdf = select(less(x, zero()), half_erfc, set1(1.0f) - half_erfc);
+    return set1(0.5f) * t * exp(p - z * z);
+}
+
+// Phi(x) = erfc(-x / sqrt 2) / 2 for the standard normal distribution.
+inline vf normal_cdf(vf x) {
+    const vf tail = half_erfc(abs(x) * set1(0.70710678118f));
+    const vf cdf = select(less(x, zero()), tail, set1(1.0f) - tail);
     return select(unordered(x, x), x, cdf);
 }
 
@@ -32,7 +36,7 @@ inline vf gelu_tanh_gate(vf x) {
     return sigmoid(set1(2 * 0.79788456080f) * fma(x * x * x, set1(0.044715f), x));
 }
 
-// Calls use(f) with f(vf) the activation.
+// Calls use(f) with f(vf) the activation, one of those that fuse.
 template <class Use>
 inline void with_activation(Activation kind, float slope, const Use& use) {
     const vf s = set1(slope);
@@ -52,11 +56,13 @@ inline void with_activation(Activation kind, float slope, const Use& use) {
             return use([](vf v) { return v * normal_cdf(v); });
         case Activation::gelu_tanh:
             return use([](vf v) { return v * gelu_tanh_gate(v); });
+        default:
+            return;
     }
 }
 
 // Calls use(f) with f(vf saved, vf g) the gradient g times the derivative, `saved` being what
-// activation_saves_output says.
+// activation_backward takes.
 template <class Use>
 inline void with_activation_gradient(Activation kind, float slope, const Use& use) {
     const vf s = set1(slope), one = set1(1.0f);
@@ -86,6 +92,8 @@ inline void with_activation_gradient(Activation kind, float slope, const Use& us
                 const vf inner = set1(2 * 0.79788456080f) * fma(set1(3 * 0.044715f), v * v, one);
                 return g * fma(v * gate * (one - gate), inner, gate);
             });
+        default:
+            return;
     }
 }
 

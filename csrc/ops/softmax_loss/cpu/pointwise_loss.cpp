@@ -7,22 +7,6 @@ namespace {
 
 constexpr int64_t kBlocksPerPiece = 8;
 
-// log(1 + e^-x) = max(-x, 0) + log1p(e), e = e^-|x| in (0, 1]. log1p(e) = 2 atanh(s), s = e / (2 + e) <= 1/3,
-// whose series needs 8 terms: the ninth is below 3^-16 / 17 of the first.
-inline vf softplus_negative(vf x) {
-    const vf e = exp(zero() - abs(x));
-    const vf s = e / (e + set1(2.0f)), z = s * s;
-    vf p = set1(2.0f / 15);
-    p = fma(p, z, set1(2.0f / 13));
-    p = fma(p, z, set1(2.0f / 11));
-    p = fma(p, z, set1(2.0f / 9));
-    p = fma(p, z, set1(2.0f / 7));
-    p = fma(p, z, set1(2.0f / 5));
-    p = fma(p, z, set1(2.0f / 3));
-    p = fma(p, z, set1(2.0f));
-    return fma(p, s, max(zero() - x, zero()));
-}
-
 template <class T, class Lanes>
 inline vf factor(const T* p, int64_t i, Lanes t) {
     return p ? load(p + i, t) : set1(1.0f);
@@ -45,7 +29,7 @@ inline vf loss_value(const PointLossInputs<T>& in, int64_t i, Lanes t) {
             break;
     }
     const vf positive = in.pos_weight ? fma(load(in.pos_weight + i, t) - one, target, one) : one;
-    return factor(in.weight, i, t) * fma(one - target, x, positive * softplus_negative(x));
+    return factor(in.weight, i, t) * fma(one - target, x, positive * softplus(zero() - x));
 }
 
 template <class T, class Lanes>
@@ -64,7 +48,7 @@ inline vf loss_slope(const PointLossInputs<T>& in, bool wrt_target, int64_t i, L
     }
     const vf weight = factor(in.weight, i, t), positive = factor(in.pos_weight, i, t);
     if (wrt_target) {
-        const vf rest = in.pos_weight ? (positive - one) * softplus_negative(x) : zero();
+        const vf rest = in.pos_weight ? (positive - one) * softplus(zero() - x) : zero();
         return weight * (rest - x);
     }
     return weight * ((one - target) - fma(positive - one, target, one) * sigmoid(zero() - x));
