@@ -159,6 +159,13 @@ def test_numbers_are_not_rounded(size: tuple[int, ...]) -> None:
     check_bfloat16(lambda t: F.pow(t, 1.7), positive, "pow", gradient_slack=TWICE)
 
 
+@pytest.mark.parametrize("function", ["amax", "amin", "prod"])
+@pytest.mark.parametrize("dim", [None, 0, 1, (0, 2)])
+def test_extremes_and_products(function: str, dim: Any) -> None:
+    x = 1 + normal(function, size=(3, 4, 5), scale=0.1)
+    check_bfloat16(lambda t: getattr(F, function)(t, dim), [x], function, gradient_slack=2 * TWICE)
+
+
 @pytest.mark.parametrize("function", ["sum", "mean"])
 @pytest.mark.parametrize("case", reduce.CASES, ids=str)
 def test_reduce(case: reduce.Case, function: str) -> None:

@@ -1,4 +1,4 @@
-"""sum and mean."""
+"""sum, mean, amax, amin and prod."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ import fastconv.functional as F
 from tests.cases.reduce import CASES, Case
 from tests.support import assert_close, check_gradients, check_same_bits_for_threads, randn, rng
 
-FUNCTIONS = ["sum", "mean"]
+FUNCTIONS = ["sum", "mean", "amax", "amin", "prod"]
+EXTREMES = ("amax", "amin")
 
 
 def expected(function: str, x: Any, dim: Any, keepdim: bool = False) -> Any:
     x = np.asarray(x, np.float64)
     dim = None if dim == () or x.ndim == 0 else dim
+    if function not in ("sum", "mean"):
+        return getattr(np, function)(x, axis=dim, keepdims=keepdim)
     terms = x.size if dim is None else np.prod([x.shape[d] for d in np.atleast_1d(dim)])
     total = x.sum(axis=dim, keepdims=keepdim)
     if function == "sum":
@@ -28,8 +31,19 @@ def expected(function: str, x: Any, dim: Any, keepdim: bool = False) -> Any:
         return total / terms
 
 
-def array(case: Case, dtype: Any) -> Any:
-    return np.asarray(randn(rng(str(case)), *case.shape) + 0.5, dtype)
+def array(case: Case, dtype: Any, function: str = "sum") -> Any:
+    x = np.asarray(randn(rng(str(case)), *case.shape) + 0.5, dtype)
+    if function == "prod":  # of many terms, still of a size to compare
+        x = np.asarray(1 + (x - 0.5) / (10 * np.sqrt(max(x.size, 1))), dtype)
+    return x
+
+
+def nothing_to_compare(case: Case, function: str) -> bool:
+    """Whether there are results without terms, which extremes refuse."""
+    dims = range(len(case.shape)) if case.dim in (None, ()) else np.atleast_1d(case.dim)
+    reduced = np.prod([case.shape[d] for d in dims], dtype=int) if case.shape else 1
+    kept = [s for d, s in enumerate(case.shape) if d not in dims]
+    return function in EXTREMES and reduced == 0 and bool(np.prod(kept))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -37,7 +51,11 @@ def array(case: Case, dtype: Any) -> Any:
 @pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_values(case: Case, function: str, keepdim: bool, dtype: Any) -> None:
-    x = array(case, dtype)
+    x = array(case, dtype, function)
+    if nothing_to_compare(case, function):
+        with pytest.raises(fc.ShapeError, match=f"^{function}: .* has nothing to compare"):
+            getattr(F, function)(x, case.dim, keepdim)
+        return
     y = getattr(F, function)(x, case.dim, keepdim)
     assert y.dtype == dtype
     tolerance = 1e-7 if dtype == np.float32 else 1e-13
@@ -49,7 +67,8 @@ def test_values(case: Case, function: str, keepdim: bool, dtype: Any) -> None:
 def test_gradients(case: Case, function: str) -> None:
     for keepdim in (False, True):
         check_gradients(
-            lambda t, k=keepdim: getattr(F, function)(t, case.dim, k), [array(case, np.float64)]
+            lambda t, k=keepdim: getattr(F, function)(t, case.dim, k),
+            [array(case, np.float64, function)],
         )
 
 
@@ -58,9 +77,11 @@ def test_gradients(case: Case, function: str) -> None:
 def test_matches_torch(case: Case, function: str) -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
+    if function == "prod" or nothing_to_compare(case, function):
+        return  # torch.prod is over one dimension: below
     x = array(case, np.float32)
     theirs, ours = torch.from_numpy(x.copy()).requires_grad_(), fc.tensor(x, requires_grad=True)
-    result = getattr(torch, function)(theirs, dim=case.dim)
+    result = getattr(torch, function)(theirs, dim=() if case.dim is None else case.dim)
     g = np.asarray(randn(rng("g", str(case)), *result.shape))
     result.backward(torch.from_numpy(g))
     y = getattr(F, function)(ours, case.dim)
@@ -68,6 +89,61 @@ def test_matches_torch(case: Case, function: str) -> None:
     assert_close(y, result.detach().numpy(), 1e-5)
     assert ours.grad is not None
     assert_close(ours.grad, theirs.grad.numpy(), 2e-7)
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 2])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_products_match_torch(dim: int, zeros: int) -> None:
+    torch = pytest.importorskip("torch")
+    x = randn(rng("prod", dim), 4, 5, 6)
+    x.swapaxes(0, dim)[:zeros, 1, 2:] = 0.0
+    theirs, ours = torch.from_numpy(x.copy()).requires_grad_(), fc.tensor(x, requires_grad=True)
+    result = torch.prod(theirs, dim)
+    g = np.asarray(randn(rng("g"), *result.shape))
+    result.backward(torch.from_numpy(g))
+    y = F.prod(ours, dim)
+    y.backward(g)
+    assert_close(y, result.detach().numpy())
+    assert ours.grad is not None
+    assert_close(ours.grad, theirs.grad.numpy())
+
+
+def test_gradients_of_products_with_zeros() -> None:
+    x = rng("zeros").standard_normal((3, 4, 5))
+    x[0, 0, 0] = x[1, 1, 1] = x[1, 2, 1] = x[2, 0, 3] = 0.0
+    for dim in (None, 0, 1, (0, 2)):
+        check_gradients(lambda t, d=dim: F.prod(t, d), [x])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", EXTREMES)
+def test_ties_share_the_gradient(function: str, dtype: Any) -> None:
+    values = [[1, 3, 3, 0], [2, 2, 2, 2], [0, -1, 4, -1]]
+    t = fc.tensor(np.array(values, dtype), requires_grad=True)
+    getattr(F, function)(t, 1).backward(np.array([6, 8, 2], dtype))
+    assert t.grad is not None
+    right = [[0, 3, 3, 0], [2, 2, 2, 2], [0, 0, 2, 0]]
+    if function == "amin":
+        right = [[0, 0, 0, 6], [2, 2, 2, 2], [0, 1, 0, 1]]
+    np.testing.assert_array_equal(t.grad.numpy(), right)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [3, 16, 37, 20000])
+@pytest.mark.parametrize("function", EXTREMES)
+def test_extremes_of_special_values(function: str, size: int, dtype: Any) -> None:
+    for at in {0, size // 2, size - 1}:
+        for value in (np.nan, np.inf, -np.inf, -0.0):
+            x = randn(rng("special", size), size, dtype=dtype)
+            x[at] = value
+            for y, dim in ((x, None), (x.reshape(1, -1).T, 0), (np.stack([x] * 70, 1), 0)):
+                expected_y = getattr(np, function)(y, axis=dim)
+                np.testing.assert_array_equal(getattr(F, function)(y, dim), expected_y)
+
+
+def test_products_of_nothing() -> None:
+    np.testing.assert_array_equal(F.prod(np.zeros((0, 3), "f4"), 0), np.ones(3, "f4"))
+    assert F.amax(np.zeros((0, 3), "f4"), 1).shape == (0,)
 
 
 @pytest.mark.parametrize("value", [1.0, 0.1, 1.1])

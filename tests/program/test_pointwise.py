@@ -40,6 +40,9 @@ FUNCTIONS: dict[str, Any] = {
     "div": lambda x: x / (F.abs(x) + 0.5) + 1 / (F.abs(x) + 1) - x / 3,
     "maximum": lambda x: F.maximum(x, F.mean(x, (0, 2, 3), keepdim=True)) + F.maximum(x, 0.1),
     "minimum": lambda x: F.minimum(F.mean(x, 1, keepdim=True), x),
+    "amax": lambda x: F.relu(x - F.amax(x, (2, 3), keepdim=True) / 2),
+    "amin": lambda x: x - F.amin(x, 1, keepdim=True),
+    "prod": lambda x: x + F.prod(F.sigmoid(x), 1, keepdim=True),
     "pow": lambda x: F.sigmoid(x**2 + F.pow(F.abs(x) + 0.5, 1.5) - 2**x),
     "power of a power": lambda x: F.pow(F.abs(x) + 0.5, F.sigmoid(x)),
 }

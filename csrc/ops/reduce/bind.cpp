@@ -4,11 +4,6 @@
 namespace fastconv::bindings {
 namespace {
 
-bool is_mean(const std::string& name) {
-    if (name != "sum" && name != "mean") throw ShapeError("reduce: unknown function '" + name + "'");
-    return name == "mean";
-}
-
 ReduceDims to_dims(const char* op, py::handle value, int ndim) {
     ReduceDims dims;
     for (int64_t d : to_shape(op, "dim", value)) {
@@ -21,21 +16,23 @@ ReduceDims to_dims(const char* op, py::handle value, int ndim) {
 
 py::array forward(const std::string& name, py::object input, py::object dim, bool keepdim) {
     const char* op = name.c_str();
-    const bool mean = is_mean(name);
+    const Reduction kind = reduction_from_name(name);
     const ArrayIn x(op, "input", input);
     require_float(op, "input", x.dtype());
     const ReduceDims dims = to_dims(op, dim, x.shape().ndim);
+    require_terms(kind, x.shape(), dims);
     ArrayOut y(op, x.dtype(), reduced_shape(x.shape(), dims, keepdim));
     {
         const Computing computing;
-        reduce_sum(x.view(), dims, mean, y.view());
+        reduce(kind, x.view(), dims, y.view());
     }
     return y.release();
 }
 
 py::array backward(const std::string& name, py::object grad_output, py::object shape, py::object dim) {
     const char* op = name.c_str();
-    const bool mean = is_mean(name);
+    const Reduction kind = reduction_from_name(name);
+    require_summed(kind);
     const ArrayIn dy(op, "grad_output", grad_output);
     require_float(op, "grad_output", dy.dtype());
     const Shape full = to_shape(op, "shape", shape);
@@ -45,7 +42,7 @@ py::array backward(const std::string& name, py::object grad_output, py::object s
     ArrayOut dx(op, dy.dtype(), full);
     {
         const Computing computing;
-        reduce_backward(dy.view(), dims, mean, dx.view());
+        reduce_backward(kind, dy.view(), dims, dx.view());
     }
     return dx.release();
 }

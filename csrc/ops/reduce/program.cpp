@@ -7,11 +7,7 @@
 namespace fastconv::program {
 namespace {
 
-bool is_mean(const Call& c) {
-    const std::string& kind = c.attributes.get<std::string>("kind");
-    if (kind != "sum" && kind != "mean") throw ShapeError("reduce: unknown function '" + kind + "'");
-    return kind == "mean";
-}
+Reduction kind_of(const Call& c) { return reduction_from_name(c.attributes.get<std::string>("kind")); }
 ReduceDims dims_of(const Call& c, int ndim) {
     ReduceDims dims;
     for (int64_t d : c.attributes.get<std::vector<int64_t>>("dim")) {
@@ -24,20 +20,20 @@ ReduceDims dims_of(const Call& c, int ndim) {
 std::vector<Type> forward_infer(const Call& c) {
     c.operands(1, 1);
     require_float(c.name, "input", c.in[0].dtype);
-    is_mean(c);
     const ReduceDims dims = dims_of(c, c.in[0].shape.ndim);
+    require_terms(kind_of(c), c.in[0].shape, dims);
     return {{c.in[0].dtype, reduced_shape(c.in[0].shape, dims, c.attributes.flag("keepdim"))}};
 }
 std::unique_ptr<Step> forward(const Call& c) {
     const ReduceDims dims = dims_of(c, c.in[0].shape.ndim);
-    return make_step([=, mean = is_mean(c), x = c.in[0], y = c.out[0]](const Frame& f) {
-        reduce_sum(view_of(x, f.in[0]), dims, mean, view_of(y, f.out[0]));
+    return make_step([=, kind = kind_of(c), x = c.in[0], y = c.out[0]](const Frame& f) {
+        reduce(kind, view_of(x, f.in[0]), dims, view_of(y, f.out[0]));
     });
 }
 std::vector<Type> backward_infer(const Call& c) {
     c.operands(1, 1);
     require_float(c.name, "grad_output", c.in[0].dtype);
-    is_mean(c);
+    require_summed(kind_of(c));
     const Shape shape = shape_of(c);
     const ReduceDims dims = dims_of(c, shape.ndim);
     if (c.in[0].shape != reduced_shape(shape, dims, true))
@@ -46,8 +42,8 @@ std::vector<Type> backward_infer(const Call& c) {
 }
 std::unique_ptr<Step> backward(const Call& c) {
     const ReduceDims dims = dims_of(c, c.out[0].shape.ndim);
-    return make_step([=, mean = is_mean(c), dy = c.in[0], dx = c.out[0]](const Frame& f) {
-        reduce_backward(view_of(dy, f.in[0]), dims, mean, view_of(dx, f.out[0]));
+    return make_step([=, kind = kind_of(c), dy = c.in[0], dx = c.out[0]](const Frame& f) {
+        reduce_backward(kind, view_of(dy, f.in[0]), dims, view_of(dx, f.out[0]));
     });
 }
 

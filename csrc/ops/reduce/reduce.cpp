@@ -1,5 +1,7 @@
 #include "ops/reduce/reduce.h"
 
+#include <iterator>
+
 #include "core/bfloat16.h"
 #include "core/checks.h"
 #include "core/memory.h"
@@ -9,8 +11,8 @@
 namespace fastconv {
 namespace {
 
-// Terms that one sum takes before the next level: enough to keep the partial results few, few enough to give
-// threads something to share.
+// Terms that one result takes before the next level: enough to keep the partial results few, few enough to
+// give threads something to share.
 constexpr int64_t kRowChunk = 16384;
 constexpr int64_t kColumnChunk = 512;
 
@@ -50,9 +52,9 @@ void first_step(const ReduceStep& step, const bfloat16* x, double* out) {
     FC_ISA_PICK(reduce_step_bf16)(step, x, out);
 }
 
-// Sums over the groups of reduced dimensions from the innermost outwards; long ones in two or more levels.
+// Reduces groups of dimensions from the innermost outwards; long ones in two or more levels.
 template <class T>
-Workspace sum_in_steps(const Shape& shape, const ReduceDims& dims, const T* x) {
+Workspace in_steps(Reduction kind, const Shape& shape, const ReduceDims& dims, const T* x) {
     Groups g = groups_of(shape, dims);
     Workspace current;
     bool first = true;
@@ -61,9 +63,10 @@ Workspace sum_in_steps(const Shape& shape, const ReduceDims& dims, const T* x) {
         while (at >= 0 && !g.reduced[at]) --at;
         if (at < 0 && !first) return current;
         ReduceStep step;
+        step.kind = kind;
         for (int i = 0; i < g.count; ++i)
             (i < at ? step.outer : i == at ? step.size : step.inner) *= g.size[i];
-        if (at < 0) step.size = 1;  // nothing is summed: a conversion to double
+        if (at < 0) step.size = 1;  // nothing is reduced: a conversion to double
         step.chunk = step.inner == 1 ? kRowChunk : kColumnChunk;
         const int64_t chunks = (step.size + step.chunk - 1) / step.chunk;
         Workspace next(static_cast<size_t>(step.outer * chunks * step.inner) * sizeof(double));
@@ -87,6 +90,13 @@ Workspace sum_in_steps(const Shape& shape, const ReduceDims& dims, const T* x) {
 
 }  // namespace
 
+Reduction reduction_from_name(const std::string& name) {
+    static constexpr const char* names[] = {"sum", "mean", "amax", "amin", "prod"};
+    for (size_t i = 0; i < std::size(names); ++i)
+        if (name == names[i]) return static_cast<Reduction>(i);
+    throw ShapeError("reduce: unknown function '" + name + "'");
+}
+
 Shape reduced_shape(const Shape& shape, const ReduceDims& dims, bool keepdim) {
     Shape out;
     for (int i = 0; i < shape.ndim; ++i) {
@@ -96,28 +106,41 @@ Shape reduced_shape(const Shape& shape, const ReduceDims& dims, bool keepdim) {
     return out;
 }
 
-void reduce_sum(const TensorView& x, const ReduceDims& dims, bool mean, const TensorView& y) {
+void require_summed(Reduction kind) {
+    if (kind != Reduction::sum && kind != Reduction::mean)
+        throw ShapeError("reduce: only sums and means have a gradient of their own");
+}
+
+void require_terms(Reduction kind, const Shape& shape, const ReduceDims& dims) {
+    if (kind != Reduction::amax && kind != Reduction::amin) return;
+    if (terms_of(shape, dims) == 0 && element_count("amax", reduced_shape(shape, dims, true)) > 0)
+        throw ShapeError(message(kind == Reduction::amax ? "amax" : "amin", ": input of shape ",
+                                 to_string(shape), " has nothing to compare over the reduced dimensions"));
+}
+
+void reduce(Reduction kind, const TensorView& x, const ReduceDims& dims, const TensorView& y) {
     const int64_t n = element_count("sum", x.shape), outputs = element_count("sum", y.shape);
-    const double divisor = mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
+    const double divisor = kind == Reduction::mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
+    if (kind == Reduction::mean) kind = Reduction::sum;
     visit_float("sum", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         Workspace sums;
         if constexpr (!std::is_same_v<T, double>)
-            if (n > 0) sums = sum_in_steps(x.shape, dims, x.as<T>());
+            if (n > 0) sums = in_steps(kind, x.shape, dims, x.as<T>());
         if (!sums.as<void>()) {
             sums = Workspace(static_cast<size_t>(outputs) * sizeof(double));
-            for (int64_t i = 0; i < outputs; ++i) sums.as<double>()[i] = 0;
-            if (n > 0) reduce_reference(x.shape, dims, x.as<T>(), sums.as<double>());
+            for (int64_t i = 0; i < outputs; ++i) sums.as<double>()[i] = neutral(kind);
+            if (n > 0) reduce_reference(kind, x.shape, dims, x.as<T>(), sums.as<double>());
         }
         for (int64_t i = 0; i < outputs; ++i) y.as<T>()[i] = narrow<T>(sums.as<double>()[i] / divisor);
     });
 }
 
-void reduce_backward(const TensorView& dy, const ReduceDims& dims, bool mean, const TensorView& dx) {
+void reduce_backward(Reduction kind, const TensorView& dy, const ReduceDims& dims, const TensorView& dx) {
     if (element_count("sum", dx.shape) == 0) return;
     TensorView gradient = dy, scale;
     gradient.shape = reduced_shape(dx.shape, dims, true);
-    const double factor = mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
+    const double factor = kind == Reduction::mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
     // Scaling first, on the small array, leaves a plain copy for the large one.
     const int64_t count = element_count("sum", gradient.shape);
     const Workspace scaled(static_cast<size_t>(count * size_of(dy.dtype)));

@@ -1,10 +1,20 @@
+#include <limits>
+
 #include "core/bfloat16.h"
 #include "ops/reduce/kernels.h"
 
 namespace fastconv {
 
+double neutral(Reduction kind) {
+    const double infinity = std::numeric_limits<double>::infinity();
+    return kind == Reduction::amax   ? -infinity
+           : kind == Reduction::amin ? infinity
+           : kind == Reduction::prod ? 1
+                                     : 0;
+}
+
 template <class T>
-void reduce_reference(const Shape& shape, const ReduceDims& dims, const T* x, double* y) {
+void reduce_reference(Reduction kind, const Shape& shape, const ReduceDims& dims, const T* x, double* y) {
     int64_t stride[kMaxDims] = {}, index[kMaxDims] = {}, step = 1, total = 1;
     for (int i = shape.ndim - 1; i >= 0; --i) {
         total *= shape[i];
@@ -15,13 +25,13 @@ void reduce_reference(const Shape& shape, const ReduceDims& dims, const T* x, do
     for (int64_t i = 0; i < total; ++i) {
         int64_t at = 0;
         for (int d = 0; d < shape.ndim; ++d) at += index[d] * stride[d];
-        y[at] += static_cast<double>(widen(x[i]));
+        y[at] = reduced(kind, y[at], static_cast<double>(widen(x[i])));
         for (int d = shape.ndim - 1; d >= 0 && ++index[d] == shape[d]; --d) index[d] = 0;
     }
 }
 
-template void reduce_reference(const Shape&, const ReduceDims&, const float*, double*);
-template void reduce_reference(const Shape&, const ReduceDims&, const double*, double*);
-template void reduce_reference(const Shape&, const ReduceDims&, const bfloat16*, double*);
+template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const float*, double*);
+template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const double*, double*);
+template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const bfloat16*, double*);
 
 }  // namespace fastconv

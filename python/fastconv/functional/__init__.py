@@ -100,6 +100,13 @@ from .pool import (
     max_pool2d,
     sum_pool2d,
 )
+from .reduce import (
+    amax,
+    amin,
+    mean,
+    prod,
+    sum,
+)
 from .resize import (
     interpolate,
     resample,
@@ -108,11 +115,9 @@ from .shape import (
     cat,
     concat,
     flatten,
-    mean,
     pad,
     permute,
     reshape,
-    sum,
     transpose,
 )
 
@@ -122,6 +127,8 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "add",
+    "amax",
+    "amin",
     "astype",
     "avg_pool2d",
     "batch_norm",
@@ -177,6 +184,7 @@ __all__ = [
     "permute",
     "pow",
     "prelu",
+    "prod",
     "reciprocal",
     "relu",
     "relu6",

@@ -1,4 +1,4 @@
-"""Functions that change or join shapes, and sums over dimensions."""
+"""Functions that change or join shapes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .. import _ops
 from .._arrays import ArrayLike, MemoryOrder, NDArray
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
-from ._args import axes, axis, flag, number, sizes
+from ._args import axes, axis, number, sizes
 from .autocast import matched
 
 # Of NumPy's arrays.
@@ -97,43 +97,6 @@ def transpose(input: ArrayLike, dim0: int, dim1: int) -> ArrayLike:
     if ndim:
         dims[first], dims[second] = second, first
     return _permute("transpose", input, dims)
-
-
-def sum(input: ArrayLike, dim: Any = None, keepdim: bool = False) -> ArrayLike:
-    """Sum over `dim`: an int, several, or None for all dimensions.
-
-    Accumulated in float64, in an order that depends on the shape alone. `keepdim` leaves the summed
-    dimensions with size 1.
-
-    Raises:
-        ShapeError: a dimension does not exist or is named twice.
-        DTypeError: the input is not float32, float64 or bfloat16.
-    """
-    return _reduce("sum", input, dim, keepdim)
-
-
-def mean(input: ArrayLike, dim: Any = None, keepdim: bool = False) -> ArrayLike:
-    """Mean over `dim`, as `sum`; NaN where there is nothing to average."""
-    return _reduce("mean", input, dim, keepdim)
-
-
-def _reduce(op: str, input: ArrayLike, dim: Any, keepdim: bool) -> ArrayLike:
-    x = as_array(op, "input", input)
-    dims = axes(op, dim, x.ndim)
-    keep = flag(op, "keepdim", keepdim)
-    kept = tuple(1 if d in dims else s for d, s in enumerate(x.shape))
-    order = MemoryOrder(x)
-    run, run_dims = order.enter(x), tuple(order.dim(d) for d in dims)
-    y = order.leave(_ops.reduce(op, run, run_dims, True))
-    run_shape = run.shape
-    if not keep:
-        y = y.reshape(tuple(s for d, s in enumerate(x.shape) if d not in dims))
-
-    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
-        run_g = order.enter(g.reshape(kept))
-        return (order.leave(_ops.reduce_backward(op, run_g, run_shape, run_dims)),)
-
-    return finish(op, y, (input,), backward)
 
 
 def concat(tensors: Sequence[ArrayLike], dim: int = 0) -> ArrayLike:
