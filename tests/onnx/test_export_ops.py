@@ -249,20 +249,32 @@ CASES = {
     "unsqueeze": Case(lambda x: F.relu(F.unsqueeze(x, 2)), (3, 4)),
     "expand": Case(lambda x: F.relu(F.expand(x, (-1, 4, 3))), (1, 3), (), ("Expand", "Relu")),
     "expand over the batch": Case(lambda x, p: F.relu(F.expand(p, (x.shape[0], 2, 3))), (2, 3), ((1, 2, 3),)),
-    "interpolate": Case(
-        lambda x: F.interpolate(x, scale_factor=2), (3, 4, 5), (), ("Gather", "Gather")
-    ),
-    "interpolate exact": Case(
-        lambda x: F.interpolate(x, (7, 3), mode="nearest-exact"), (3, 4, 5), (), ("Gather", "Slice")
+    "interpolate": Case(lambda x: F.interpolate(x, scale_factor=2), (3, 4, 5), (), ("Resize",)),
+    "interpolate to a size": Case(lambda x: F.interpolate(x, (7, 3)), (3, 4, 5)),
+    "interpolate in one direction": Case(lambda x: F.interpolate(x, (4, 10)), (3, 4, 5), (), ("Resize",)),
+    "interpolate exact": Case(lambda x: F.interpolate(x, (7, 3), mode="nearest-exact"), (3, 4, 5)),
+    "interpolate exact by a factor": Case(
+        lambda x: F.interpolate(x, scale_factor=2, mode="nearest-exact"), (3, 4, 5), (), ("Resize",)
     ),
     "interpolate linear": Case(lambda x: F.interpolate(x, 7, mode="linear"), (3, 5)),
     "interpolate bilinear": Case(
+        lambda x: F.interpolate(x, scale_factor=(3, 2), mode="bilinear"), (3, 4, 5), (), ("Resize",)
+    ),
+    "interpolate bilinear to a size": Case(lambda x: F.interpolate(x, (7, 3), mode="bilinear"), (3, 4, 5)),
+    "interpolate twice": Case(
+        lambda x: F.interpolate(F.relu(F.interpolate(x, (7, 8), mode="bilinear")), (9, 5), mode="bilinear"),
+        (3, 4, 5),
+    ),
+    "interpolate channels-last": Case(
         lambda x: F.interpolate(x, (7, 9), mode="bilinear", layout="NHWC"), (4, 5, 3)
     ),
     "interpolate to corners": Case(
         lambda x: F.interpolate(x, (3, 9), mode="bilinear", align_corners=True), (3, 4, 5)
     ),
-    "interpolate bicubic": Case(lambda x: F.interpolate(x, scale_factor=1.7, mode="bicubic"), (3, 4, 5)),
+    "interpolate by an odd factor": Case(
+        lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"), (3, 4, 5)
+    ),
+    "interpolate bicubic": Case(lambda x: F.interpolate(x, (9, 7), mode="bicubic"), (3, 4, 5)),
     "interpolate trilinear": Case(lambda x: F.interpolate(x, (2, 3, 4), mode="trilinear"), (3, 4, 2, 3)),
     "pad": Case(lambda x: F.pad(x, (1, 2, 0, 3), value=1.5), (3, 4), (), ("Pad",)),
     "pad to crop": Case(lambda x: F.pad(x, (-1, 2, 0, -2)), (5, 4), (), ("Pad", "Slice")),
@@ -338,6 +350,26 @@ def test_a_fixed_batch(name: str) -> None:
     assert [d.dim_value for d in dims] == list(x.shape)
     run = run_runtime if RUNTIME else run_reference
     assert_close(run(model, x)[0], eager(net, x)[0], 5e-6)
+
+
+def test_resizing_is_one_node() -> None:
+    for options in (
+        {"mode": "bilinear"},
+        {"mode": "bicubic", "align_corners": True},
+        {"mode": "bicubic"},
+    ):
+        net = Apply(lambda x, options=options: F.interpolate(x, (7, 8), **options))
+        model = fc.onnx.export(net, None, np.zeros((1, 3, 4, 5), np.float32), opset=18)
+        assert ops(model) == ["Resize"]
+        model = fc.onnx.export(net, None, np.zeros((1, 3, 4, 5), np.float32))
+        assert ops(model) == ["Shape", "Gather", "Concat", "Resize"]  # sizes with that of the batch
+    # Both results are wanted: two nodes.
+    net = Apply(lambda x: [y := F.interpolate(x, (8, 5)), F.interpolate(y, (8, 10))])
+    model = fc.onnx.export(net, None, np.zeros((1, 3, 4, 5), np.float32))
+    assert ops(model) == ["Resize", "Resize"]
+    x = images(2, 3, 4, 5)
+    for got, expected in zip(run_reference(model, x), eager(net, x), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_the_newest_opset() -> None:

@@ -152,7 +152,7 @@ def interpolate(
         scales = (None,) * len(after)
     kind = mode if nearest else "cubic" if mode == "bicubic" else "linear"
     tables = [
-        (first + i, _table(kind, old, new, corners, scale))
+        (first + i, table(kind, old, new, corners, scale))
         for i, (old, new, scale) in enumerate(zip(before, after, scales, strict=True))
         if old != new or not _keeps(kind, x.ndim, scale)
     ]
@@ -193,7 +193,7 @@ def _sizes(
 
 
 @functools.lru_cache(maxsize=256)
-def _table(kind: str, old: int, new: int, corners: bool, factor: float | None) -> Taps:
+def table(kind: str, old: int, new: int, corners: bool, factor: float | None) -> Taps:
     scale = old / new if factor is None else 1.0 / factor
     o = np.arange(new)
     if kind.startswith("nearest"):

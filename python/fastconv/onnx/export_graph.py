@@ -103,6 +103,17 @@ class GraphBuilder:
                     if name in names:
                         values[i] = names[name]
 
+    def prune(self, outputs: Sequence[str]) -> None:
+        """Take out the nodes and arrays that nothing reads."""
+        read = set(outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if read.intersection(node.output):
+                kept.append(node)
+                read.update(node.input)
+        self.nodes = kept[::-1]
+        self._initializers = [i for i in self._initializers if i.name in read]
+
     def model(self, name: str, doc: str, inputs: list[Any], outputs: list[Any]) -> Any:
         """The whole as a ModelProto."""
         from .. import __version__

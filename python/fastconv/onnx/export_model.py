@@ -13,7 +13,13 @@ from ..serialization import PathLike, write_atomically
 from ..tensor import as_array
 
 # Registers the translators.
-from . import export_layers, export_pointwise, export_pooling, export_shapes  # noqa: F401
+from . import (  # noqa: F401
+    export_layers,
+    export_pointwise,
+    export_pooling,
+    export_resize,
+    export_shapes,
+)
 from ._package import onnx_package
 from .export_graph import GraphBuilder, require_size
 from .export_recording import Shape, float_arrays, record

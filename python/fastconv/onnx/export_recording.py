@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,13 @@ class Trace:
                 kept.append(step)
                 wanted.update(v for v in step.operands if v is not None)
         self.read = wanted
+        self._readers = Counter(v for step in kept for v in step.operands)
+        self._readers.update(self.outputs)
         return kept[::-1]
+
+    def readers(self, value: int) -> int:
+        """How often a value is read, by steps or as an output."""
+        return self._readers[value]
 
     def shapes(self, value: int) -> list[Shape]:
         """A value's shape at each batch size."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from .._arrays import NDArray
 from .export_pointwise import together
 from .export_recording import Step
 from .export_translation import Translation, ordered, translates
@@ -76,79 +73,8 @@ def _piece(t: Translation, step: Step, name: str, axis: int, i: int) -> str:
     return sliced(t, name, [start], [-last if last else _END], [axis])
 
 
-# Of slices that go on to the end, and of those that go backwards to the beginning.
-_END, _BEGINNING = 2**31 - 1, -(2**31)
-# Most sums of taps that are written one by one.
-_TAPS = 16
-
-
-@translates("resample")
-def _resample(t: Translation, step: Step) -> None:
-    """Sums of chosen elements along a dimension."""
-    source, *table = step.operands
-    view = t.view(source)
-    dim = t.get(step, "dim")
-    begin, index, weight = (None if v is None else _table(t, v) for v in table)
-    assert begin is not None and index is not None
-    counts, inputs = np.diff(begin), t.shape(source)[dim]
-    outputs, taps = len(counts), int(counts.max(initial=0))
-    single = weight is None or bool(np.all(weight == 1))
-    axis, ndim = view.axes[dim], len(view.axes)
-    if taps == 1 and counts.min() == 1 and single:
-        return t.put(step.results[0], _places(t, view.name, axis, index, inputs), view.axes)
-    rows = np.repeat(np.arange(outputs), counts)
-    weights = np.ones(len(index)) if weight is None else weight
-    if taps > _TAPS:
-        matrix = np.zeros((inputs, outputs))
-        np.add.at(matrix, (index, rows), weights)
-        # The dimension last, where a product sums over it.
-        last = tuple(d for d in range(ndim) if d != axis)
-        turned = t.emit("Transpose", [view.name], perm=(*last, axis))
-        name = t.emit("MatMul", [turned, t.graph.floats(matrix)])
-        axes = (*last, axis)
-        return t.put(step.results[0], name, tuple(axes.index(a) for a in view.axes))
-    across = [outputs if d == axis else 1 for d in range(ndim)]
-    number = np.arange(len(index)) - begin[rows]  # of a tap among those of its output
-    total = None
-    for k in range(max(taps, 1)):
-        places, factors = np.zeros(outputs, np.int64), np.zeros(outputs)
-        mine = number == k
-        places[rows[mine]], factors[rows[mine]] = index[mine], weights[mine]
-        term = _places(t, view.name, axis, places, inputs)
-        term = t.emit("Mul", [term, t.graph.floats(factors.reshape(across))])
-        total = term if total is None else t.emit("Add", [total, term])
-    assert total is not None
-    t.put(step.results[0], total, view.axes)
-
-
-def _table(t: Translation, value: int) -> NDArray:
-    found = t.trace.constant(value)
-    assert found is not None  # the native op takes nothing else
-    return found[1]
-
-
-def _places(t: Translation, name: str, axis: int, index: NDArray, size: int) -> str:
-    """The elements at `index` along a dimension: a slice where they are evenly spaced."""
-    if np.array_equal(index, np.arange(size)):
-        return name
-    steps = np.unique(np.diff(index))
-    if len(index) > 1 and len(steps) == 1 and steps[0] != 0:
-        step = int(steps[0])
-        end = int(index[-1]) + step
-        ints = t.graph.ints
-        return t.emit(
-            "Slice",
-            [
-                name,
-                ints([int(index[0])]),
-                ints([end if end >= 0 else _BEGINNING]),
-                ints([axis]),
-                ints([step]),
-            ],
-        )
-    return t.emit("Gather", [name, t.graph.ints(index)], axis=axis)
-
-
+# Of slices that go on to the end.
+_END = 2**31 - 1
 _PADS = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
 
 

@@ -46,6 +46,15 @@ class View(NamedTuple):
     axes: Axes
 
 
+class Resize(NamedTuple):
+    """A node of that name: what it reads, of which shape, the dimensions that it resizes and its rule."""
+
+    source: str
+    before: Shape
+    dims: set[int]
+    rule: dict[str, Any]
+
+
 def identity(ndim: int) -> Axes:
     return tuple(range(ndim))
 
@@ -77,6 +86,7 @@ class Translation:
             value: View(name, identity(len(trace.shape(value))))
             for value, name in zip(trace.inputs, inputs, strict=True)
         }
+        self.resizes: dict[str, Resize] = {}  # by their results
         self._reordered: dict[tuple[str, Axes], str] = {}
         self._scope = ""
         self._batch: str | None = None
@@ -259,3 +269,4 @@ class Translation:
                 name = self.emit("Identity", [name])
             renamed[name] = wanted
         self.graph.rename(renamed)
+        self.graph.prune(names)
