@@ -37,11 +37,14 @@ from tests.cases.functions import (
     OPTIONAL,
     OPTIONAL_FLOAT,
     OPTIONAL_PAIR,
+    OPTIONAL_TRIPLE,
     PADDING,
+    PADDING_TRIPLE,
     PAIR,
     SEQUENCE,
     SIZES,
     TABLE,
+    TRIPLE,
     f32,
 )
 
@@ -143,6 +146,9 @@ def mutations(name, entry):
             for n in INTEGERS:
                 yield f"{n:.3g}" if abs(n) > 1e6 else str(n), argument, n, RIGHT
                 yield f"np.int64 {n}"[:14], argument, np.int64(n) if abs(n) < 2**62 else n, RIGHT
+                if kind in (TRIPLE, OPTIONAL_TRIPLE, PADDING_TRIPLE):
+                    yield f"(1, {n:.3g}, 1)", argument, (1, n, 1), RIGHT
+                    yield f"[{n:.3g}, 1, 1]", argument, [n, 1, 1], RIGHT
                 if kind in (PAIR, OPTIONAL_PAIR, PADDING):
                     yield f"(1, {n:.3g})", argument, (1, n), RIGHT
                     yield f"[{n:.3g}, 1]", argument, [n, 1], RIGHT
@@ -150,15 +156,17 @@ def mutations(name, entry):
                     yield f"last {n:.3g}", argument, (*good[:-1], n), RIGHT
                     yield f"first {n:.3g}", argument, [n, *good[1:]], RIGHT
             wrong = (1, 2, 3) if kind in (PAIR, OPTIONAL_PAIR, PADDING) else None
+            if kind in (TRIPLE, OPTIONAL_TRIPLE, PADDING_TRIPLE):
+                wrong = (1, 2)
             if wrong:
-                yield "three", argument, wrong, REFUSED
+                yield str(wrong), argument, wrong, REFUSED
                 yield "none at all", argument, (), REFUSED
                 yield "one", argument, [1], REFUSED
             if kind == SIZES:
                 yield "no sizes", argument, (), RIGHT
                 yield "nine sizes", argument, (1,) * 9, RIGHT
                 yield "string", argument, "123", REFUSED
-            if kind == PADDING:
+            if kind in (PADDING, PADDING_TRIPLE):
                 yield "'same'", argument, "same", RIGHT
                 yield "'valid'", argument, "valid", RIGHT
                 yield "'full'", argument, "full", REFUSED

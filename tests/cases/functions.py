@@ -23,6 +23,9 @@ INT = "integer"
 PAIR = "integer or pair"
 OPTIONAL_PAIR = "integer, pair or None"
 PADDING = "integer, pair, 'same' or 'valid'"
+TRIPLE = "integer or triple"
+OPTIONAL_TRIPLE = "integer, triple or None"
+PADDING_TRIPLE = "integer, triple, 'same' or 'valid'"
 FLOAT = "number"
 OPTIONAL_FLOAT = "number or None"
 BOOL = "bool"
@@ -321,3 +324,67 @@ TABLE |= {
         }
     ),
 }
+
+# One and three dimensions.
+ROW, VOLUME = array(2, 4, 7), array(2, 4, 4, 3, 5)
+
+
+def _convolutions_of(rank, image, kernel, number, padding):
+    weight, transposed = f32(6, 2, *kernel), f32(4, 3, *kernel)
+    shared = {
+        "bias": (OPTIONAL, lambda: f32(6)),
+        "stride": value(number, 2),
+        "groups": value(INT, 2),
+        "dilation": value(number, 1),
+        "layout": LAYOUT,
+    }
+    return {
+        f"conv{rank}d": Entry(
+            {
+                "input": image,
+                "weight": (ARRAY, lambda: weight),
+                **shared,
+                "stride": value(number, 1),
+                "padding": value(padding, 1),
+            },
+            finite=("weight",),
+        ),
+        f"conv_transpose{rank}d": Entry(
+            {
+                "input": image,
+                "weight": (ARRAY, lambda: transposed),
+                **shared,
+                "padding": value(number, 1),
+                "output_padding": value(number, 1),
+            },
+            finite=("weight",),
+        ),
+    }
+
+
+def _pools_of(rank, image, number, optional):
+    windows = {
+        "input": image,
+        "kernel_size": value(number, 2),
+        "stride": value(optional, 2),
+        "padding": value(number, 1),
+        "ceil_mode": value(BOOL, False),
+        "layout": LAYOUT,
+    }
+    even = {"input": image, "output_size": value(optional, 3), "layout": LAYOUT}
+    means = {
+        "count_include_pad": value(BOOL, True),
+        "divisor_override": value("integer or None", 3),
+    }
+    return {
+        f"max_pool{rank}d": Entry({**windows, "dilation": value(number, 1)}),
+        f"avg_pool{rank}d": Entry({**windows, **means}),
+        f"adaptive_avg_pool{rank}d": Entry(even),
+        f"adaptive_max_pool{rank}d": Entry(even),
+    }
+
+
+TABLE |= _convolutions_of(1, ROW, (3,), INT, INT)
+TABLE |= _convolutions_of(3, VOLUME, (2, 3, 2), TRIPLE, PADDING_TRIPLE)
+TABLE |= _pools_of(1, ROW, INT, "integer or None")
+TABLE |= _pools_of(3, VOLUME, TRIPLE, OPTIONAL_TRIPLE)

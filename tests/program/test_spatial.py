@@ -30,6 +30,14 @@ class Applied(nn.Module):
         return self.function(self.conv(x))
 
 
+W1, W3 = randn(6, 2, 3), randn(5, 2, 3, 2, 2)
+
+
+def volume(x: Any) -> Any:
+    """Channels in twos, the rest of them as depth."""
+    return F.reshape(x, (x.shape[0], 2, x.shape[1] // 2, *x.shape[2:]))
+
+
 PLACES = np.array([3, 0, 0, 5])
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "split": lambda x: F.concat(F.split(x, [1, 2, x.shape[1] - 3], 1)[::-1], 1),
@@ -47,6 +55,20 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "instance_norm": F.instance_norm,
     "group_norm": lambda x: F.group_norm(x, 3),
     "layer_norm": lambda x: F.layer_norm(x, (7, 6)),
+    "conv1d": lambda x: F.conv1d(x[:, :4, 0], W1.astype(x.dtype), padding=1, groups=2),
+    "conv_transpose1d": lambda x: F.conv_transpose1d(x[:, :6, 0], W1.astype(x.dtype), stride=2),
+    "conv3d": lambda x: F.conv3d(volume(x), W3.astype(x.dtype), padding=(2, 1, 0)),
+    "conv3d channels-last": lambda x: F.conv3d(
+        F.unsqueeze(x, 4), W3[:, :1].astype(x.dtype), padding=1, layout="NHWC"
+    ),
+    "conv_transpose3d": lambda x: F.conv_transpose3d(
+        volume(x), np.moveaxis(W3, 0, 1).astype(x.dtype).copy(), stride=2, padding=1
+    ),
+    "max_pool1d": lambda x: F.max_pool1d(x[:, :, 0], 3, 2, 1),
+    "max_pool3d": lambda x: F.max_pool3d(volume(x), (2, 3, 2), 1, 1),
+    "avg_pool3d": lambda x: F.avg_pool3d(volume(x), 3, 2, 1, ceil_mode=True, divisor_override=7),
+    "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(x[:, :, 0], 4),
+    "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(volume(x), (2, 3, 4)),
     "nearest": lambda x: F.interpolate(x, scale_factor=2),
     "bilinear": lambda x: F.interpolate(x, (5, 9), mode="bilinear"),
     "bicubic": lambda x: F.interpolate(x, (5, 9), mode="bicubic", align_corners=True),
@@ -94,3 +116,21 @@ def test_training_steps(name: str) -> None:
         step(x, target)
         for n, p in net.named_parameters():
             close(p.numpy(), expected[n], 1e-12)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_places_of_maxima(layout: str) -> None:
+    class Net(nn.Module):
+        def forward(self, x: Any) -> Any:
+            one = F.reshape(x, (x.shape[0], x.shape[1], -1))
+            return (
+                F.max_pool3d(x, 2, 1, 1, return_indices=True, layout=layout),
+                F.adaptive_max_pool3d(x, 2, True, layout=layout),
+                F.max_pool1d(one, 3, return_indices=True, layout=layout),
+            )
+
+    x = randn(2, 4, 5, 3, 6)
+    net = Net().eval()
+    for got, expected in zip(fc.compile(net, x)(x), net(x), strict=True):
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_array_equal(a, b)

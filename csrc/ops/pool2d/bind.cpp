@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "bindings/bindings.h"
+#include "ops/pool2d/joined_positions.h"
 #include "ops/pool2d/pool2d.h"
 
 namespace fastconv::bindings {
@@ -103,6 +104,19 @@ py::array positions(const Plan& plan, py::object index) {
     return out.release();
 }
 
+py::array joined(py::object inside, py::object along, py::object plane, py::object dimension) {
+    const char* op = "pool3d_positions";
+    const ArrayIn in(op, "inside", inside), of(op, "along", along);
+    const JoinedPositions join(op, {in.dtype(), in.shape()}, {of.dtype(), of.shape()},
+                               to_int(op, "plane", plane), to_int(op, "dim", dimension));
+    ArrayOut out(op, DType::i64, of.shape());
+    {
+        const Computing computing;
+        join.run(in.view().as<int64_t>(), of.view().as<int64_t>(), out.view().as<int64_t>());
+    }
+    return out.release();
+}
+
 }  // namespace
 
 void bind_pool2d(py::module_& m) {
@@ -116,6 +130,7 @@ void bind_pool2d(py::module_& m) {
         .def("forward", &forward, py::arg("input"), py::arg("with_index"))
         .def("backward", &backward, py::arg("grad_output"), py::arg("index"))
         .def("positions", &positions, py::arg("index"));
+    m.def("pool3d_positions", &joined, py::arg("inside"), py::arg("along"), py::arg("plane"), py::arg("dim"));
 }
 
 }  // namespace fastconv::bindings

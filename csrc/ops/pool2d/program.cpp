@@ -1,7 +1,8 @@
 // Nodes: pool2d(x) -> y, index; pool2d_backward(dy, index) -> dx; pool2d_positions(index). Attributes: op
 // (the function's name), kind, the windows' geometry or adaptive and output_size, layout, and for the latter
-// two `shape`, that of x.
+// two `shape`, that of x. pool3d_positions(inside, along): see JoinedPositions; attributes plane, dim.
 #include "core/checks.h"
+#include "ops/pool2d/joined_positions.h"
 #include "ops/pool2d/pool2d.h"
 #include "program/parse.h"
 #include "program/registry.h"
@@ -79,12 +80,29 @@ std::unique_ptr<Step> positions(const Call& c) {
     });
 }
 
+JoinedPositions joined_of(const Call& c) {
+    c.operands(2, 2);
+    const auto array = [&](size_t i) { return ArrayType{c.in[i].dtype, c.in[i].shape}; };
+    return {c.name, array(0), array(1), c.attributes.get<int64_t>("plane"), c.attributes.get<int64_t>("dim")};
+}
+std::vector<Type> joined_infer(const Call& c) {
+    joined_of(c);
+    return {{DType::i64, c.in[1].shape}};
+}
+std::unique_ptr<Step> joined(const Call& c) {
+    return make_step([join = joined_of(c)](const Frame& f) {
+        join.run(static_cast<const int64_t*>(f.in[0]), static_cast<const int64_t*>(f.in[1]),
+                 static_cast<int64_t*>(f.out[0]));
+    });
+}
+
 }  // namespace
 
 void add_pool2d_kinds(KindList& list) {
     list.push_back({"pool2d", forward_infer, forward, 0, 0, 1u << 1, false, 0, 1u});
     list.push_back({"pool2d_backward", backward_infer, backward, 0, 0});
     list.push_back({"pool2d_positions", positions_infer, positions, 0, 0});
+    list.push_back({"pool3d_positions", joined_infer, joined, 0, 0});
 }
 
 }  // namespace fastconv::program

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _core
-from .._symbolic import SymbolicArray, pair
+from .._symbolic import Capture, SymbolicArray, pair
+from .registry import recorder
+
+
+@recorder
+def pool3d_positions(c: Capture, inside: Any, along: Any, plane: int, dim: int) -> Any:
+    return c.node("pool3d_positions", [inside, along], plane=plane, dim=dim)[0]
 
 
 class Pooling:

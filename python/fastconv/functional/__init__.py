@@ -34,6 +34,12 @@ from .conv import (
     conv2d_weight,
     conv_transpose2d,
 )
+from .conv_nd import (
+    conv1d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose3d,
+)
 from .dropout import (
     dropout,
 )
@@ -100,6 +106,16 @@ from .pool import (
     max_pool2d,
     sum_pool2d,
 )
+from .pool_nd import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool3d,
+)
 from .reduce import (
     amax,
     amin,
@@ -124,13 +140,19 @@ from .shape import (
 __all__ = [
     "Conv2dPlan",
     "abs",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "add",
     "amax",
     "amin",
     "astype",
+    "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "binary_cross_entropy_with_logits",
     "cat",
@@ -139,10 +161,14 @@ __all__ = [
     "chunk",
     "clamp",
     "concat",
+    "conv1d",
     "conv2d",
     "conv2d_input",
     "conv2d_weight",
+    "conv3d",
+    "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "div",
     "dropout",
@@ -171,7 +197,9 @@ __all__ = [
     "log",
     "log_softmax",
     "matmul",
+    "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "maximum",
     "mean",
     "minimum",

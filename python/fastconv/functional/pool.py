@@ -60,7 +60,7 @@ def max_pool2d(
         None,
         spatial.layout,
     )
-    return _run(op, plan, input, x, spatial, return_indices)
+    return run_pooling(op, plan, input, x, spatial, return_indices)
 
 
 def avg_pool2d(
@@ -102,7 +102,7 @@ def avg_pool2d(
         divisor_override,
         spatial.layout,
     )
-    return _run(op, plan, input, x, spatial, False)
+    return run_pooling(op, plan, input, x, spatial, False)
 
 
 def sum_pool2d(
@@ -126,7 +126,7 @@ def sum_pool2d(
     plan = _ops.Pooling(
         op, "mean", x.shape, kernel_size, stride, padding, 1, ceil_mode, True, 1, spatial.layout
     )
-    return _run(op, plan, input, x, spatial, False)
+    return run_pooling(op, plan, input, x, spatial, False)
 
 
 def adaptive_avg_pool2d(
@@ -193,10 +193,10 @@ def _adaptive(
         first = 1 if spatial.layout == "NHWC" else 2
         pair = tuple(x.shape[first + i] if v is None else v for i, v in enumerate(pair))
     plan = _ops.Pooling.adaptive(op, kind, x.shape, pair, spatial.layout)
-    return _run(op, plan, input, x, spatial, return_indices)
+    return run_pooling(op, plan, input, x, spatial, return_indices)
 
 
-def _run(
+def run_pooling(
     op: str,
     plan: _ops.Pooling,
     input: ArrayLike,
@@ -204,6 +204,7 @@ def _run(
     spatial: Spatial,
     return_indices: bool,
 ) -> Any:
+    """The results of `plan` on x, which is `input` in the memory order of `spatial`."""
     differentiates = isinstance(input, Tensor) and input.requires_grad and is_grad_enabled()
     wants_index = flag(op, "return_indices", return_indices)
     y, index = plan.forward(x, wants_index or differentiates)

@@ -26,17 +26,24 @@ def integer(owner: str, name: str, value: Any, minimum: int) -> int:
     return number
 
 
+AXES = {1: "(length,)", 2: "a pair (height, width)", 3: "(depth, height, width)"}
+
+
+def several(owner: str, name: str, value: Any, count: int, minimum: int) -> tuple[int, ...]:
+    """`count` integers, of an integer for all or of one each."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != count:
+            raise ShapeError(
+                f"{owner}: {name} must be an integer or {AXES[count]}, got {len(value)} values"
+            )
+        return tuple(integer(owner, name, v, minimum) for v in value)
+    return (integer(owner, name, value, minimum),) * count
+
+
 def pair(owner: str, name: str, value: Any, minimum: int) -> tuple[int, int]:
     """(height, width) of an integer or of two."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ShapeError(
-                f"{owner}: {name} must be an integer or a pair (height, width), "
-                f"got {len(value)} values"
-            )
-        return integer(owner, name, value[0], minimum), integer(owner, name, value[1], minimum)
-    number = integer(owner, name, value, minimum)
-    return number, number
+    height, width = several(owner, name, value, 2, minimum)
+    return height, width
 
 
 def number(

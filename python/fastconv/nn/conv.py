@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,25 +12,38 @@ from .. import functional as F
 from .._arrays import ArrayLike
 from ..errors import ShapeError
 from . import init
-from ._args import IntOrPair, choice, cpu, flag, float_dtype, integer, memory_layout, pair
+from ._args import choice, cpu, flag, float_dtype, integer, memory_layout, several
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Conv2d", "ConvTranspose2d"]
+__all__ = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+]
+
+
+# An integer for every axis, or one each: (height, width) in two dimensions.
+Sizes: TypeAlias = int | Sequence[int]
 
 
 class _Convolution(Module):
     """What both directions share: sizes, parameters and their initialisation."""
 
+    _spatial: int  # dimensions besides examples and channels
+    _function: Any  # in fastconv.functional
     bias: Parameter | None
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: IntOrPair,
-        stride: IntOrPair,
-        dilation: IntOrPair,
+        kernel_size: Sizes,
+        stride: Sizes,
+        dilation: Sizes,
         groups: int,
         bias: bool,
         padding_mode: str,
@@ -39,12 +53,12 @@ class _Convolution(Module):
         transposed: bool,
     ) -> None:
         super().__init__()
-        owner = type(self).__name__
+        owner, spatial = type(self).__name__, self._spatial
         self.in_channels = integer(owner, "in_channels", in_channels, 1)
         self.out_channels = integer(owner, "out_channels", out_channels, 1)
-        self.kernel_size = pair(owner, "kernel_size", kernel_size, 1)
-        self.stride = pair(owner, "stride", stride, 1)
-        self.dilation = pair(owner, "dilation", dilation, 1)
+        self.kernel_size = several(owner, "kernel_size", kernel_size, spatial, 1)
+        self.stride = several(owner, "stride", stride, spatial, 1)
+        self.dilation = several(owner, "dilation", dilation, spatial, 1)
         self.groups = integer(owner, "groups", groups, 1)
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
@@ -74,15 +88,77 @@ class _Convolution(Module):
     def _describe(self, padding: Any, defaults: dict[str, Any]) -> str:
         text = f"{self.in_channels}, {self.out_channels}"
         text += f", kernel_size={self.kernel_size}, stride={self.stride}"
-        if padding not in ((0, 0), "valid"):
+        if padding not in ((0,) * self._spatial, "valid"):
             text += f", padding={padding!r}"
-        for name, default in defaults.items():
+        each = {"dilation": (1,) * self._spatial, "groups": 1, "layout": "NCHW"}
+        for name, default in (each | defaults).items():
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)!r}"
         return text + (", bias=False" if self.bias is None else "")
 
 
-class Conv2d(_Convolution):
+class _Direct(_Convolution):
+    """Convolution in any number of dimensions."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes | str = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        layout: str = "NCHW",
+    ) -> None:
+        owner, spatial = type(self).__name__, self._spatial
+        self.padding: tuple[int, ...] | str
+        if isinstance(padding, str):
+            self.padding = choice(owner, "padding", padding, ("same", "valid"))
+            if padding == "same" and max(several(owner, "stride", stride, spatial, 1)) > 1:
+                raise ShapeError(f"{owner}: padding 'same' needs stride 1, got {stride}")
+        else:
+            self.padding = several(owner, "padding", padding, spatial, 0)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+            layout,
+            transposed=False,
+        )
+
+    def forward(self, input: ArrayLike) -> Any:
+        return type(self)._function(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            layout=self.layout,
+        )
+
+    def macs(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
+        return math.prod(output_shape) * math.prod(self.weight.shape[1:])
+
+    def extra_repr(self) -> str:
+        return self._describe(self.padding, {})
+
+
+class Conv2d(_Direct):
     """2-D convolution (cross-correlation): (N, C, H, W) -> (N, K, P, Q); see `functional.conv2d`.
 
     Args:
@@ -102,95 +178,52 @@ class Conv2d(_Convolution):
             unknown device.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: IntOrPair,
-        stride: IntOrPair = 1,
-        padding: IntOrPair | str = 0,
-        dilation: IntOrPair = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        layout: str = "NCHW",
-    ) -> None:
-        self.padding: tuple[int, int] | str
-        if isinstance(padding, str):
-            self.padding = choice("Conv2d", "padding", padding, ("same", "valid"))
-            if padding == "same" and pair("Conv2d", "stride", stride, 1) != (1, 1):
-                raise ShapeError(f"Conv2d: padding 'same' needs stride 1, got {stride}")
-        else:
-            self.padding = pair("Conv2d", "padding", padding, 0)
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-            layout,
-            transposed=False,
-        )
-
-    def forward(self, input: ArrayLike) -> Any:
-        return F.conv2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            layout=self.layout,
-        )
-
-    def macs(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> int:
-        return math.prod(output_shape) * math.prod(self.weight.shape[1:])
-
-    def extra_repr(self) -> str:
-        defaults = {"dilation": (1, 1), "groups": 1, "layout": "NCHW"}
-        return self._describe(self.padding, defaults)
+    _spatial, _function = 2, staticmethod(F.conv2d)
 
 
-class ConvTranspose2d(_Convolution):
-    """2-D transposed convolution, `Conv2d` backwards: (N, C, H, W) -> (N, K, P, Q).
+class Conv1d(_Direct):
+    """1-D convolution (cross-correlation): (N, C, L) -> (N, K, P); see `functional.conv1d`.
 
-    P = (H - 1) * stride - 2 * padding + dilation * (R - 1) + output_padding + 1, and Q likewise;
-    the weight is (C, K/groups, R, S). See `functional.conv_transpose2d`.
-
-    Args:
-        output_padding: rows and columns added on one side of the result; less than stride or
-            dilation.
-        Others as for `Conv2d`; padding takes no names.
+    Arguments as for `Conv2d`, for one axis; with layout "NHWC" arrays are (N, L, C). The weight is
+    (K, C/groups, R).
     """
 
+    _spatial, _function = 1, staticmethod(F.conv1d)
+
+
+class Conv3d(_Direct):
+    """3-D convolution (cross-correlation): (N, C, D, H, W) -> (N, K, O, P, Q); see `functional.conv3d`.
+
+    Arguments as for `Conv2d`, an int or (depth, height, width); with layout "NHWC" arrays are
+    (N, D, H, W, C). The weight is (K, C/groups, T, R, S).
+    """
+
+    _spatial, _function = 3, staticmethod(F.conv3d)
+
+
+class _Transposed(_Convolution):
+    """Transposed convolution in any number of dimensions."""
+
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: IntOrPair,
-        stride: IntOrPair = 1,
-        padding: IntOrPair = 0,
-        output_padding: IntOrPair = 0,
+        kernel_size: Sizes,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        output_padding: Sizes = 0,
         groups: int = 1,
         bias: bool = True,
-        dilation: IntOrPair = 1,
+        dilation: Sizes = 1,
         padding_mode: str = "zeros",
         device: Any = None,
         dtype: Any = None,
         *,
         layout: str = "NCHW",
     ) -> None:
-        self.padding = pair("ConvTranspose2d", "padding", padding, 0)
-        self.output_padding = pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        owner, spatial = type(self).__name__, self._spatial
+        self.padding = several(owner, "padding", padding, spatial, 0)
+        self.output_padding = several(owner, "output_padding", output_padding, spatial, 0)
         super().__init__(
             in_channels,
             out_channels,
@@ -210,12 +243,12 @@ class ConvTranspose2d(_Convolution):
         ):
             if extra >= max(step, spread):
                 raise ShapeError(
-                    "ConvTranspose2d: output_padding must be smaller than stride or dilation, got "
+                    f"{owner}: output_padding must be smaller than stride or dilation, got "
                     f"{self.output_padding} with stride {self.stride}, dilation {self.dilation}"
                 )
 
     def forward(self, input: ArrayLike) -> Any:
-        return F.conv_transpose2d(
+        return type(self)._function(
             input,
             self.weight,
             self.bias,
@@ -231,5 +264,39 @@ class ConvTranspose2d(_Convolution):
         return math.prod(input_shape) * math.prod(self.weight.shape[1:])
 
     def extra_repr(self) -> str:
-        defaults = {"dilation": (1, 1), "output_padding": (0, 0), "groups": 1, "layout": "NCHW"}
-        return self._describe(self.padding, defaults)
+        return self._describe(self.padding, {"output_padding": (0,) * self._spatial})
+
+
+class ConvTranspose2d(_Transposed):
+    """2-D transposed convolution, `Conv2d` backwards: (N, C, H, W) -> (N, K, P, Q).
+
+    P = (H - 1) * stride - 2 * padding + dilation * (R - 1) + output_padding + 1, and Q likewise;
+    the weight is (C, K/groups, R, S). See `functional.conv_transpose2d`.
+
+    Args:
+        output_padding: rows and columns added on one side of the result; less than stride or
+            dilation.
+        Others as for `Conv2d`; padding takes no names.
+    """
+
+    _spatial, _function = 2, staticmethod(F.conv_transpose2d)
+
+
+class ConvTranspose1d(_Transposed):
+    """1-D transposed convolution, `Conv1d` backwards: (N, C, L) -> (N, K, P).
+
+    Arguments as for `ConvTranspose2d`, for one axis; the weight is (C, K/groups, R). See
+    `functional.conv_transpose1d`.
+    """
+
+    _spatial, _function = 1, staticmethod(F.conv_transpose1d)
+
+
+class ConvTranspose3d(_Transposed):
+    """3-D transposed convolution, `Conv3d` backwards: (N, C, D, H, W) -> (N, K, O, P, Q).
+
+    Arguments as for `ConvTranspose2d`, an int or (depth, height, width); the weight is
+    (C, K/groups, T, R, S). See `functional.conv_transpose3d`.
+    """
+
+    _spatial, _function = 3, staticmethod(F.conv_transpose3d)
