@@ -118,6 +118,8 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics,
 // pitched, single}
 constexpr ConvCandidate kFprop[] = {
+    {"winograd_rows", winograd_rows_fprop_declines, false, winograd_rows_packed_bytes,
+     winograd_rows_fprop_pack, winograd_rows_fprop, winograd_rows_fprop_unwanted},
     {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
      strip_fprop_unwanted},
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop,
@@ -145,6 +147,8 @@ constexpr ConvCandidate kFprop[] = {
     {"reference", takes_all, false, nullptr, nullptr, reference_fprop},
 };
 constexpr ConvCandidate kDgrad[] = {
+    {"winograd_rows", winograd_rows_dgrad_declines, false, winograd_rows_packed_bytes,
+     winograd_rows_dgrad_pack, winograd_rows_dgrad, winograd_rows_dgrad_unwanted},
     {"strips", strip_dgrad_declines, false, strip_dgrad_packed_bytes, strip_dgrad_pack, strip_dgrad,
      strip_dgrad_unwanted},
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_dgrad_pack, depthwise_dgrad,
@@ -172,6 +176,7 @@ constexpr ConvCandidate kDgrad[] = {
 };
 // {name, declines, run, unwanted, pitched_x, pitched_dy, fuses_prologue}
 constexpr WgradCandidate kWgrad[] = {
+    {"winograd_rows", winograd_rows_wgrad_declines, winograd_rows_wgrad, winograd_rows_wgrad_unwanted},
     {"im2col", im2col_declines, im2col_wgrad, im2col_wgrad_unwanted},
     {"winograd_phases", winograd_phases_declines, winograd_wgrad, winograd_wgrad_unwanted, true, true},
     {"taps", tap_wgrad_declines, tap_wgrad, tap_wgrad_unwanted},

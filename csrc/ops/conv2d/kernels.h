@@ -71,6 +71,20 @@ void winograd_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 const char* winograd_wgrad_unwanted(const Conv2dProblem& p);
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 
+// winograd_rows.cpp: few channels of many images on NCHW arrays, lanes along the images.
+const char* winograd_rows_fprop_declines(const Conv2dProblem& p);
+const char* winograd_rows_fprop_unwanted(const Conv2dProblem& p);
+const char* winograd_rows_dgrad_declines(const Conv2dProblem& p);
+const char* winograd_rows_dgrad_unwanted(const Conv2dProblem& p);
+const char* winograd_rows_wgrad_declines(const Conv2dProblem& p);
+const char* winograd_rows_wgrad_unwanted(const Conv2dProblem& p);
+size_t winograd_rows_packed_bytes(const Conv2dProblem& p);
+void winograd_rows_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void winograd_rows_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+void winograd_rows_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void winograd_rows_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
+void winograd_rows_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
+
 // scatter.cpp: dgrad of few input channels, lanes along a filter's row.
 const char* scatter_dgrad_declines(const Conv2dProblem& p);
 const char* scatter_dgrad_unwanted(const Conv2dProblem& p);
