@@ -204,6 +204,7 @@ CASES = {
     "clamp": Case(lambda x: F.clamp(x, -0.5, 0.3), (5, 3), (), ("Clip",)),
     "clamp below": Case(lambda x: F.clamp(x, min=-0.5), (5, 3), (), ("Clip",)),
     "clamp above": Case(lambda x: F.clamp(x, max=0.3), (5, 3), (), ("Clip",)),
+    "dropout of everything": Case(lambda x: F.dropout(x, 1.0, True), (5, 3), (), ("Mul",)),
     "elu": Case(lambda x: F.elu(x, 0.7), (5, 3), (), ("Elu",)),
     "celu": Case(lambda x: F.celu(x, 0.7), (5, 3), (), ("Celu",)),
     "softplus": Case(lambda x: F.softplus(x, 2.0, 1.0), (5, 3)),
