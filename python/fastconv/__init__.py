@@ -49,6 +49,7 @@ __all__ = [
     "get_precision",
     "is_grad_enabled",
     "load",
+    "load_keras",
     "manual_seed",
     "memory_stats",
     "models",
@@ -85,6 +86,7 @@ _LAZY = {
     "compile": "program",
     "save": "serialization",
     "load": "serialization",
+    "load_keras": "formats.keras_loading",
     "show_config": "config",
 }
 

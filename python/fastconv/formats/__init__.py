@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._arrays import NDArray
 from ..errors import DTypeError, FormatError
 
-__all__ = ["read_arrays"]
+if TYPE_CHECKING:
+    from .keras_layers import KerasLayer
+
+__all__ = ["read_arrays", "read_keras"]
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -38,31 +41,60 @@ def read_arrays(
     return _without(op, name, prefix, arrays) if prefix else arrays
 
 
+def read_keras(
+    op: str, path: str | os.PathLike[str], flatten_shape: Sequence[int] | None = None
+) -> list[KerasLayer]:
+    """The layers of a Keras file with their weights as PyTorch has them, in the name of `op`."""
+    name = os.fspath(path)
+    with open(name, "rb") as file:
+        start = file.read(8)
+    if start == _HDF5_START:
+        from .keras_files import read_keras_hdf5
+
+        return read_keras_hdf5(op, name, flatten_shape)
+    if start.startswith(_ZIP_STARTS):
+        from .archives import Archive
+        from .keras_files import is_keras_archive, read_keras_archive
+
+        with Archive(op, name) as archive:
+            if is_keras_archive(archive.names):
+                return read_keras_archive(archive, flatten_shape)
+    raise FormatError(f"{op}: {name}: not a file of Keras, expected .keras or HDF5")
+
+
 def _read(
     op: str, name: str, start: bytes, key: str | None, flatten_shape: Sequence[int] | None
 ) -> dict[str, NDArray]:
     # Each reader is imported where its format is met: zipfile, say, takes longer than fastconv.
+    if start.startswith(_LEGACY_START):
+        from .torch_files import read_torch_legacy
+
+        return read_torch_legacy(op, name, key)
+    is_keras = start.startswith(_HDF5_START)
     if start.startswith(_ZIP_STARTS):
-        from . import torch_files
         from .archives import Archive
+        from .keras_files import is_keras_archive
+        from .torch_files import is_torch_archive, read_torch_archive
 
         with Archive(op, name) as archive:
-            if torch_files.is_torch_archive(archive.names):
-                return torch_files.read_torch_archive(archive, key)
-            raise archive.refused("a zip archive, but neither PyTorch's nor Keras's")
-    if start.startswith(_LEGACY_START):
-        from . import torch_files
-
-        return torch_files.read_torch_legacy(op, name, key)
+            if is_torch_archive(archive.names):
+                return read_torch_archive(archive, key)
+            is_keras = is_keras_archive(archive.names)
+            if not is_keras:
+                raise archive.refused("a zip archive, but neither PyTorch's nor Keras's")
     if start[_TAR_WORD] == b"ustar":
         raise FormatError(
             f"{op}: {name}: a tar archive, as PyTorch wrote before version 0.3; save it again with a "
             "later one"
         )
-    from .safetensors import read
-
     if key is not None:
         raise FormatError(f"{op}: {name}: key is for checkpoints of PyTorch, which this is not")
+    if is_keras:
+        from .keras_files import named_arrays
+
+        return named_arrays(op, name, read_keras(op, name, flatten_shape))
+    from .safetensors import read
+
     return read(op, name)[0]
 
 
