@@ -305,6 +305,24 @@ def cross_entropy_backward(
     divisor: float,
     grad_output: NDArray,
 ) -> NDArray: ...
+def nll_loss(
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+) -> tuple[NDArray, float]: ...
+def nll_loss_backward(
+    input: NDArray,
+    target: NDArray,
+    weight: NDArray | None,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+    divisor: float,
+    grad_output: NDArray,
+) -> NDArray: ...
 def pointwise_loss(
     kind: str,
     input: NDArray,

@@ -215,6 +215,15 @@ TABLE = {
             "label_smoothing": value(FLOAT, 0.1),
         }
     ),
+    "nll_loss": Entry(
+        {
+            "input": array(3, 4),
+            "target": (LABELS, lambda: np.array([0, 3, 1])),
+            "weight": (OPTIONAL, lambda: positive(4)),
+            "ignore_index": value(INT, -100),
+            "reduction": REDUCTION,
+        }
+    ),
     "mse_loss": _loss(),
     "l1_loss": _loss(),
     "huber_loss": _loss(delta=value(FLOAT, 0.5)),

@@ -331,6 +331,8 @@ LOSSES: list[tuple[str, dict[str, Any], Any]] = [
         {"weight": np.array([1, 2, 3, 4, 0.5], np.float32)},
         np.array([1, 0, 4, 2]),
     ),
+    ("CrossEntropyLoss", {"label_smoothing": 0.1}, np.full((4, 5), 0.2, np.float32)),
+    ("NLLLoss", {"ignore_index": 2}, np.array([1, 0, 4, 2])),
     ("MSELoss", {}, randn(rng("t"), 4, 5)),
     ("L1Loss", {}, randn(rng("t"), 4, 5)),
     ("HuberLoss", {"delta": 0.4}, randn(rng("t"), 4, 5)),
@@ -348,6 +350,7 @@ LOSSES: list[tuple[str, dict[str, Any], Any]] = [
 def test_losses_are_their_functions(name: str, keywords: Any, target: Any, reduction: str) -> None:
     function = {
         "CrossEntropyLoss": F.cross_entropy,
+        "NLLLoss": F.nll_loss,
         "MSELoss": F.mse_loss,
         "L1Loss": F.l1_loss,
         "HuberLoss": F.huber_loss,

@@ -16,7 +16,7 @@ ReduceDims to_dims(const char* op, py::handle value, int ndim) {
 
 py::array forward(const std::string& name, py::object input, py::object dim, bool keepdim) {
     const char* op = name.c_str();
-    const Reduction kind = reduction_from_name(name);
+    const ReduceKind kind = reduce_kind_from_name(name);
     const ArrayIn x(op, "input", input);
     require_float(op, "input", x.dtype());
     const ReduceDims dims = to_dims(op, dim, x.shape().ndim);
@@ -31,7 +31,7 @@ py::array forward(const std::string& name, py::object input, py::object dim, boo
 
 py::array backward(const std::string& name, py::object grad_output, py::object shape, py::object dim) {
     const char* op = name.c_str();
-    const Reduction kind = reduction_from_name(name);
+    const ReduceKind kind = reduce_kind_from_name(name);
     require_summed(kind);
     const ArrayIn dy(op, "grad_output", grad_output);
     require_float(op, "grad_output", dy.dtype());

@@ -7,7 +7,7 @@
 namespace fastconv::program {
 namespace {
 
-Reduction kind_of(const Call& c) { return reduction_from_name(c.attributes.get<std::string>("kind")); }
+ReduceKind kind_of(const Call& c) { return reduce_kind_from_name(c.attributes.get<std::string>("kind")); }
 ReduceDims dims_of(const Call& c, int ndim) {
     ReduceDims dims;
     for (int64_t d : c.attributes.get<std::vector<int64_t>>("dim")) {

@@ -54,7 +54,7 @@ void first_step(const ReduceStep& step, const bfloat16* x, double* out) {
 
 // Reduces groups of dimensions from the innermost outwards; long ones in two or more levels.
 template <class T>
-Workspace in_steps(Reduction kind, const Shape& shape, const ReduceDims& dims, const T* x) {
+Workspace in_steps(ReduceKind kind, const Shape& shape, const ReduceDims& dims, const T* x) {
     Groups g = groups_of(shape, dims);
     Workspace current;
     bool first = true;
@@ -90,10 +90,10 @@ Workspace in_steps(Reduction kind, const Shape& shape, const ReduceDims& dims, c
 
 }  // namespace
 
-Reduction reduction_from_name(const std::string& name) {
+ReduceKind reduce_kind_from_name(const std::string& name) {
     static constexpr const char* names[] = {"sum", "mean", "amax", "amin", "prod"};
     for (size_t i = 0; i < std::size(names); ++i)
-        if (name == names[i]) return static_cast<Reduction>(i);
+        if (name == names[i]) return static_cast<ReduceKind>(i);
     throw ShapeError("reduce: unknown function '" + name + "'");
 }
 
@@ -106,22 +106,22 @@ Shape reduced_shape(const Shape& shape, const ReduceDims& dims, bool keepdim) {
     return out;
 }
 
-void require_summed(Reduction kind) {
-    if (kind != Reduction::sum && kind != Reduction::mean)
+void require_summed(ReduceKind kind) {
+    if (kind != ReduceKind::sum && kind != ReduceKind::mean)
         throw ShapeError("reduce: only sums and means have a gradient of their own");
 }
 
-void require_terms(Reduction kind, const Shape& shape, const ReduceDims& dims) {
-    if (kind != Reduction::amax && kind != Reduction::amin) return;
+void require_terms(ReduceKind kind, const Shape& shape, const ReduceDims& dims) {
+    if (kind != ReduceKind::amax && kind != ReduceKind::amin) return;
     if (terms_of(shape, dims) == 0 && element_count("amax", reduced_shape(shape, dims, true)) > 0)
-        throw ShapeError(message(kind == Reduction::amax ? "amax" : "amin", ": input of shape ",
+        throw ShapeError(message(kind == ReduceKind::amax ? "amax" : "amin", ": input of shape ",
                                  to_string(shape), " has nothing to compare over the reduced dimensions"));
 }
 
-void reduce(Reduction kind, const TensorView& x, const ReduceDims& dims, const TensorView& y) {
+void reduce(ReduceKind kind, const TensorView& x, const ReduceDims& dims, const TensorView& y) {
     const int64_t n = element_count("sum", x.shape), outputs = element_count("sum", y.shape);
-    const double divisor = kind == Reduction::mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
-    if (kind == Reduction::mean) kind = Reduction::sum;
+    const double divisor = kind == ReduceKind::mean ? static_cast<double>(terms_of(x.shape, dims)) : 1;
+    if (kind == ReduceKind::mean) kind = ReduceKind::sum;
     visit_float("sum", x.dtype, [&](auto zero) {
         using T = decltype(zero);
         Workspace sums;
@@ -136,11 +136,11 @@ void reduce(Reduction kind, const TensorView& x, const ReduceDims& dims, const T
     });
 }
 
-void reduce_backward(Reduction kind, const TensorView& dy, const ReduceDims& dims, const TensorView& dx) {
+void reduce_backward(ReduceKind kind, const TensorView& dy, const ReduceDims& dims, const TensorView& dx) {
     if (element_count("sum", dx.shape) == 0) return;
     TensorView gradient = dy, scale;
     gradient.shape = reduced_shape(dx.shape, dims, true);
-    const double factor = kind == Reduction::mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
+    const double factor = kind == ReduceKind::mean ? 1 / static_cast<double>(terms_of(dx.shape, dims)) : 1;
     // Scaling first, on the small array, leaves a plain copy for the large one.
     const int64_t count = element_count("sum", gradient.shape);
     const Workspace scaled(static_cast<size_t>(count * size_of(dy.dtype)));

@@ -5,16 +5,16 @@
 
 namespace fastconv {
 
-double neutral(Reduction kind) {
+double neutral(ReduceKind kind) {
     const double infinity = std::numeric_limits<double>::infinity();
-    return kind == Reduction::amax   ? -infinity
-           : kind == Reduction::amin ? infinity
-           : kind == Reduction::prod ? 1
-                                     : 0;
+    return kind == ReduceKind::amax   ? -infinity
+           : kind == ReduceKind::amin ? infinity
+           : kind == ReduceKind::prod ? 1
+                                      : 0;
 }
 
 template <class T>
-void reduce_reference(Reduction kind, const Shape& shape, const ReduceDims& dims, const T* x, double* y) {
+void reduce_reference(ReduceKind kind, const Shape& shape, const ReduceDims& dims, const T* x, double* y) {
     int64_t stride[kMaxDims] = {}, index[kMaxDims] = {}, step = 1, total = 1;
     for (int i = shape.ndim - 1; i >= 0; --i) {
         total *= shape[i];
@@ -30,8 +30,8 @@ void reduce_reference(Reduction kind, const Shape& shape, const ReduceDims& dims
     }
 }
 
-template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const float*, double*);
-template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const double*, double*);
-template void reduce_reference(Reduction, const Shape&, const ReduceDims&, const bfloat16*, double*);
+template void reduce_reference(ReduceKind, const Shape&, const ReduceDims&, const float*, double*);
+template void reduce_reference(ReduceKind, const Shape&, const ReduceDims&, const double*, double*);
+template void reduce_reference(ReduceKind, const Shape&, const ReduceDims&, const bfloat16*, double*);
 
 }  // namespace fastconv

@@ -1,4 +1,5 @@
 #include "bindings/bindings.h"
+#include "ops/softmax_loss/nll_loss.h"
 #include "ops/softmax_loss/pointwise_loss.h"
 
 namespace fastconv::bindings {
@@ -34,22 +35,26 @@ py::array softmax_grad(py::object output, py::object grad_output, py::object dim
     return dx.release();
 }
 
-// Everything that both directions of cross_entropy take, checked.
+// Everything that both directions of cross_entropy and of nll_loss take, checked.
 struct CrossEntropyArgs {
-    static constexpr const char* op = "cross_entropy";
+    const char* op;
     ArrayIn x, labels;
     std::optional<ArrayIn> weight;
     CrossEntropyParams p;
     Shape row_shape;
 
-    CrossEntropyArgs(py::object input, py::object target, py::object weights, py::object dim,
-                     py::object ignore_index, const std::string& reduction, py::object smoothing)
-        : x(op, "input", input), labels(op, "target", target), weight(optional_array(op, "weight", weights)) {
+    CrossEntropyArgs(const char* name, py::object input, py::object target, py::object weights,
+                     py::object dim, py::object ignore_index, const std::string& reduction,
+                     py::object smoothing)
+        : op(name),
+          x(op, "input", input),
+          labels(op, "target", target),
+          weight(optional_array(op, "weight", weights)) {
         require_float(op, "input", x.dtype());
         require_dtype(op, "target", labels.dtype(), DType::i64);
         const int64_t axis = to_int(op, "dim", dim);
         p.axis = class_axis(op, x.shape(), axis);
-        if (p.axis.classes == 0) throw ShapeError("cross_entropy: input has no classes");
+        if (p.axis.classes == 0) throw ShapeError(message(op, ": input has no classes"));
         for (int i = 0; i < x.shape().ndim; ++i)
             if (i != axis) row_shape.dims[static_cast<size_t>(row_shape.ndim++)] = x.shape()[i];
         require_shape(op, "target", labels.shape(), row_shape);
@@ -62,7 +67,7 @@ struct CrossEntropyArgs {
         p.smoothing = to_double(op, "label_smoothing", smoothing);
         if (!(p.smoothing >= 0 && p.smoothing <= 1))
             throw ShapeError(message(op, ": label_smoothing must be in [0, 1], got ", p.smoothing));
-        check_labels(p, label_data());
+        check_labels(op, p, label_data());
     }
     const int64_t* label_data() const { return static_cast<const int64_t*>(labels.data()); }
     const TensorView* weight_view() const { return weight ? &weight->view() : nullptr; }
@@ -73,7 +78,7 @@ struct CrossEntropyArgs {
 
 py::tuple cross_entropy(py::object input, py::object target, py::object weight, py::object dim,
                         py::object ignore_index, const std::string& reduction, py::object smoothing) {
-    const CrossEntropyArgs a(input, target, weight, dim, ignore_index, reduction, smoothing);
+    const CrossEntropyArgs a("cross_entropy", input, target, weight, dim, ignore_index, reduction, smoothing);
     ArrayOut loss(a.op, a.x.dtype(), a.loss_shape()), saved(a.op, a.saved_dtype(), a.saved_shape());
     double divisor = 1;
     {
@@ -87,7 +92,7 @@ py::tuple cross_entropy(py::object input, py::object target, py::object weight, 
 py::array cross_entropy_grad(py::object input, py::object target, py::object weight, py::object dim,
                              py::object ignore_index, const std::string& reduction, py::object smoothing,
                              py::object saved_array, double divisor, py::object grad_output) {
-    const CrossEntropyArgs a(input, target, weight, dim, ignore_index, reduction, smoothing);
+    const CrossEntropyArgs a("cross_entropy", input, target, weight, dim, ignore_index, reduction, smoothing);
     const ArrayIn saved(a.op, "saved", saved_array), dloss(a.op, "grad_output", grad_output);
     require_dtype(a.op, "saved", saved.dtype(), a.saved_dtype());
     require_shape(a.op, "saved", saved.shape(), a.saved_shape());
@@ -98,6 +103,35 @@ py::array cross_entropy_grad(py::object input, py::object target, py::object wei
         const Computing computing;
         cross_entropy_backward(a.p, a.x.view(), a.label_data(), a.weight_view(), saved.view(), divisor,
                                dloss.view(), dx.view());
+    }
+    return dx.release();
+}
+
+py::tuple nll_loss(py::object input, py::object target, py::object weight, py::object dim,
+                   py::object ignore_index, const std::string& reduction) {
+    const CrossEntropyArgs a("nll_loss", input, target, weight, dim, ignore_index, reduction,
+                             py::float_(0.0));
+    ArrayOut loss(a.op, a.x.dtype(), a.loss_shape());
+    double divisor = 1;
+    {
+        const Computing computing;
+        divisor = nll_loss_forward(a.p, a.x.view(), a.label_data(), a.weight_view(), loss.view());
+    }
+    return py::make_tuple(loss.release(), divisor);
+}
+
+py::array nll_loss_grad(py::object input, py::object target, py::object weight, py::object dim,
+                        py::object ignore_index, const std::string& reduction, double divisor,
+                        py::object grad_output) {
+    const CrossEntropyArgs a("nll_loss", input, target, weight, dim, ignore_index, reduction,
+                             py::float_(0.0));
+    const ArrayIn dloss(a.op, "grad_output", grad_output);
+    require_dtype(a.op, "grad_output", dloss.dtype(), a.x.dtype());
+    require_shape(a.op, "grad_output", dloss.shape(), a.loss_shape());
+    ArrayOut dx(a.op, a.x.dtype(), a.x.shape());
+    {
+        const Computing computing;
+        nll_loss_backward(a.p, a.label_data(), a.weight_view(), divisor, dloss.view(), dx.view());
     }
     return dx.release();
 }
@@ -172,6 +206,11 @@ void bind_softmax_loss(py::module_& m) {
     m.def("cross_entropy_backward", &cross_entropy_grad, py::arg("input"), py::arg("target"),
           py::arg("weight"), py::arg("dim"), py::arg("ignore_index"), py::arg("reduction"),
           py::arg("label_smoothing"), py::arg("saved"), py::arg("divisor"), py::arg("grad_output"));
+    m.def("nll_loss", &nll_loss, py::arg("input"), py::arg("target"), py::arg("weight"), py::arg("dim"),
+          py::arg("ignore_index"), py::arg("reduction"));
+    m.def("nll_loss_backward", &nll_loss_grad, py::arg("input"), py::arg("target"), py::arg("weight"),
+          py::arg("dim"), py::arg("ignore_index"), py::arg("reduction"), py::arg("divisor"),
+          py::arg("grad_output"));
     m.def("pointwise_loss", &pointwise_loss, py::arg("kind"), py::arg("input"), py::arg("target"),
           py::arg("weight"), py::arg("pos_weight"), py::arg("delta"), py::arg("reduction"));
     m.def("pointwise_loss_backward", &pointwise_loss_grad, py::arg("kind"), py::arg("input"),

@@ -71,12 +71,12 @@ Reduction reduction_from_name(const char* op, const std::string& name) {
     throw ShapeError(message(op, ": reduction must be 'none', 'mean' or 'sum', got '", name, "'"));
 }
 
-void check_labels(const CrossEntropyParams& p, const int64_t* labels) {
+void check_labels(const char* op, const CrossEntropyParams& p, const int64_t* labels) {
     const int64_t rows = p.axis.rows();
     for (int64_t i = 0; i < rows; ++i) {
         const int64_t label = labels[i];
         if (label != p.ignore_index && (label < 0 || label >= p.axis.classes))
-            throw ShapeError(message("cross_entropy: label ", label, " (number ", i, ") is not in [0, ",
+            throw ShapeError(message(op, ": label ", label, " (number ", i, ") is not in [0, ",
                                      p.axis.classes, ") and is not ignore_index ", p.ignore_index));
     }
 }

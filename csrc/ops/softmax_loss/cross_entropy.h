@@ -17,8 +17,8 @@ struct CrossEntropyParams {
     Reduction reduction = Reduction::mean;
 };
 
-// ShapeError naming the first label that is neither in [0, classes) nor ignore_index.
-void check_labels(const CrossEntropyParams& p, const int64_t* labels);
+// ShapeError naming `op` and the first label that is neither in [0, classes) nor ignore_index.
+void check_labels(const char* op, const CrossEntropyParams& p, const int64_t* labels);
 
 // loss_i = w_y (1 - s) (lse - x_y) + s / C sum_c w_c (lse - x_c) for each row i = (outer, inner); ignored
 // rows give 0. The mean divides by the sum of w_y (NaN where there is nothing to average). `weight` may be

@@ -1,9 +1,12 @@
 // Nodes: softmax(x), softmax_backward(y, dy) with dim and log;
 // cross_entropy(x, target, weight) -> loss, saved, divisor;
 // cross_entropy_backward(x, target, weight, saved, divisor, dloss) -> dx, both with dim, ignore_index,
-// reduction, label_smoothing; pointwise_loss(x, target, weight, pos_weight) with kind, delta, reduction;
-// pointwise_loss_backward(x, target, weight, pos_weight, dloss), also with wrt_target.
+// reduction, label_smoothing; nll_loss(x, target, weight) -> loss, divisor;
+// nll_loss_backward(x, target, weight, divisor, dloss) -> dx, without label_smoothing; pointwise_loss(x,
+// target, weight, pos_weight) with kind, delta, reduction; pointwise_loss_backward(x, target, weight,
+// pos_weight, dloss), also with wrt_target.
 #include "core/checks.h"
+#include "ops/softmax_loss/nll_loss.h"
 #include "ops/softmax_loss/pointwise_loss.h"
 #include "program/registry.h"
 
@@ -47,7 +50,7 @@ struct CrossEntropy {
     explicit CrossEntropy(const Call& c) : x(c.in[0]) {
         require_float(c.name, "input", x.dtype);
         p.axis = axis_of(c);
-        if (p.axis.classes == 0) throw ShapeError("cross_entropy: input has no classes");
+        if (p.axis.classes == 0) throw ShapeError(message(c.name, ": input has no classes"));
         Shape rows;
         const int64_t dim = c.attributes.get<int64_t>("dim");
         for (int i = 0; i < x.shape.ndim; ++i)
@@ -57,7 +60,7 @@ struct CrossEntropy {
         if (c.given(2)) weight = view_of(c.in[2], nullptr);
         p.ignore_index = c.attributes.get<int64_t>("ignore_index");
         p.reduction = reduction_from_name(c.name, c.attributes.get<std::string>("reduction"));
-        p.smoothing = c.attributes.number("label_smoothing");
+        p.smoothing = c.attributes.has("label_smoothing") ? c.attributes.number("label_smoothing") : 0;
         if (!(p.smoothing >= 0 && p.smoothing <= 1))
             throw ShapeError(message(c.name, ": label_smoothing must be in [0, 1], got ", p.smoothing));
         saved = {x.dtype == DType::bf16 ? DType::f32 : x.dtype, {2, p.axis.rows()}};
@@ -80,7 +83,7 @@ std::unique_ptr<Step> cross_entropy(const Call& c) {
     return make_step([e = CrossEntropy(c)](const Frame& f) {
         TensorView weight;
         const auto* labels = static_cast<const int64_t*>(f.in[1]);
-        check_labels(e.p, labels);
+        check_labels("cross_entropy", e.p, labels);
         *static_cast<double*>(f.out[2]) =
             cross_entropy_forward(e.p, view_of(e.x, f.in[0]), labels, e.weights(f, weight),
                                   view_of(e.saved, f.out[1]), view_of(e.loss, f.out[0]));
@@ -101,6 +104,35 @@ std::unique_ptr<Step> cross_entropy_grad(const Call& c) {
                                e.weights(f, weight), view_of(e.saved, f.in[3]),
                                *static_cast<const double*>(f.in[4]), view_of(e.loss, f.in[5]),
                                view_of(e.x, f.out[0]));
+    });
+}
+
+std::vector<Type> nll_infer(const Call& c) {
+    c.operands(2, 3);
+    return {CrossEntropy(c).loss, {DType::f64, Shape{}}};
+}
+std::unique_ptr<Step> nll(const Call& c) {
+    return make_step([e = CrossEntropy(c)](const Frame& f) {
+        TensorView weight;
+        const auto* labels = static_cast<const int64_t*>(f.in[1]);
+        check_labels("nll_loss", e.p, labels);
+        *static_cast<double*>(f.out[1]) = nll_loss_forward(e.p, view_of(e.x, f.in[0]), labels,
+                                                           e.weights(f, weight), view_of(e.loss, f.out[0]));
+    });
+}
+std::vector<Type> nll_backward_infer(const Call& c) {
+    c.operands(2, 5);
+    const CrossEntropy e(c);
+    require_like(c, 3, "divisor", {DType::f64, Shape{}});
+    require_like(c, 4, "grad_output", e.loss);
+    return {e.x};
+}
+std::unique_ptr<Step> nll_grad(const Call& c) {
+    return make_step([e = CrossEntropy(c)](const Frame& f) {
+        TensorView weight;
+        nll_loss_backward(e.p, static_cast<const int64_t*>(f.in[1]), e.weights(f, weight),
+                          *static_cast<const double*>(f.in[3]), view_of(e.loss, f.in[4]),
+                          view_of(e.x, f.out[0]));
     });
 }
 
@@ -156,6 +188,8 @@ void add_softmax_loss_kinds(KindList& list) {
     list.push_back({"softmax_backward", softmax_infer, softmax_grad, 0, 0});
     list.push_back({"cross_entropy", cross_entropy_infer, cross_entropy, 0, 0});
     list.push_back({"cross_entropy_backward", cross_entropy_backward_infer, cross_entropy_grad, 0, 0});
+    list.push_back({"nll_loss", nll_infer, nll, 0, 0});
+    list.push_back({"nll_loss_backward", nll_backward_infer, nll_grad, 0, 0});
     list.push_back({"pointwise_loss", pointwise_infer, pointwise, 0, 0});
     list.push_back({"pointwise_loss_backward", pointwise_backward_infer, pointwise_grad, 0, 0});
 }

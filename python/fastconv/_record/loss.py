@@ -65,6 +65,36 @@ def cross_entropy_backward(
 
 
 @recorder
+def nll_loss(
+    c: Capture,
+    input: Any,
+    target: Any,
+    weight: Any,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+) -> Any:
+    options = {"dim": dim, "ignore_index": ignore_index, "reduction": reduction}
+    return tuple(c.node("nll_loss", [input, target, weight], **options))
+
+
+@recorder
+def nll_loss_backward(
+    c: Capture,
+    input: Any,
+    target: Any,
+    weight: Any,
+    dim: int,
+    ignore_index: int,
+    reduction: str,
+    divisor: Any,
+    grad_output: Any,
+) -> Any:
+    options = {"dim": dim, "ignore_index": ignore_index, "reduction": reduction}
+    return c.node("nll_loss_backward", [input, target, weight, divisor, grad_output], **options)[0]
+
+
+@recorder
 def pointwise_loss(
     c: Capture,
     kind: str,

@@ -86,6 +86,7 @@ from .loss import (
     huber_loss,
     l1_loss,
     mse_loss,
+    nll_loss,
 )
 from .norm import (
     batch_norm,
@@ -208,6 +209,7 @@ __all__ = [
     "mul",
     "narrow",
     "neg",
+    "nll_loss",
     "pad",
     "permute",
     "pow",

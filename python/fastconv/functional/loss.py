@@ -7,12 +7,17 @@ from typing import Any
 import numpy as np
 
 from .. import _ops
-from .._arrays import ArrayLike, NDArray
+from .._arrays import ArrayLike, NDArray, is_floating
 from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
-from ._args import integer, number
+from ._args import floating, integer, number
 from ._args import reduction as checked_reduction
+from .activation import log_softmax
 from .autocast import widened
+from .elementary import neg
+from .elementwise import add, mul
+from .reduce import mean
+from .reduce import sum as sum_over
 
 
 def cross_entropy(
@@ -23,43 +28,46 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> ArrayLike:
-    """Cross-entropy of softmax(logits) and integer labels.
+    """Cross-entropy of softmax(logits) and labels, or probabilities of the classes.
 
     Args:
         input: logits (C,), (N, C) or (N, C, d1, ...), float32, float64 or bfloat16.
-        target: labels (), (N,) or (N, d1, ...), any integer type.
-        weight: (C,), a factor for each class; the mean divides by the sum of the labels' weights.
-        ignore_index: a label whose rows count for nothing.
+        target: labels (), (N,) or (N, d1, ...), any integer type; or probabilities, of the logits'
+            shape and type, which are differentiated too.
+        weight: (C,), a factor for each class; the mean over labels divides by the sum of their
+            weights, the mean over probabilities by the number of distributions.
+        ignore_index: a label whose rows count for nothing; probabilities allow no other than
+            negative ones, and ignore none.
         reduction: "mean", "sum" or "none" (a loss for each label).
         label_smoothing: share in [0, 1] of the target spread evenly over all classes
             (Szegedy et al., 2016).
 
     Returns:
-        A 0-dimensional array, or one of the target's shape for "none". The mean over nothing but
+        A 0-dimensional array, or one of the labels' shape for "none". The mean over nothing but
         ignored labels is NaN.
 
     Raises:
         ShapeError: shapes that do not fit, a label outside [0, C), an unknown reduction.
-        DTypeError: labels that are not integers, logits that are not floats.
+        DTypeError: targets that are neither integers nor of the logits' type, logits that are not
+            floats.
     """
     op = "cross_entropy"
-    input = widened(input)
+    input, target = widened(input), widened(target)
     weight = None if weight is None else widened(weight)
-    x = as_array(op, "input", input)
-    if x.ndim == 0:
-        raise ShapeError(f"{op}: input must be (C,), (N, C) or (N, C, d1, ...), got shape ()")
-    labels = _labels(op, as_array(op, "target", target))
+    x, t = _logits(op, input), as_array(op, "target", target)
     w = None if weight is None else as_array(op, "weight", weight)
-    dim = 0 if x.ndim == 1 else 1
-    # Channels-last logits are read as they lie: the classes move to the end.
-    if x.ndim > 2 and not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous:
-        x, dim = np.moveaxis(x, 1, -1), x.ndim - 1
-        moved = True
-    else:
-        moved = False
     index = integer(op, "ignore_index", ignore_index)
     kind = checked_reduction(op, reduction)
     smoothing = number(op, "label_smoothing", label_smoothing)
+    if is_floating(t.dtype):
+        if index >= 0:
+            raise ShapeError(f"{op}: probabilities have no ignore_index, got {index}")
+        if not 0 <= smoothing <= 1:
+            raise ShapeError(f"{op}: label_smoothing must be in [0, 1], got {smoothing}")
+        _check_probabilities(op, x, t, w)
+        return _of_probabilities(input, target, w, x.shape, kind, smoothing)
+    labels = _labels(op, t)
+    x, dim, moved = _classes_last(x)
     loss, saved, divisor = _ops.cross_entropy(x, labels, w, dim, index, kind, smoothing)
 
     def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
@@ -69,6 +77,96 @@ def cross_entropy(
         return (np.moveaxis(dx, -1, 1) if moved else dx,)
 
     return finish(op, loss, (input,), backward)
+
+
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> ArrayLike:
+    """-weight[label] * input[label]: cross_entropy of logits is this of their `log_softmax`.
+
+    Args:
+        input: logarithms of probabilities (C,), (N, C) or (N, C, d1, ...).
+        target: labels (), (N,) or (N, d1, ...), any integer type.
+
+    The other arguments, the result and errors are as of `cross_entropy`.
+    """
+    op = "nll_loss"
+    input = widened(input)
+    weight = None if weight is None else widened(weight)
+    x = _logits(op, input)
+    labels = _labels(op, as_array(op, "target", target))
+    w = None if weight is None else as_array(op, "weight", weight)
+    index = integer(op, "ignore_index", ignore_index)
+    kind = checked_reduction(op, reduction)
+    x, dim, moved = _classes_last(x)
+    loss, divisor = _ops.nll_loss(x, labels, w, dim, index, kind)
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        dx = _ops.nll_loss_backward(x, labels, w, dim, index, kind, divisor, g)
+        return (np.moveaxis(dx, -1, 1) if moved else dx,)
+
+    return finish(op, loss, (input,), backward)
+
+
+def _logits(op: str, input: ArrayLike) -> NDArray:
+    x = as_array(op, "input", input)
+    if x.ndim == 0:
+        raise ShapeError(f"{op}: input must be (C,), (N, C) or (N, C, d1, ...), got shape ()")
+    return x
+
+
+def _classes_last(x: NDArray) -> tuple[NDArray, int, bool]:
+    """Logits, the dimension of their classes, and whether it was moved.
+
+    Channels-last logits are read as they lie: the classes move to the end.
+    """
+    if x.ndim > 2 and not x.flags.c_contiguous and np.moveaxis(x, 1, -1).flags.c_contiguous:
+        return np.moveaxis(x, 1, -1), x.ndim - 1, True
+    return x, 0 if x.ndim == 1 else 1, False
+
+
+def _check_probabilities(op: str, x: NDArray, t: NDArray, w: NDArray | None) -> None:
+    floating(op, "input", x)
+    if x.ndim > 8:
+        raise ShapeError(f"{op}: input has {x.ndim} dimensions, at most 8 are possible")
+    dim = 0 if x.ndim == 1 else 1
+    if t.shape != x.shape:
+        raise ShapeError(
+            f"{op}: target must be integer labels, or probabilities of the input's shape {x.shape}; "
+            f"got {t.dtype} of shape {t.shape}"
+        )
+    if x.shape[dim] == 0:
+        raise ShapeError(f"{op}: input has no classes")
+    for what, array in (("target", t), ("weight", w)):
+        if array is not None and array.dtype.newbyteorder("=") != x.dtype.newbyteorder("="):
+            raise DTypeError(f"{op}: {what} must be {x.dtype}, got {array.dtype}")
+    if w is not None and w.shape != (x.shape[dim],):
+        raise ShapeError(f"{op}: weight must have shape {(x.shape[dim],)}, got {w.shape}")
+
+
+def _of_probabilities(
+    input: ArrayLike,
+    target: ArrayLike,
+    w: NDArray | None,
+    shape: tuple[int, ...],
+    kind: str,
+    smoothing: float,
+) -> ArrayLike:
+    """The cross-entropy of what `_check_probabilities` has seen."""
+    dim = 0 if len(shape) == 1 else 1
+    classes = shape[dim]
+    if smoothing:
+        target = add(mul(target, 1 - smoothing), smoothing / classes)
+    if w is not None:
+        target = mul(target, w.reshape((classes, *(1,) * (len(shape) - dim - 1))))
+    losses = neg(sum_over(mul(log_softmax(input, dim), target), dim))
+    if kind == "none":
+        return losses
+    return mean(losses) if kind == "mean" else sum_over(losses)
 
 
 def _labels(op: str, target: NDArray) -> NDArray:

@@ -10,7 +10,7 @@ from ..tensor import Tensor
 from ._args import choice, integer, number
 from .module import Module
 
-__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss"]
+__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss", "NLLLoss"]
 
 
 class _Loss(Module):
@@ -22,7 +22,8 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """-log softmax(input)[target]: input (N, C) or (N, C, ...), target (N,) or (N, ...).
+    """-log softmax(input)[target]: input (N, C) or (N, C, ...), target (N,) or (N, ...), or
+    probabilities of the input's shape.
 
     Args:
         weight: (C,) weights of the classes; kept as a buffer.
@@ -58,6 +59,25 @@ class CrossEntropyLoss(_Loss):
             reduction=self.reduction,
             label_smoothing=self.label_smoothing,
         )
+
+
+class NLLLoss(_Loss):
+    """-weight[target] * input[target], the input being logarithms of probabilities.
+
+    Arguments as of `CrossEntropyLoss`, without smoothing. See `functional.nll_loss`.
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+        self.ignore_index = integer("NLLLoss", "ignore_index", ignore_index, -(2**63))
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:
+        return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
 
 
 class MSELoss(_Loss):

@@ -132,11 +132,11 @@ void run_as(const ReduceStep& step, const T* x, double* out) {
 template <class T>
 void run(const ReduceStep& step, const T* x, double* out) {
     switch (step.kind) {
-        case Reduction::amax:
+        case ReduceKind::amax:
             return run_as<Largest>(step, x, out);
-        case Reduction::amin:
+        case ReduceKind::amin:
             return run_as<Smallest>(step, x, out);
-        case Reduction::prod:
+        case ReduceKind::prod:
             return run_as<Product>(step, x, out);
         default:
             return run_as<Sum>(step, x, out);
