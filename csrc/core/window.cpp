@@ -27,12 +27,13 @@ void check_axis(const char* op, const char* name, const WindowAxis& a) {
 int64_t window_output(const char* op, const char* name, const WindowAxis& a, bool ceil_mode) {
     check_axis(op, name, a);
     const int64_t padded = a.input + a.pad_begin + a.pad_end;
-    if (a.extent() > padded)
+    // Rounding up counts a window that lacks less than a stride at its end, be it the only one.
+    const int64_t lacking = ceil_mode ? a.stride - 1 : 0;
+    if (a.extent() > padded + lacking)
         throw ShapeError(message(op, ": a kernel of ", name, " ", a.kernel, " (dilation ", a.dilation,
                                  ", extent ", a.extent(), ") does not fit the input of ", name, " ", a.input,
                                  " with padding ", a.pad_begin, " + ", a.pad_end));
-    const int64_t slack = padded - a.extent();
-    int64_t outputs = (slack + (ceil_mode ? a.stride - 1 : 0)) / a.stride + 1;
+    int64_t outputs = (padded - a.extent() + lacking) / a.stride + 1;
     if (ceil_mode && (outputs - 1) * a.stride >= a.input + a.pad_begin) --outputs;
     return outputs;
 }

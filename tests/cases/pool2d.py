@@ -38,6 +38,8 @@ SLIDING = [
     ((1, 3, 4, 70), (4, 33), (1, 37), 0, False),
     ((1, 2, 1, 1), 3, 1, 1, False),
     ((3, 2, 2, 2), 1, 3, 0, True),
+    ((2, 19, 2, 3), 3, 2, 0, True),  # the only window hangs over the end
+    ((1, 3, 3, 1), (5, 4), (4, 3), (0, 1), True),
     ((1, 2100, 3, 4), 3, 1, 0, False),  # windows of more values than a first-level cache
     ((1, 20, 12, 13), 9, 1, 4, False),  # more windows on an input than are listed at once
     ((2, 70, 48, 46), 2, 2, 0, False),  # beyond a second-level cache

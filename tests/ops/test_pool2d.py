@@ -284,6 +284,7 @@ X = np.zeros((2, 3, 7, 7), np.float32)
 BAD: list[tuple[str, tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ("max_pool2d", (X[0], 2), {}, fc.ShapeError, "4 dimensions, got 3"),
     ("max_pool2d", (X, 8), {}, fc.ShapeError, "does not fit the input"),
+    ("max_pool2d", (X, 9, 2), {"ceil_mode": True}, fc.ShapeError, "does not fit the input"),
     ("max_pool2d", (X, 0), {}, fc.ShapeError, "kernel size"),
     ("max_pool2d", (X, 2, 0), {}, fc.ShapeError, "stride"),
     ("max_pool2d", (X, 2, -1), {}, fc.ShapeError, "stride"),
