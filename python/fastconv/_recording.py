@@ -3,16 +3,20 @@ structure of what it returns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ._arrays import NDArray, is_floating
-from ._symbolic import SymbolicArray, is_symbolic
+from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError
-from .tensor import Tensor
+from .tensor import Tensor, no_grad
+
+# One capture at a time: the network's parameters have no contents meanwhile.
+capturing = threading.Lock()
 
 
 def arrays_of(net: Any) -> Iterator[tuple[str, Tensor]]:
@@ -39,6 +43,19 @@ def replaced(stand_ins: dict[Tensor, SymbolicArray]) -> Iterator[None]:
     finally:
         for tensor, array, grad in before:
             tensor._array, tensor.grad = array, grad
+
+
+def run_on_shape(net: Any, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Run a network on an input without contents, so that nothing is computed.
+
+    Raises:
+        CaptureError: it reads contents.
+    """
+    with capturing, Capture() as capture, no_grad(), unchanged(net):
+        x = capture.input("x", shape, dtype)
+        stand_ins = {t: capture.constant(t.numpy(), n) for n, t in arrays_of(net)}
+        with replaced(stand_ins):
+            net(Tensor(capture.picture(x)))
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from ._pieces import (
 from ._recording import (
     Watch,
     arrays_of,
+    capturing,
     flatten,
     in_memory_order,
     replaced,
@@ -51,8 +52,6 @@ __all__ = ["Program", "TrainingStep", "compile"]
 # Plans that a program keeps, by the shapes of its inputs: a last smaller batch and a few more.
 PLANS = 8
 _DTYPES = ("float32", "float64", "bfloat16")
-# One capture at a time: the network's parameters have no contents meanwhile.
-_capturing = threading.Lock()
 
 
 def compile(net: Any, *example: Any, dtype: str | None = None, tune: bool = False) -> Program:
@@ -122,7 +121,7 @@ class Program:
         """
         if self.net.training:
             raise CaptureError("compile: the network is in training mode; call net.eval() first")
-        with _capturing:  # no other thread records it meanwhile
+        with capturing:  # no other thread records it meanwhile
             try:
                 copied = copy.deepcopy(self.net)
             except Exception as error:
@@ -165,7 +164,7 @@ class Program:
 
     def _record(self, arrays: tuple[NDArray, ...], channels_last: bool) -> tuple[Capture, Any]:
         made = Capture(channels_last=channels_last, cache=self._cache, arrays=self._met)
-        with _capturing, made as capture, no_grad(), unchanged(self._copy):
+        with capturing, made as capture, no_grad(), unchanged(self._copy):
             inputs = [capture.input(f"x{i}", a.shape, a.dtype) for i, a in enumerate(arrays)]
             stand_ins = {t: capture.constant(t.numpy(), n) for n, t in arrays_of(self._copy)}
             with replaced(stand_ins):
@@ -481,7 +480,7 @@ class _StepPlan:
         if not capture.fits():
             capture, result, stand_ins, gradients = self._record(net, loss, x, labels, False)
         self.recorders: list[GroupRecorder] = []
-        with _capturing, capture:
+        with capturing, capture:
             sums = [] if part == WHOLE else self._add_up(step, capture, gradients)
             if part != MORE:
                 self._update(step, capture, stand_ins, gradients)
@@ -533,7 +532,7 @@ class _StepPlan:
         """Forward, loss and backward: the graph, loss and output, and the parameters' values and
         gradients in it."""
         made = Capture(live=True, channels_last=channels_last)
-        with _capturing, made as capture, unchanged(net, strict=True):
+        with capturing, made as capture, unchanged(net, strict=True):
             data = capture.input("x", x.shape, x.dtype)
             target = capture.input("labels", labels.shape, labels.dtype)
             named = zip(arrays_of(net), self._bound, strict=True)

@@ -58,6 +58,36 @@ def test_normal(fill: Callable[..., Any], options: Any, std: float, dtype: Any) 
     assert np.mean(np.abs(values) < std) == pytest.approx(0.6827, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"),
+    [
+        (0.0, 1.0, -2.0, 2.0),
+        (0.0, 0.01, -2.0, 2.0),
+        (1.0, 2.0, -1.0, 3.5),
+        (0.0, 1.0, 1.0, 1.75),
+        (0.0, 1.0, 1.5, math.inf),
+        (2.0, 1.0, -30.0, 0.5),
+        (0.0, 5.0, 2.0, 3.0),
+        (0.0, 5.0, 9.0, 14.0),
+    ],
+)
+def test_truncated_normal(mean: float, std: float, a: float, b: float) -> None:
+    """Moments against integrals of the density over [a, b]."""
+    b = min(b, 50.0)
+    fc.manual_seed(0)
+    values = init.trunc_normal_(np.zeros((200, 300)), mean, std, a, b)
+    assert values.min() >= a and values.max() <= b
+    x = np.linspace(max(a, mean - 12 * std), min(b, mean + 12 * std), 200_001)
+    density = np.exp(-((x - mean) ** 2) / (2 * std * std))
+    density /= density.sum()
+    expected = float((x * density).sum())
+    deviation = float(((x - expected) ** 2 * density).sum()) ** 0.5
+    assert values.mean() == pytest.approx(expected, abs=5 * deviation / 60_000**0.5)
+    assert values.std() == pytest.approx(deviation, rel=0.02)
+    quarter = x[np.searchsorted(np.cumsum(density), 0.25)]
+    assert np.mean(values < quarter) == pytest.approx(0.25, abs=0.01)
+
+
 def test_constants_and_mean() -> None:
     assert init.ones_(np.zeros(3, np.float32)).tolist() == [1, 1, 1]
     assert init.zeros_(np.ones(3)).tolist() == [0, 0, 0]
@@ -106,6 +136,11 @@ def read_only() -> Any:
         (lambda: init.uniform_(np.zeros(2), 1.0, 0.0), fc.ShapeError, "at most b"),
         (lambda: init.uniform_(np.zeros(2), math.nan, 0.0), fc.ShapeError, "finite"),
         (lambda: init.normal_(np.zeros(2), 0.0, -1.0), fc.ShapeError, "std"),
+        (lambda: init.trunc_normal_(np.zeros(2), std=-1.0), fc.ShapeError, "std"),
+        (lambda: init.trunc_normal_(np.zeros(2), a=1.0, b=1.0), fc.ShapeError, "below b"),
+        (lambda: init.trunc_normal_(np.zeros(2), a=3.0, b=9.0), fc.ShapeError, "two deviations"),
+        (lambda: init.trunc_normal_(np.zeros(2), 5.0, 0.0), fc.ShapeError, "two deviations"),
+        (lambda: init.trunc_normal_([0.0]), fc.DTypeError, "list"),
         (lambda: init.constant_(np.zeros(2), "x"), fc.DTypeError, "number"),
         (
             lambda: init.kaiming_normal_(np.zeros((2, 2)), mode="fan"),

@@ -40,10 +40,11 @@ class Twice(nn.Module):
         self.inner = nn.Linear(3, 3)
         self.gain = nn.Parameter(np.ones(3, np.float32))
         self.spare = nn.Linear(2, 2).requires_grad_(False)
-        self.mode: Any = None
+        self.modes: list[Any] = []
 
     def forward(self, x: Any) -> Any:
-        self.mode = self.training, fc.is_grad_enabled()
+        self.modes.append((self.training, fc.is_grad_enabled()))
+        self.last = x
         return self.inner(self.inner(x)) * self.gain
 
 
@@ -70,6 +71,25 @@ def test_the_table() -> None:
     assert max(map(len, lines[:-1])) == len(lines[1])
 
 
+class Reads(nn.Module):
+    """What it does depends on the contents of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+
+    def forward(self, x: Any) -> Any:
+        y = self.inner(x)
+        return y if np.asarray(x).sum() == 0 else self.inner(y)
+
+
+def test_nothing_is_computed_unless_contents_are_read() -> None:
+    table = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1)).summary((1000, 8, 10_000, 10_000))
+    assert table.macs == 1000 * 10**8 * 8 * 8 * 9
+    table = Reads().summary((2, 3))
+    assert [(r.name, r.parameters, r.macs) for r in table.layers] == [("inner", 12, 18)]
+
+
 def test_the_module_is_left_as_it_was() -> None:
     net = nn.Sequential(Twice(), nn.Linear(3, 2))
     net[1].eval()
@@ -77,7 +97,7 @@ def test_the_module_is_left_as_it_was() -> None:
     handle = net[1].register_forward_hook(lambda *given: calls.append(given))
     modes = [m.training for m in net.modules()]
     table = net.summary([4, 3])
-    assert net[0].mode == (False, False)
+    assert net[0].modes == [(False, False)] and not hasattr(net[0], "last")
     assert [m.training for m in net.modules()] == modes
     assert len(calls) == 1 and not net[0]._hooks and len(net[1]._hooks or {}) == 1
     handle.remove()

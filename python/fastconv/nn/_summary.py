@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .._recording import run_on_shape
+from ..errors import CaptureError
 from ..tensor import no_grad
 from ._args import integer
 from .module import HookHandle, Module
@@ -86,7 +88,8 @@ class Summary:
 
 
 def summary(module: Module, input_shape: Sequence[int]) -> Summary:
-    """Run `module` once on zeros, in evaluation mode without a tape, and note every layer.
+    """Run `module` once in evaluation mode without a tape, on an input without contents (on zeros
+    where its code reads contents), and note every layer.
 
     A row stands for a module without submodules, or one with parameters of its own; a layer used
     twice has two rows. Multiply-accumulates follow from the shapes: output elements times C/groups
@@ -116,8 +119,13 @@ def summary(module: Module, input_shape: Sequence[int]) -> Summary:
         parameters = list(module.parameters())
         dtype = parameters[0].dtype if parameters else np.dtype(np.float32)
         module.eval()
-        with no_grad():
-            module(np.zeros(shape, dtype))
+        try:
+            run_on_shape(module, shape, dtype)
+        except CaptureError:
+            rows.clear()
+            counted.clear()
+            with no_grad():
+                module(np.zeros(shape, dtype))
     finally:
         for handle in handles:
             handle.remove()

@@ -27,6 +27,7 @@ __all__ = [
     "kaiming_uniform_",
     "normal_",
     "ones_",
+    "trunc_normal_",
     "uniform_",
     "xavier_normal_",
     "xavier_uniform_",
@@ -89,6 +90,50 @@ def normal_(
     np.multiply(values, std, out=values)
     np.add(values, mean, out=values)
     array[...] = values
+    return tensor
+
+
+def trunc_normal_(
+    tensor: T,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: np.random.Generator | None = None,
+) -> T:
+    """Fill with normally distributed values, those outside [a, b] drawn again.
+
+    Raises:
+        ShapeError: a is not below b, or [a, b] begins more than two deviations from the mean.
+    """
+    mean = _number("trunc_normal_", "mean", mean)
+    std = _number("trunc_normal_", "std", std, low=0.0)
+    low, high = _number("trunc_normal_", "a", a), _number("trunc_normal_", "b", b)
+    if low >= high:
+        raise ShapeError(f"trunc_normal_: a must be below b, got a={low:g}, b={high:g}")
+    if mean + 2.0 * std < low or mean - 2.0 * std > high:
+        raise ShapeError(
+            f"trunc_normal_: [a, b] must come within two deviations of the mean, got "
+            f"[{low:g}, {high:g}] for mean {mean:g} and std {std:g}"
+        )
+    array, source = _target("trunc_normal_", tensor), _generator(generator)
+    dtype = _draw_dtype(array)
+    # In a narrow interval uniform proposals are accepted more often than normal ones.
+    narrow = high - low < 2.0 * std
+    nearest = min(max(mean, low), high)
+    values: NDArray = np.empty(array.size, dtype)
+    wanted = np.arange(array.size)
+    while wanted.size:
+        if narrow:
+            drawn = low + (high - low) * source.random(wanted.size, dtype=dtype)
+            exponent = ((nearest - mean) ** 2 - (drawn - mean) ** 2) / (2.0 * std * std)
+            good = source.random(wanted.size, dtype=dtype) < np.exp(exponent)
+        else:
+            drawn = mean + std * source.standard_normal(wanted.size, dtype=dtype)
+            good = (drawn >= low) & (drawn <= high)
+        values[wanted[good]] = drawn[good]
+        wanted = wanted[~good]
+    array[...] = values.reshape(array.shape)
     return tensor
 
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from .._arrays import NDArray, is_floating
-from .._recording import arrays_of, flatten, replaced, unchanged
+from .._recording import arrays_of, capturing, flatten, replaced, unchanged
 from .._symbolic import Capture, SymbolicArray
 from ..errors import CaptureError
-from ..program import _capturing
 from ..tensor import Tensor, no_grad
 
 Shape = tuple[int, ...]
@@ -147,7 +146,7 @@ def record(net: Any, examples: Sequence[NDArray], batches: tuple[int, ...]) -> T
         CaptureError: what the network does cannot be recorded, or differs from size to size.
         FastconvError: the examples do not fit the network.
     """
-    with _capturing:
+    with capturing:
         try:
             copied = copy.deepcopy(net)
         except Exception as error:
