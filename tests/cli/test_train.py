@@ -205,3 +205,17 @@ def test_predict_refuses_what_is_no_image(
     assert "not a readable image" in shown.err and shown.err.count("\n") == 1
     assert main(["predict", "--checkpoint", checkpoint, str(tmp_path / "none.png")]) == 2
     assert "none.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["googlenet", "mnist_cnn"])
+def test_other_networks(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One with auxiliary heads, whose training output is no single array, and one made for a size."""
+    folder, out = write_data(tmp_path / "data", 24), tmp_path / "run"
+    data = ["--data", "mnist", "--data-dir", str(folder)]
+    options = ["--epochs", "1", "--batch-size", "8", "--out", str(out), "--quiet"]
+    assert main(["train", name, *data, *options]) == 0
+    (record,) = json.loads((out / "history.json").read_text())
+    assert 0 <= record["train_accuracy"] <= 1 and 0 <= record["val_accuracy"] <= 1
+    last = out / "last.safetensors"
+    assert main(["evaluate", str(last), *data]) == 0
+    assert "accuracy" in capsys.readouterr().out

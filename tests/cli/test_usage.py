@@ -89,7 +89,8 @@ BAD = [
     (["fly"], "invalid choice: 'fly'"),
     (["--fly"], "required: COMMAND"),
     (["train"], "required: MODEL"),
-    (["train", "lenet6"], "invalid choice: 'lenet6'"),
+    (["train", "lenet6"], "no network 'lenet6'; did you mean lenet5"),
+    (["train", "zebra"], "no network 'zebra'; --help lists them all"),
     (["train", "lenet5", "extra"], "unrecognized arguments: extra"),
     (["train", "lenet5", "--fly"], "unrecognized arguments: --fly"),
     (["train", "lenet5", "--data", "imagenet"], "invalid choice: 'imagenet'"),
@@ -223,7 +224,16 @@ def test_data_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     from tests.data.helpers import FILES, idx_bytes
 
     folder = write_data(tmp_path / "data", 20)
-    (folder / FILES["train"][0]).write_bytes(idx_bytes(np.zeros((20, 32, 32), np.uint8)))
+    (folder / FILES["train"][0]).write_bytes(idx_bytes(np.zeros((20, 30, 30), np.uint8)))
     arguments = ["train", "lenet5", "--data", "mnist", "--data-dir", str(folder)]
     assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
-    assert "lenet5 takes images (1, 28, 28)" in capsys.readouterr().err
+    assert "lenet5: input_size must be 28 or 32, got 30" in capsys.readouterr().err
+    arguments[1] = "vgg11"
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert (
+        "vgg11: images must be (N, 1, H, W) with H and W of at least 32" in capsys.readouterr().err
+    )
+    (folder / FILES["train"][0]).write_bytes(idx_bytes(np.zeros((20, 28, 32), np.uint8)))
+    arguments[1] = "mnist_cnn"
+    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
+    assert "mnist_cnn takes square images, the data has 28 x 32" in capsys.readouterr().err

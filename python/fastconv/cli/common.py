@@ -4,7 +4,9 @@ checkpoints."""
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
+import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ __all__ = [
     "build_model",
     "checkpoint_net",
     "fingerprint",
+    "network_name",
     "percent",
     "real",
     "set_threads",
@@ -84,18 +87,30 @@ def set_threads(options: argparse.Namespace) -> None:
         _core.set_num_threads(options.threads)
 
 
+def network_name(text: str) -> str:
+    """Parser of a name in `fastconv.models`."""
+    if text not in models.list():
+        near = difflib.get_close_matches(text, models.list(), 3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "--help lists them all"
+        raise argparse.ArgumentTypeError(f"there is no network {text[:40]!r}; {hint}")
+    return text
+
+
 def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:
     """The network `name` of `fastconv.models` for images (C, H, W) of that many classes.
 
     Raises:
-        ShapeError: there is no such network, or it is made for other images.
+        ShapeError: there is no such network, or it cannot take such images.
     """
-    expected = models.info(name).input_shape
-    if expected != tuple(image_shape):
-        raise ShapeError(
-            f"{name} takes images {expected} (C, H, W), the data has {tuple(image_shape)}"
-        )
-    return models.create(name, num_classes=classes)
+    channels, height, width = image_shape
+    options = {"num_classes": classes, "in_channels": channels}
+    if "input_size" in inspect.signature(models.info(name).builder).parameters:
+        if height != width:
+            raise ShapeError(f"{name} takes square images, the data has {height} x {width}")
+        options["input_size"] = height
+    net = models.create(name, **options)
+    net.summary((1, *image_shape))  # refuses images that are too small
+    return net
 
 
 def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:

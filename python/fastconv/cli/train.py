@@ -14,13 +14,13 @@ from typing import Any
 from .. import manual_seed, models, optim
 from ..data import Loader, load_dataset
 from ..errors import FastconvError, FormatError
-from ..functional import cross_entropy
 from ..train import Trainer, load_checkpoint
 from .common import (
     add_data,
     add_threads,
     build_model,
     fingerprint,
+    network_name,
     percent,
     real,
     set_threads,
@@ -64,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = Settings("")
     sgd = _OPTIMIZERS["sgd"]
     few = {name: f"; bundled: {value:g}" for name, value in _FEW_IMAGES["bundled"].items()}
-    parser.add_argument(
-        "model", metavar="MODEL", choices=models.list(), help=", ".join(models.list())
-    )
+    parser.add_argument("model", metavar="MODEL", type=network_name, help=", ".join(models.list()))
     add_data(parser, defaults.data)
     for name, metavar, kind, text in (
         ("epochs", "N", whole(1), f"passes over the training images (default: {defaults.epochs})"),
@@ -127,7 +125,7 @@ def run(options: argparse.Namespace) -> int:
     optimizer, schedule = _optimizer(settings, net, settings.epochs * len(batches))
     trainer = Trainer(
         net,
-        cross_entropy,
+        models.auxiliary_cross_entropy,
         optimizer,
         schedule=schedule,
         out_dir=out,

@@ -155,14 +155,16 @@ def network_input(x: Any, dtype: Any) -> Tensor:
 
 
 def correct_of(output: Any, labels: Any) -> int | None:
-    """`count_correct` of a network's output; None where it has several, or the labels are no array."""
-    if not isinstance(output, Tensor):
+    """`count_correct` of a network's output, of several the one called `logits`; None where there is none, or
+    the labels are no array."""
+    output = getattr(output, "logits", output)
+    if not isinstance(output, (Tensor, np.ndarray)):
         return None
     try:
         array = np.asarray(labels)
     except ValueError:  # arrays of several shapes
         return None
-    return count_correct(output.numpy(), array)
+    return count_correct(np.asarray(output), array)
 
 
 @contextmanager
