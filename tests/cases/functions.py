@@ -397,3 +397,25 @@ TABLE |= _convolutions_of(1, ROW, (3,), INT, INT)
 TABLE |= _convolutions_of(3, VOLUME, (2, 3, 2), TRIPLE, PADDING_TRIPLE)
 TABLE |= _pools_of(1, ROW, INT, "integer or None")
 TABLE |= _pools_of(3, VOLUME, TRIPLE, OPTIONAL_TRIPLE)
+
+# Norms of windows, whose inputs are not negative.
+
+
+def _norms_of(rank, shape, number, optional):
+    return {
+        f"lp_pool{rank}d": Entry(
+            {
+                "input": (ARRAY, lambda: np.abs(f32(*shape)) + np.float32(0.1)),
+                "norm_type": value(FLOAT, 2.0),
+                "kernel_size": value(number, 2),
+                "stride": value(optional, 2),
+                "ceil_mode": value(BOOL, True),
+                "layout": LAYOUT,
+            }
+        )
+    }
+
+
+TABLE |= _norms_of(1, (2, 4, 7), INT, "integer or None")
+TABLE |= _norms_of(2, (2, 4, 6, 5), PAIR, OPTIONAL_PAIR)
+TABLE |= _norms_of(3, (2, 4, 4, 3, 5), TRIPLE, OPTIONAL_TRIPLE)

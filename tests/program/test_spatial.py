@@ -69,6 +69,8 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "avg_pool3d": lambda x: F.avg_pool3d(volume(x), 3, 2, 1, ceil_mode=True, divisor_override=7),
     "adaptive_avg_pool1d": lambda x: F.adaptive_avg_pool1d(x[:, :, 0], 4),
     "adaptive_max_pool3d": lambda x: F.adaptive_max_pool3d(volume(x), (2, 3, 4)),
+    "lp_pool2d": lambda x: F.lp_pool2d(x, 2, 3, 2, ceil_mode=True),
+    "lp_pool3d": lambda x: F.lp_pool3d(F.sigmoid(volume(x)), 3, 2),
     "nearest": lambda x: F.interpolate(x, scale_factor=2),
     "bilinear": lambda x: F.interpolate(x, (5, 9), mode="bilinear"),
     "bicubic": lambda x: F.interpolate(x, (5, 9), mode="bicubic", align_corners=True),

@@ -88,6 +88,11 @@ from .loss import (
     mse_loss,
     nll_loss,
 )
+from .lp_pool import (
+    lp_pool1d,
+    lp_pool2d,
+    lp_pool3d,
+)
 from .norm import (
     batch_norm,
     group_norm,
@@ -197,6 +202,9 @@ __all__ = [
     "local_response_norm",
     "log",
     "log_softmax",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "matmul",
     "max_pool1d",
     "max_pool2d",

@@ -1,4 +1,4 @@
-"""Checks and sizes of one- and three-dimensional windows, whose functions run two-dimensional ones.
+"""Checks and sizes of windows in one to three dimensions, for functions that run two-dimensional ones.
 
 The messages name the caller's function and dimensions; what passes here fits there.
 """
@@ -12,7 +12,7 @@ from .._arrays import LAYOUTS, NDArray
 from ..errors import DTypeError, ShapeError
 from ._args import floating, integer
 
-AXES = {1: ("length",), 3: ("depth", "height", "width")}
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 MOST = 2**31
 
 

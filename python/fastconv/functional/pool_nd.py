@@ -27,7 +27,7 @@ Sizes: TypeAlias = int | Sequence[int]
 OutputSizes: TypeAlias = int | Sequence[int | None] | None
 
 
-class _Windows:
+class Windows:
     """The checked windows of one function, along the axes of its input."""
 
     def __init__(
@@ -52,7 +52,7 @@ class _Windows:
         self.adaptive: tuple[int, ...] | None = None
         self.kernel = self.stride = self.padding = self.dilation = (1,) * count
 
-    def sliding(self, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> _Windows:
+    def sliding(self, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Windows:
         op, count = self.op, self.count
         self.kernel = several(op, "kernel_size", kernel_size, count, 1)
         self.stride = self.kernel if stride is None else several(op, "stride", stride, count, 1)
@@ -68,7 +68,7 @@ class _Windows:
         outputs_of(op, self.spatial, self.kernel, self.stride, edges, self.dilation)
         return self
 
-    def evenly(self, output_size: Any) -> _Windows:
+    def evenly(self, output_size: Any) -> Windows:
         op, count = self.op, self.count
         given = (
             list(output_size) if isinstance(output_size, (tuple, list)) else [output_size] * count
@@ -86,7 +86,7 @@ class _Windows:
         def two(values: tuple[int, ...], other: int) -> tuple[int, int]:
             if first == -1:
                 return values[0], other
-            return (other, values[0]) if self.count == 1 else (values[1], values[2])
+            return (other, values[0]) if self.count == 1 else (values[-2], values[-1])
 
         size = order.enter(array).shape
         if self.adaptive is not None:
@@ -117,6 +117,11 @@ class _Windows:
         made = y if indices else (y,)
         flat = tuple(reshape(v, (*v.shape[:at], *v.shape[at + 1 :])) for v in made)
         return flat if indices else flat[0]
+
+    def plane(self, input: ArrayLike, indices: bool) -> Any:
+        """The two-dimensional function."""
+        shape = as_array(self.op, "input", input).shape
+        return self.run(input, self.kind, 1, shape, indices)
 
     def volume(self, input: ArrayLike, indices: bool) -> Any:
         """The three-dimensional function."""
@@ -168,7 +173,7 @@ def max_pool1d(
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
     op = "max_pool1d"
-    windows = _Windows(op, "max", input, 1, layout, ceil_mode)
+    windows = Windows(op, "max", input, 1, layout, ceil_mode)
     windows.sliding(kernel_size, stride, padding, dilation)
     return windows.row(input, flag(op, "return_indices", return_indices))
 
@@ -198,12 +203,12 @@ def max_pool3d(
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
     op = "max_pool3d"
-    windows = _Windows(op, "max", input, 3, layout, ceil_mode)
+    windows = Windows(op, "max", input, 3, layout, ceil_mode)
     windows.sliding(kernel_size, stride, padding, dilation)
     return _maximum(windows, input, flag(op, "return_indices", return_indices))
 
 
-def _maximum(windows: _Windows, input: ArrayLike, indices: bool) -> Any:
+def _maximum(windows: Windows, input: ArrayLike, indices: bool) -> Any:
     """Maxima of volumes; in bfloat16 the sums of gradients of overlapping windows are rounded once."""
     differentiates = isinstance(input, Tensor) and input.requires_grad and is_grad_enabled()
     if not differentiates or not _ops.is_bfloat16(windows.dtype):
@@ -245,7 +250,7 @@ def avg_pool1d(
     """
     op = "avg_pool1d"
     divisor = _divisor(op, divisor_override)
-    windows = _Windows(op, "mean", input, 1, layout, ceil_mode, count_include_pad, divisor)
+    windows = Windows(op, "mean", input, 1, layout, ceil_mode, count_include_pad, divisor)
     return windows.sliding(kernel_size, stride, padding, 1).row(input, False)
 
 
@@ -273,12 +278,12 @@ def avg_pool3d(
     divisor = _divisor(op, divisor_override)
     # With a divisor of their own windows are summed first.
     one = None if divisor is None else 1
-    windows = _Windows(op, "mean", input, 3, layout, ceil_mode, count_include_pad, one)
+    windows = Windows(op, "mean", input, 3, layout, ceil_mode, count_include_pad, one)
     windows.sliding(kernel_size, stride, padding, 1)
     return _mean(windows, input, divisor)
 
 
-def _mean(windows: _Windows, input: ArrayLike, divisor: int | None = None) -> ArrayLike:
+def _mean(windows: Windows, input: ArrayLike, divisor: int | None = None) -> ArrayLike:
     """Means of volumes; in bfloat16 rounded once."""
     narrow = _ops.is_bfloat16(windows.dtype)
     y = windows.volume(astype(input, np.float32) if narrow else input, False)
@@ -299,7 +304,7 @@ def adaptive_avg_pool1d(
     Raises:
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
-    windows = _Windows("adaptive_avg_pool1d", "mean", input, 1, layout)
+    windows = Windows("adaptive_avg_pool1d", "mean", input, 1, layout)
     return windows.evenly(output_size).row(input, False)
 
 
@@ -316,7 +321,7 @@ def adaptive_max_pool1d(
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
     op = "adaptive_max_pool1d"
-    windows = _Windows(op, "max", input, 1, layout).evenly(output_size)
+    windows = Windows(op, "max", input, 1, layout).evenly(output_size)
     return windows.row(input, flag(op, "return_indices", return_indices))
 
 
@@ -332,7 +337,7 @@ def adaptive_avg_pool3d(
     Raises:
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
-    windows = _Windows("adaptive_avg_pool3d", "mean", input, 3, layout)
+    windows = Windows("adaptive_avg_pool3d", "mean", input, 3, layout)
     return _mean(windows.evenly(output_size), input)
 
 
@@ -349,5 +354,5 @@ def adaptive_max_pool3d(
         ShapeError, DTypeError: the arguments do not fit; the message says how.
     """
     op = "adaptive_max_pool3d"
-    windows = _Windows(op, "max", input, 3, layout).evenly(output_size)
+    windows = Windows(op, "max", input, 3, layout).evenly(output_size)
     return _maximum(windows, input, flag(op, "return_indices", return_indices))

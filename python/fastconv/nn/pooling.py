@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from .. import functional as F
 from .._arrays import ArrayLike
 from ..errors import ShapeError
-from ._args import flag, integer, memory_layout, several
+from ._args import flag, integer, memory_layout, number, several
 from .module import Module
 
 __all__ = [
@@ -23,6 +23,9 @@ __all__ = [
     "AvgPool3d",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "LPPool1d",
+    "LPPool2d",
+    "LPPool3d",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -225,6 +228,61 @@ class SumPool2d(_WindowPool):
         return type(self)._function(
             input, self.kernel_size, self.stride, self.padding, self.ceil_mode, layout=self.layout
         )
+
+
+class _LPPool(_WindowPool):
+    """p-norms in any number of dimensions."""
+
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        ceil_mode: bool = False,
+        *,
+        layout: str = "NCHW",
+    ) -> None:
+        super().__init__(kernel_size, stride, 0, ceil_mode, layout)
+        self.norm_type = number(type(self).__name__, "norm_type", norm_type)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return type(self)._function(
+            input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode, layout=self.layout
+        )
+
+    def extra_repr(self) -> str:
+        return f"norm_type={self.norm_type:g}, " + super().extra_repr()
+
+
+class LPPool2d(_LPPool):
+    """The p-norm of each window; see `functional.lp_pool2d`.
+
+    Args:
+        norm_type: p.
+        kernel_size, stride, ceil_mode, layout: as for `MaxPool2d`.
+    """
+
+    _spatial, _function = 2, staticmethod(F.lp_pool2d)
+
+
+class LPPool1d(_LPPool):
+    """(N, C, L) -> (N, C, P); see `functional.lp_pool1d`.
+
+    Arguments as for `LPPool2d`, for one axis.
+    With layout "NHWC" arrays are (N, L, C).
+    """
+
+    _spatial, _function = 1, staticmethod(F.lp_pool1d)
+
+
+class LPPool3d(_LPPool):
+    """(N, C, D, H, W) -> (N, C, O, P, Q); see `functional.lp_pool3d`.
+
+    Arguments as for `LPPool2d`, an int or (depth, height, width).
+    With layout "NHWC" arrays are (N, D, H, W, C).
+    """
+
+    _spatial, _function = 3, staticmethod(F.lp_pool3d)
 
 
 class _AdaptiveAvgPool(Module):
