@@ -202,7 +202,7 @@ def _differs(got, expected):
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         return f"shape {got.shape}, in float64 {expected.shape}"
-    if got.size > 1 << 24 or got.dtype.kind not in "f":
+    if got.size > 1 << 22 or got.dtype.kind not in "f":
         return None
     with np.errstate(all="ignore"):
         expected = expected.astype(np.float32).astype(np.float64)
