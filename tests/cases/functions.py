@@ -94,6 +94,17 @@ def _window_pool(**more):
     )
 
 
+def _channel_dropout(*shape):
+    return Entry(
+        {
+            "input": array(*shape),
+            "p": value(FLOAT, 0.5),
+            "training": value(BOOL, True),
+            "layout": LAYOUT,
+        }
+    )
+
+
 def _loss(**more):
     return Entry({"input": array(3, 4), "target": array(3, 4), "reduction": REDUCTION, **more})
 
@@ -130,6 +141,9 @@ TABLE = {
     "softmax": _elementwise(dim=value(INT, 1)),
     "log_softmax": _elementwise(dim=value(INT, 0)),
     "dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
+    "dropout1d": _channel_dropout(3, 4, 6),
+    "dropout2d": _channel_dropout(2, 4, 3, 5),
+    "dropout3d": _channel_dropout(2, 4, 3, 2, 5),
     "sum": _elementwise(dim=value(DIMS, 1), keepdim=value(BOOL, False)),
     "mean": _elementwise(dim=value(DIMS, (0, 1)), keepdim=value(BOOL, True)),
     "amax": _elementwise(dim=value(DIMS, 1), keepdim=value(BOOL, False)),

@@ -238,10 +238,24 @@ def test_dropout_follows_the_mode_and_the_seed() -> None:
     np.testing.assert_array_equal(layer.eval()(x), x)
 
 
+def _batch_norm(shape: tuple[int, ...]) -> str:
+    return f"BatchNorm{max(1, len(shape) - 2)}d"
+
+
+def test_batch_norm_3d_with_channels_last() -> None:
+    x = randn(rng("3d"), 2, 4, 3, 5, 6)
+    last, first = nn.BatchNorm3d(6, layout="NHWC"), nn.BatchNorm3d(6)
+    for training in (True, False):
+        y = np.asarray(last.train(training)(x))
+        other = np.asarray(first.train(training)(np.ascontiguousarray(np.moveaxis(x, -1, 1))))
+        assert_close(np.moveaxis(y, -1, 1), other, 1e-5)
+    assert "layout='NHWC'" in repr(last)
+
+
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])
-@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 2, 5)])
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 2, 5), (4, 3, 2, 5, 3)])
 def test_batch_norm_statistics(momentum: float | None, shape: tuple[int, ...]) -> None:
-    layer: Any = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(3, momentum=momentum)
+    layer: Any = getattr(nn, _batch_norm(shape))(3, momentum=momentum)
     draw = rng("bn", momentum, shape)
     axes = tuple(i for i in range(len(shape)) if i != 1)
     spread = (3,) + (1,) * (len(shape) - 2)
@@ -278,11 +292,11 @@ def test_batch_norm_statistics(momentum: float | None, shape: tuple[int, ...]) -
         {"momentum": 0.3, "eps": 0.1},
     ],
 )
-@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 2, 5)])
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 2, 5), (4, 3, 2, 5, 3)])
 def test_batch_norm_is_pytorchs(keywords: Any, shape: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
-    name = "BatchNorm2d" if len(shape) == 4 else "BatchNorm1d"
+    name = _batch_norm(shape)
     ours, theirs = getattr(nn, name)(3, **keywords), getattr(torch.nn, name)(3, **keywords)
     for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
         values = randn(rng("affine"), 3)
@@ -312,6 +326,7 @@ def test_batch_norm_refuses_other_ranks_and_counts_only_what_ran() -> None:
     for layer, shape in [
         (nn.BatchNorm2d(3), (4, 3)),
         (nn.BatchNorm1d(3), (4, 3, 2, 2)),
+        (nn.BatchNorm3d(3), (4, 3, 2, 2)),
         (nn.BatchNorm2d(3), (4, 5, 2, 2)),
         (nn.BatchNorm1d(3), (4,)),
     ]:
@@ -441,6 +456,9 @@ def test_losses_are_pytorchs(name: str, keywords: Any, target: Any, reduction: s
         (lambda: nn.GELU("erf"), fc.ShapeError, "approximate"),
         (lambda: nn.Softmax(1.5), fc.DTypeError, "dim"),
         (lambda: nn.Dropout(1.1), fc.ShapeError, "between 0 and 1"),
+        (lambda: nn.Dropout2d(1.1), fc.ShapeError, "Dropout2d: p must lie between 0 and 1"),
+        (lambda: nn.Dropout3d(layout="NDHWC"), fc.ShapeError, "Dropout3d: layout"),
+        (lambda: nn.Dropout1d(inplace=1), fc.DTypeError, "Dropout1d: inplace"),
         (lambda: nn.Dropout("half"), fc.DTypeError, "Dropout: p must be a number"),
         (lambda: nn.Flatten(1.0), fc.DTypeError, "start_dim"),
         (lambda: nn.ZeroPad2d((1, 2)), fc.ShapeError, "left, right, top, bottom"),

@@ -16,7 +16,7 @@ from tests.support import assert_close
 
 pytest.importorskip("onnx")
 
-RANDOM = ("dropout",)
+RANDOM = ("dropout", "dropout1d", "dropout2d", "dropout3d")
 # What has no translation: what training needs, and gradients by name.
 LOSSES = tuple(name for name in TABLE if name.endswith(("_loss", "_entropy", "_logits")))
 GRADIENTS = ("conv2d_weight",)

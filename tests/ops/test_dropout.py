@@ -12,7 +12,8 @@ import pytest
 
 import fastconv as fc
 import fastconv.functional as F
-from fastconv import _core
+from fastconv import _core, nn
+from fastconv.train import Trainer
 from tests.cases.dropout import CASES
 from tests.support import check_same_bits_for_threads, randn, rng
 
@@ -143,7 +144,71 @@ def test_channels_last_view() -> None:
     np.testing.assert_array_equal(view.grad.numpy(), y.numpy())
 
 
+CHANNELS: list[tuple[str, tuple[int, ...]]] = [
+    ("dropout1d", (60, 40, 5)),
+    ("dropout2d", (60, 40, 3, 5)),
+    ("dropout3d", (60, 40, 3, 2, 2)),
+]
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("function", "shape"), CHANNELS)
+def test_whole_channels(function: str, shape: tuple[int, ...], dtype: Any, layout: str) -> None:
+    """Each channel of each example is kept or not; what is kept, and its gradient, is scaled."""
+    call = getattr(F, function)
+    x = np.abs(randn(rng(shape), *shape, dtype=dtype)) + dtype(0.1)
+    if layout == "NHWC":
+        x = np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    t = fc.tensor(x, requires_grad=True)
+    fc.manual_seed(6)
+    y = call(t, 0.3, layout=layout)
+    g = randn(rng("g"), *x.shape, dtype=dtype)
+    y.backward(g)
+    assert t.grad is not None
+    fc.manual_seed(6)
+    np.testing.assert_array_equal(call(x, 0.3, layout=layout), y.numpy())
+    assert (call(x, 0.3, layout=layout) != y.numpy()).any()
+    factor = y.numpy() / x
+    channels = np.moveaxis(factor, -1, 1) if layout == "NHWC" else factor
+    channels = channels.reshape(*channels.shape[:2], -1)
+    np.testing.assert_allclose(channels, channels[..., :1] + 0 * channels, rtol=3e-7)
+    kept = channels[..., 0] != 0
+    assert abs(kept.mean() - 0.7) < 0.03
+    np.testing.assert_allclose(channels[kept], 1 / 0.7, rtol=1e-6)
+    np.testing.assert_allclose(t.grad.numpy(), g * factor, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("function", "shape"), CHANNELS)
+def test_channels_in_inference(function: str, shape: tuple[int, ...]) -> None:
+    x, before = np.ones(shape, np.float32), fc.random.get_state()
+    assert getattr(F, function)(x, 0.5, training=False) is x
+    assert getattr(F, function)(x, 0.0) is x
+    assert fc.random.get_state() == before
+
+
+def test_channels_of_a_channels_last_view() -> None:
+    view = np.ones((2, 5, 4, 3), np.float32).transpose(0, 3, 1, 2)
+    assert F.dropout2d(view, 0.5).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_dropped_channels_in_a_compiled_step() -> None:
+    """Every step draws anew, the same masks as function by function."""
+    results = []
+    x, labels = randn(rng("step"), 6, 3, 5, 5), np.array([0, 1, 2, 3, 4, 0])
+    for compiled in (True, False):
+        fc.manual_seed(7)
+        net = nn.Sequential(nn.Conv2d(3, 20, 3), nn.Dropout2d(0.4), nn.Flatten(), nn.Linear(180, 5))
+        trainer = Trainer(
+            net, F.cross_entropy, fc.optim.SGD(net.parameters(), lr=0.0), compile=compiled
+        )
+        results.append([trainer.step(x, labels) for _ in range(4)])
+    np.testing.assert_allclose(*results, rtol=1e-4)
+    assert len(set(results[0])) == 4
+
+
 X = np.zeros((4, 3), np.float32)
+IMAGE = np.zeros((2, 3, 4, 4), np.float32)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +222,17 @@ X = np.zeros((4, 3), np.float32)
         (lambda: F.dropout(X.astype(int)), fc.DTypeError, "dropout: input must be float32"),
         (lambda: F.dropout(X.astype(int), training=False), fc.DTypeError, "dropout: input must be"),
         (lambda: F.dropout(None), fc.DTypeError, "dropout: input must be an array"),
+        (lambda: F.dropout2d(X), fc.ShapeError, "dropout2d: input must have 4 dimensions"),
+        (lambda: F.dropout1d(IMAGE), fc.ShapeError, "dropout1d: input must have 3 dimensions"),
+        (lambda: F.dropout3d(IMAGE), fc.ShapeError, "dropout3d: input must have 5 dimensions"),
+        (lambda: F.dropout2d(IMAGE, 1.5), fc.ShapeError, "dropout2d: p must be in"),
+        (lambda: F.dropout2d(IMAGE, layout="CHW"), fc.ShapeError, "dropout2d: layout must be"),
+        (lambda: F.dropout2d(IMAGE.astype(int)), fc.DTypeError, "dropout2d: input must be float32"),
+        (
+            lambda: F.dropout2d(IMAGE, 0.5, None),
+            fc.DTypeError,
+            "dropout2d: training must be a bool",
+        ),
         (lambda: _core.dropout(X, 2.0, 1), fc.ShapeError, "dropout: p must be in"),
         (lambda: _core.dropout(X, 0.5, -1), TypeError, "incompatible function arguments"),
     ],

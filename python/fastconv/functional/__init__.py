@@ -42,6 +42,9 @@ from .conv_nd import (
 )
 from .dropout import (
     dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
 )
 from .elementary import (
     abs,
@@ -178,6 +181,9 @@ __all__ = [
     "cross_entropy",
     "div",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "erf",
     "exp",

@@ -11,6 +11,9 @@ from .activation import (
     GELU,
     SELU,
     Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
     Hardsigmoid,
     Hardswish,
     Hardtanh,
@@ -45,7 +48,12 @@ from .example_norm import (
 from .linear import Concat, ConstantPad2d, Flatten, Identity, Linear, ZeroPad2d
 from .loss import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module
-from .normalization import BatchNorm1d, BatchNorm2d, LocalResponseNorm
+from .normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    LocalResponseNorm,
+)
 from .parameter import Parameter
 from .pooling import (
     AdaptiveAvgPool1d,
@@ -86,6 +94,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "Concat",
     "ConstantPad2d",
     "Conv1d",
@@ -96,6 +105,9 @@ __all__ = [
     "ConvTranspose3d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ __all__ = [
     "GELU",
     "SELU",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -272,3 +276,45 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p:g}"
+
+
+class _ChannelDropout(Module):
+    """Whole channels set to 0, in any number of dimensions."""
+
+    _function: Callable[..., Any]
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, layout: str = "NCHW") -> None:
+        super().__init__()
+        owner = type(self).__name__
+        self.p = number(owner, "p", p, 0.0, 1.0)
+        flag(owner, "inplace", inplace)
+        self.layout = memory_layout(owner, layout)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return type(self)._function(input, self.p, self.training, layout=self.layout)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p:g}" + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
+
+
+class Dropout1d(_ChannelDropout):
+    """In training mode sets each channel of (N, C, L) to 0 with probability `p`; see `Dropout2d`."""
+
+    _function = staticmethod(F.dropout1d)
+
+
+class Dropout2d(_ChannelDropout):
+    """In training mode sets each channel of (N, C, H, W) to 0 with probability `p`, dividing the others by
+    1 - p.
+
+    The mask follows from `fastconv.manual_seed`. With layout "NHWC" channels come last. Source: Tompson
+    et al., "Efficient object localization using convolutional networks" (2015).
+    """
+
+    _function = staticmethod(F.dropout2d)
+
+
+class Dropout3d(_ChannelDropout):
+    """In training mode sets each channel of (N, C, D, H, W) to 0 with probability `p`; see `Dropout2d`."""
+
+    _function = staticmethod(F.dropout3d)

@@ -15,7 +15,7 @@ from ._args import cpu, flag, float_dtype, integer, memory_layout, number
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "LocalResponseNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "LocalResponseNorm"]
 
 
 class _BatchNorm(Module):
@@ -140,10 +140,8 @@ class BatchNorm1d(_BatchNorm):
         return self._normalize(input, "NCHW")
 
 
-class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of (N, C, H, W), or of (N, H, W, C) in NHWC; see `BatchNorm1d`."""
-
-    _ranks = (4,)
+class _SpatialBatchNorm(_BatchNorm):
+    """In either layout."""
 
     def __init__(
         self,
@@ -158,13 +156,25 @@ class BatchNorm2d(_BatchNorm):
         layout: str = "NCHW",
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self.layout = memory_layout("BatchNorm2d", layout)
+        self.layout = memory_layout(type(self).__name__, layout)
 
     def forward(self, input: ArrayLike) -> Any:
         return self._normalize(input, self.layout)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
+
+
+class BatchNorm2d(_SpatialBatchNorm):
+    """Batch normalisation of (N, C, H, W), or of (N, H, W, C) in NHWC; see `BatchNorm1d`."""
+
+    _ranks = (4,)
+
+
+class BatchNorm3d(_SpatialBatchNorm):
+    """Batch normalisation of (N, C, D, H, W), or of (N, D, H, W, C) in NHWC; see `BatchNorm1d`."""
+
+    _ranks = (5,)
 
 
 class LocalResponseNorm(Module):
