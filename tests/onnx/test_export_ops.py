@@ -81,7 +81,16 @@ CASES = {
     "matmul": Case(lambda x, p: F.matmul(F.permute(x, (0, 2, 1)), p), (3, 4), ((3, 5),)),
     "matmul of two": Case(lambda x: F.matmul(x, F.permute(x, (0, 2, 1))), (3, 4), (), ("Transpose", "MatMul")),
     "instance_norm": Case(
-        lambda x, w, b: F.instance_norm(x, None, None, w, b), (4, 3, 5), ((4,), (4,))
+        lambda x, w, b: F.instance_norm(x, None, None, w, b), (4, 3, 5), ((4,), (4,)), ("InstanceNormalization",)
+    ),
+    "instance_norm of one example": Case(
+        lambda x, w, b: F.instance_norm(F.narrow(x, 0, 0, 1), None, None, w, b), (4, 3, 5), ((4,), (4,))
+    ),
+    "instance_norm with numbers for each example": Case(
+        lambda x: F.batch_norm(
+            F.reshape(x, (1, -1, 15)), None, None, F.reshape(F.mean(x, (2, 3)), (-1,)), training=True
+        ),
+        (4, 3, 5),
     ),
     "instance_norm channels-last": Case(
         lambda x, w, b: F.instance_norm(x, None, None, w, b, layout="NHWC"), (4, 3, 5), ((5,), (5,))

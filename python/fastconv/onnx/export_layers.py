@@ -107,6 +107,8 @@ def _batch_norm_inference(t: Translation, step: Step) -> None:
 @translates("batch_norm")
 def _batch_norm(t: Translation, step: Step) -> None:
     """With the batch's own statistics, which are not kept."""
+    if _instance_norm(t, step):
+        return
     source, weight, bias = step.operands[:3]
     ndim = t.ndim(source)
     axes = channels_first(t.get(step, "layout"), ndim)
@@ -121,6 +123,40 @@ def _batch_norm(t: Translation, step: Step) -> None:
         if value is not None:
             name = t.emit(op, [name, t.emit("Reshape", [t.plain(value), across])])
     t.put(step.results[0], name, axes)
+
+
+def _instance_norm(t: Translation, step: Step) -> bool:
+    """`F.instance_norm`, which is recorded as a batch-norm of all examples' channels side by side, as the
+    operator; False for anything else."""
+    flat = t.trace.maker(step.operands[0], "reshape")
+    if flat is None or t.get(step, "layout") != "NCHW":
+        return False
+    (source,) = flat.operands
+    before, after = t.shapes(source), t.shapes(step.operands[0])
+    if any(
+        len(b) < 3 or a != (1, b[0] * b[1], int(np.prod(b[2:])))
+        for b, a in zip(before, after, strict=True)
+    ):
+        return False
+    channels = before[0][1]
+    scales = []
+    for value, default in zip(step.operands[1:3], (1.0, 0.0), strict=True):
+        # A vector of the channels' numbers, repeated for each example.
+        repeated = t.trace.maker(value, "reshape")
+        spread = repeated and t.trace.maker(repeated.operands[0], "reduce_backward")
+        row = spread and t.trace.maker(spread.operands[0], "reshape")
+        if value is None:
+            scales.append(t.graph.floats(np.full(channels, default)))
+        elif spread and row and t.shape(row.operands[0]) == (channels,):
+            if t.shape(spread.results[0])[1:] != (channels,) or t.get(spread, "dim") != (0,):
+                return False
+            scales.append(t.plain(row.operands[0]))
+        else:
+            return False
+    x = t.plain(source)
+    name = t.emit("InstanceNormalization", [x, *scales], epsilon=t.get(step, "eps"))
+    t.put(step.results[0], t.reshaped(step, name, before, after))
+    return True
 
 
 # The opset from which a reduction takes its dimensions as an input.

@@ -100,6 +100,7 @@ class Trace:
                 kept.append(step)
                 wanted.update(v for v in step.operands if v is not None)
         self.read = wanted
+        self._makers = {v: step for step in kept for v in step.results}
         self._readers = Counter(v for step in kept for v in step.operands)
         self._readers.update(self.outputs)
         return kept[::-1]
@@ -107,6 +108,11 @@ class Trace:
     def readers(self, value: int) -> int:
         """How often a value is read, by steps or as an output."""
         return self._readers[value]
+
+    def maker(self, value: int | None, kind: str) -> Step | None:
+        """The step that makes a value, if it is of that kind."""
+        step = None if value is None else self._makers.get(value)
+        return step if step is not None and step.kind == kind else None
 
     def shapes(self, value: int) -> list[Shape]:
         """A value's shape at each batch size."""

@@ -87,6 +87,8 @@ class Translation:
             for value, name in zip(trace.inputs, inputs, strict=True)
         }
         self.resizes: dict[str, Resize] = {}  # by their results
+        # What reshapes read, and its shapes: one behind another skips it.
+        self._reshapes: dict[str, tuple[str, list[Shape]]] = {}
         self._reordered: dict[tuple[str, Axes], str] = {}
         self._scope = ""
         self._batch: str | None = None
@@ -204,8 +206,14 @@ class Translation:
 
     def reshaped(self, step: Step, name: str, before: list[Shape], after: list[Shape]) -> str:
         """The ONNX value `name` in another shape; both shapes at each recorded batch size."""
+        name, before = self._reshapes.get(name, (name, before))
         if before == after:
             return name
+        made = self._reshape(step, name, before, after)
+        self._reshapes[made] = (name, before)
+        return made
+
+    def _reshape(self, step: Step, name: str, before: list[Shape], after: list[Shape]) -> str:
         first = after[0]
         if (
             len(first) == 2
