@@ -57,6 +57,18 @@ CASES = {
     "conv same": Case(conv(padding="same"), (2, 6, 7), ((4, 2, 4, 3),), ("Conv",), True),
     "conv same dilated": Case(conv(padding="same", dilation=(3, 1)), (2, 9, 7), ((4, 2, 2, 4),)),
     "conv valid": Case(conv(padding="valid", stride=2), (2, 6, 7), ((4, 2, 3, 3),), ("Conv",)),
+    "conv1d": Case(lambda x, w, b: F.conv1d(x, w, b, 2, 1), (3, 9), ((4, 3, 3), (4,))),
+    "conv3d": Case(
+        lambda x, w, b: F.conv3d(x, w, b, 2, 1, groups=2), (4, 5, 6, 7), ((6, 2, 3, 3, 2), (6,))
+    ),
+    "conv3d channels-last": Case(lambda x, w: F.conv3d(x, w, layout="NHWC"), (5, 6, 7, 2), ((3, 2, 3, 2, 2),)),
+    "transposed 1d": Case(lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1), (3, 9), ((3, 2, 3),)),
+    "transposed 3d": Case(lambda x, w: F.conv_transpose3d(x, w, None, 2), (3, 2, 3, 4), ((3, 2, 2, 2, 3),)),
+    "max_pool1d": Case(lambda x: F.max_pool1d(x, 3, 2, 1), (3, 9)),
+    "max_pool3d": Case(lambda x: F.max_pool3d(x, 2, 2, ceil_mode=True), (3, 5, 4, 6)),
+    "avg_pool1d": Case(lambda x: F.avg_pool1d(x, 3, 2, 1), (3, 9)),
+    "avg_pool3d": Case(lambda x: F.avg_pool3d(x, 2, 2, 1, count_include_pad=False), (3, 5, 4, 6)),
+    "adaptive_avg_pool3d": Case(lambda x: F.adaptive_avg_pool3d(x, (2, 3, 4)), (3, 5, 4, 6)),
     "transposed": Case(
         transposed(stride=2, padding=1, output_padding=(1, 0)),
         (4, 5, 4),
@@ -201,6 +213,7 @@ CASES = {
     "clamp": Case(lambda x: F.clamp(x, -0.5, 0.3), (5, 3), (), ("Clip",)),
     "clamp below": Case(lambda x: F.clamp(x, min=-0.5), (5, 3), (), ("Clip",)),
     "clamp above": Case(lambda x: F.clamp(x, max=0.3), (5, 3), (), ("Clip",)),
+    "dropout of everything": Case(lambda x: F.dropout(x, 1.0, True), (5, 3), (), ("Mul",)),
     "elu": Case(lambda x: F.elu(x, 0.7), (5, 3), (), ("Elu",)),
     "celu": Case(lambda x: F.celu(x, 0.7), (5, 3), (), ("Celu",)),
     "softplus": Case(lambda x: F.softplus(x, 2.0, 1.0), (5, 3)),

@@ -205,6 +205,8 @@ def _local_response_norm(t: Translation, step: Step) -> None:
 @translates("dropout")
 def _dropout(t: Translation, step: Step) -> None:
     """Only what is asked for at inference too is recorded: `F.dropout(x, p, training=True)`."""
-    view = t.view(step.operands[0])
-    rate, always = t.graph.floats(t.get(step, "p")), t.graph.constant(True, np.bool_)
+    view, p = t.view(step.operands[0]), t.get(step, "p")
+    if p == 1:  # ONNX divides by 1 - p
+        return t.put(step.results[0], t.emit("Mul", [view.name, t.graph.floats(0.0)]), view.axes)
+    rate, always = t.graph.floats(p), t.graph.constant(True, np.bool_)
     t.put(step.results[0], t.emit("Dropout", [view.name, rate, always]), view.axes)
