@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct Conv2dParams {
 
     std::array<int64_t, 2> stride{1, 1};
     std::array<int64_t, 2> padding{0, 0};
+    // At the bottom and right, where that is not the same.
+    std::optional<std::array<int64_t, 2>> padding_after;
     Padding padding_mode = Padding::explicit_;
     std::array<int64_t, 2> dilation{1, 1};
     int64_t groups = 1;

@@ -28,7 +28,8 @@ void fill_axes(const char* op, Conv2dProblem& problem, const Conv2dParams& param
             a.pad_begin = total / 2;
             a.pad_end = total - a.pad_begin;
         } else if (params.padding_mode == Conv2dParams::Padding::explicit_) {
-            a.pad_begin = a.pad_end = params.padding[i];
+            a.pad_begin = params.padding[i];
+            a.pad_end = params.padding_after ? (*params.padding_after)[i] : a.pad_begin;
         }
     }
 }

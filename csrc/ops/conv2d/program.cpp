@@ -1,6 +1,7 @@
 // Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual, saved)
 // -> dx; conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight, bias),
-// conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry, layout,
+// conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry,
+// padding_after (at the bottom and right, where it differs), layout,
 // `shape` (of what a gradient node makes), activation and slope (behind the residual; with `saved`, its
 // gradient), line_relu. A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K)
 // are for the one behind.
@@ -33,6 +34,7 @@ Conv2dParams params(const Call& c) {
         return p;
     }
     p.padding = pair_of(c, "padding");
+    if (c.attributes.has("padding_after")) p.padding_after = pair_of(c, "padding_after");
     return p;
 }
 

@@ -10,6 +10,7 @@ struct Pass {
 constexpr Pass kPasses[] = {
     {"remove_dead_code", remove_dead_code},
     {"simplify_layout", simplify_layout},
+    {"join_padding", join_padding},
     {"fold_batch_norm", fold_batch_norm},
     {"fuse_batch_norm_relu", fuse_batch_norm_relu},
     {"fuse_conv_epilogue", fuse_conv_epilogue},

@@ -13,6 +13,9 @@ namespace fastconv::program {
 void remove_dead_code(Graph& graph);
 // Reorders that move nothing become views; reorders and views of one another become one.
 void simplify_layout(Graph& graph);
+// Zeros around pictures that only a convolution reads become its padding (inference: the gradient for the
+// weights reads the padded picture too).
+void join_padding(Graph& graph);
 // A convolution's batch-norm by fixed statistics goes into its weights and bias (inference).
 void fold_batch_norm(Graph& graph);
 // An activation, or a sum and then an activation, behind a convolution is applied as it stores its results.
