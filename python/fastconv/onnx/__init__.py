@@ -1,4 +1,4 @@
-"""ONNX files: `export` writes a network. Needs the package onnx (extra "onnx")."""
+"""ONNX files: `export` writes a network, `load` reads one. Needs the package onnx (extra "onnx")."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export_model import export as export
+    from .network import OnnxModule as OnnxModule
+    from .network import load as load
 
-__all__ = ["export"]
+__all__ = ["OnnxModule", "export", "load"]
 
-_LAZY = {"export": "export_model"}
+_LAZY = {"OnnxModule": "network", "export": "export_model", "load": "network"}
 
 
 def __getattr__(name: str) -> Any:
