@@ -199,6 +199,9 @@ inline bool swaps(const WinogradWgrad& p) {
            p.depth * vectors_of(p.width) < p.width * vectors_of(p.depth);
 }
 
+// Products of channels up to which the next block's pixels are fetched into L2 during this one's products: of
+// more channels both operands and sums fill it.
+constexpr int64_t kFetched = 128 * 128;
 // Output channels of such a piece.
 constexpr int64_t kPieceRows = 2 * kMR;
 // Tiles a part of a block's transforms.
@@ -271,9 +274,34 @@ struct Run {
             team);
     }
 
+    int64_t items() const { return F::kComponents * c.count; }
+    int64_t first_tile(int64_t block) const { return g.count * block / blocks; }
+
+    // Lines of both arrays that the transforms of a later block read from memory, fetched a few at a time
+    // during the products of this one.
+    template <class E>
+    struct Next {
+        LineWalk<F, E> x, y;
+        int64_t x_lines, y_lines;  // each time
+        // Those of tiles [first, last) of a group, in so many times.
+        Next(const Run& r, int64_t group, int64_t first, int64_t last, int64_t times)
+            : x(static_cast<const E*>(r.p.x) + group * r.p.phases.channels * r.p.input.step_c, r.p.input,
+                r.p.phases.channels, r.g, first, last - first, 0, r.p.top, r.p.left, r.p.phases.down,
+                r.p.phases.across),
+              y(static_cast<const E*>(r.p.dy) + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width,
+                r.g, first, last - first, 0, 0, 0),
+              x_lines(ceil_div(x.lines(), times)),
+              y_lines(ceil_div(y.lines(), times)) {}
+        void fetch() {
+            x.template fetch<false>(x_lines);
+            y.template fetch<false>(y_lines);
+        }
+    };
+
     // Sums of one component, channels [k0, k1), one block of those along the lanes. `s` is the row of k0.
+    template <class E = float>
     void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
-                const float* y, float* s, bool add) const {
+                const float* y, float* s, bool add, Next<E>* next = nullptr) const {
         Operands o{};
         const float* const rows_of = swapped ? x : y;
         o.b = (swapped ? y : x) + c.first(b) * kVChunk<P> + xi * kVStep;
@@ -284,6 +312,7 @@ struct Run {
         for (int64_t k = k0; k < k1; k += kMR, s += kMR * vectors * VL) {
             const int64_t count = least(kMR, k1 - k);
             o.fetch = k == k0;
+            if (next) next->fetch();
             for (int64_t i = 0; i < count; ++i)
                 o.a[i] = rows_of + (k + i) / VL * kVChunk<P> + xi * kVStep + (k + i) % VL;
             reduce_for<P>(count, c.nv(b))(o, s, vectors * VL, add);
@@ -316,12 +345,13 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
     float* const y = x + r.x_floats;
     int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
     float* const sums = y + r.y_floats + r.places;
+    const bool fetches = p.depth * p.width <= kFetched;
     for (int64_t group = 0; group < p.groups; ++group) {
         E* const dw =
             static_cast<E*>(p.dw) + group * p.width * p.phases.channels * p.phases.rows * p.phases.cols;
         for (int64_t at = 0; at < r.blocks; ++at) {
-            const int64_t tile = r.g.count * at / r.blocks;
-            const TileBlock<F> block(r.g, tile, r.g.count * (at + 1) / r.blocks - tile, places);
+            const int64_t tile = r.first_tile(at);
+            const TileBlock<F> block(r.g, tile, r.first_tile(at + 1) - tile, places);
             r.template transform<E>(block, group, x, y, scratch, plan.scratch, team);
             if (r.pieces) {
                 parallel_for(
@@ -343,11 +373,17 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
                 continue;
             }
             parallel_for(
-                F::kComponents * r.c.count, 1,
+                r.items(), 1,
                 [&](int64_t begin, int64_t end, int) {
+                    // Their share of the next block's tiles.
+                    const int64_t first = r.first_tile(at + 1), count = r.first_tile(at + 2) - first;
+                    typename Run<F>::template Next<E> next(r, group, first + count * begin / r.items(),
+                                                           first + count * end / r.items(),
+                                                           (end - begin) * ceil_div(r.channels, kMR));
                     for (int64_t item = begin; item < end; ++item)
-                        r.reduce(block, static_cast<int>(item / r.c.count), item % r.c.count, 0, r.channels,
-                                 x, y, sums, at > 0);
+                        r.template reduce<E>(block, static_cast<int>(item / r.c.count), item % r.c.count, 0,
+                                             r.channels, x, y, sums, at > 0,
+                                             fetches && at + 1 < r.blocks ? &next : nullptr);
                 },
                 team);
         }
