@@ -50,6 +50,26 @@ def test_a_named_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert_close(run(model, x)[0], eager(net, x)[0], 1e-5)
 
 
+def test_other_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.onnx"
+    assert main(["export", "lenet5", str(path), "--size", "32", "--in-channels", "3"]) == 0
+    assert "images (N, 3, 32, 32)" in capsys.readouterr().out
+    assert main(["export", "resnet20", str(path), "--size", "20"]) == 0
+    shape = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [d.dim_param or d.dim_value for d in shape] == ["batch", 3, 20, 20]
+
+
+def test_weights_of_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    net = fc.models.create("lenet5").eval()
+    state = {k: torch.from_numpy(v.copy()) for k, v in net.state_dict().items()}
+    torch.save(state, tmp_path / "net.pth")
+    path = tmp_path / "net.onnx"
+    assert main(["export", "lenet5", str(path), "--weights", str(tmp_path / "net.pth")]) == 0
+    x = images(2, 1, 28, 28)
+    assert_close(run(onnx.load(path), x)[0], eager(net, x)[0], 1e-5)
+
+
 def test_random_weights_are_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "net.onnx"
     assert main(["export", "lenet5", str(path)]) == 0

@@ -140,11 +140,12 @@ BAD = [
     (["export", "text", "x.onnx"], "text: claims a header"),
     (["export", "other", "x.onnx"], "other: not written by `fastconv train`"),
     (["export", "text", "x.onnx", "--weights", "weights"], "--weights goes with the name of a"),
+    (["export", "text", "x.onnx", "--in-channels", "3"], "--in-channels goes with the name of a"),
     (["export", "lenet5", "x.onnx", "--weights", "none"], "No such file or directory: 'none'"),
     (["export", "lenet5", "x.onnx", "--weights", "weights"], "weights: "),
     (["export", "lenet5", "x.onnx", "--opset", "3"], "opset must be 13 to"),
     (["export", "lenet5", "x.onnx", "--size", "0"], "--size: expected an integer of at least 1"),
-    (["export", "lenet5", "x.onnx", "--size", "5"], "conv2d: "),
+    (["export", "lenet5", "x.onnx", "--size", "5"], "input_size must be 28 or 32, got 5"),
     (["export", "lenet5", "none/x.onnx"], "No such file or directory"),
 ]
 

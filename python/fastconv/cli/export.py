@@ -6,6 +6,7 @@ from --weights (without it they are random)."""
 from __future__ import annotations
 
 import argparse
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from .. import models, onnx
 from ..errors import FastconvError, FormatError, ShapeError
 from ..serialization import load
-from .common import checkpoint_net, whole
+from .common import build_model, checkpoint_net, whole
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-classes", metavar="K", type=whole(1), help="classes of a named network"
+    )
+    parser.add_argument(
+        "--in-channels", metavar="C", type=whole(1), help="channels of a named network's images"
     )
     parser.add_argument(
         "--size",
@@ -49,8 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Export; the exit code."""
     net, shape = _network(options)
-    if options.size is not None:
-        shape = (shape[0], options.size, options.size)
     example = np.zeros((options.batch_size or 1, *shape), np.float32)
     model = onnx.export(
         net, options.out, example, dynamic_batch=options.batch_size is None, opset=options.opset
@@ -66,21 +68,9 @@ def run(options: argparse.Namespace) -> int:
 def _network(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
     """The network and the shape of its images."""
     path = Path(options.source)
-    named = options.source in models.list()
-    if named and not path.is_file():
-        arguments = {} if options.num_classes is None else {"num_classes": options.num_classes}
-        net = models.create(options.source, **arguments)
-        if options.weights is None:
-            print(f"{options.source}: random weights; --weights reads others")
-        else:
-            try:
-                net.load_state_dict(load(options.weights))
-            except FormatError:
-                raise
-            except FastconvError as error:
-                raise FormatError(f"{options.weights}: {error}") from error
-        return net, models.info(options.source).input_shape
-    for option in ("weights", "num_classes"):
+    if options.source in models.list() and not path.is_file():
+        return _named(options)
+    for option in ("weights", "num_classes", "in_channels"):
         if getattr(options, option) is not None:
             raise ShapeError(
                 f"--{option.replace('_', '-')} goes with the name of a network, not with a checkpoint"
@@ -91,4 +81,23 @@ def _network(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
             "(fastconv.models.list() names them)"
         )
     net, checkpoint = checkpoint_net(path)
-    return net, tuple(int(n) for n in checkpoint.config["image_shape"])
+    channels, height, width = (int(n) for n in checkpoint.config["image_shape"])
+    return net, (channels, options.size or height, options.size or width)
+
+
+def _named(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
+    known = models.info(options.source)
+    channels, height, width = known.input_shape
+    shape = (options.in_channels or channels, options.size or height, options.size or width)
+    classes = inspect.signature(known.builder).parameters["num_classes"].default
+    net = build_model(options.source, options.num_classes or classes, shape)
+    if options.weights is None:
+        print(f"{options.source}: random weights; --weights reads others")
+        return net, shape
+    try:
+        net.load_state_dict(load(options.weights))
+    except FormatError:
+        raise
+    except FastconvError as error:
+        raise FormatError(f"{options.weights}: {error}") from error
+    return net, shape
