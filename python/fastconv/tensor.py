@@ -311,6 +311,12 @@ class Tensor:
     def __rpow__(self, base: Any) -> Tensor:
         return _functional().pow(base, self)  # type: ignore[no-any-return]
 
+    def __matmul__(self, other: Any) -> Tensor:
+        return _functional().matmul(self, other)  # type: ignore[no-any-return]
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _functional().matmul(other, self)  # type: ignore[no-any-return]
+
     def sum(self, dim: Any = None, keepdim: bool = False) -> Tensor:
         """Sum over `dim` (an int, several, or None for all); see `functional.sum`."""
         return _functional().sum(self, dim, keepdim)  # type: ignore[no-any-return]
@@ -327,6 +333,36 @@ class Tensor:
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Dimensions `start_dim` to `end_dim` joined into one; see `functional.flatten`."""
         return _functional().flatten(self, start_dim, end_dim)  # type: ignore[no-any-return]
+
+    def permute(self, *dims: Any) -> Tensor:
+        """The dimensions in another order; see `functional.permute`."""
+        order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
+        return _functional().permute(self, order)  # type: ignore[no-any-return]
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two dimensions exchanged; see `functional.transpose`."""
+        return _functional().transpose(self, dim0, dim1)  # type: ignore[no-any-return]
+
+    def squeeze(self, dim: Any = None) -> Tensor:
+        """Without dimensions of size 1; see `functional.squeeze`."""
+        return _functional().squeeze(self, dim)  # type: ignore[no-any-return]
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """With a new dimension of size 1; see `functional.unsqueeze`."""
+        return _functional().unsqueeze(self, dim)  # type: ignore[no-any-return]
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Repeated along dimensions of size 1; see `functional.expand`."""
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        return _functional().expand(self, sizes)  # type: ignore[no-any-return]
+
+    def split(self, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """Consecutive pieces along `dim`; see `functional.split`."""
+        return _functional().split(self, split_size, dim)  # type: ignore[no-any-return]
+
+    def chunk(self, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """So many pieces along `dim`; see `functional.chunk`."""
+        return _functional().chunk(self, chunks, dim)  # type: ignore[no-any-return]
 
 
 def _rebuild(kind: Any, array: NDArray, requires_grad: bool, grad: NDArray | None) -> Tensor:

@@ -198,6 +198,15 @@ def test_methods_of_tensor() -> None:
     t = fc.tensor(array(2, 3, 4))
     assert t.reshape(3, 8).shape == t.reshape((3, -1)).shape == (3, 8)
     assert t.flatten().shape == (24,) and t.flatten(0, 1).shape == (6, 4)
+    assert t.permute(2, 0, 1).shape == t.permute((2, 0, 1)).shape == (4, 2, 3)
+    assert t.transpose(0, -1).shape == (4, 3, 2)
+    assert t.unsqueeze(1).shape == (2, 1, 3, 4) and t.unsqueeze(1).squeeze().shape == (2, 3, 4)
+    assert t.expand(5, -1, 3, 4).shape == t.expand((5, 2, 3, 4)).shape == (5, 2, 3, 4)
+    assert [p.shape for p in t.split([1, 2], 1)] == [(2, 1, 4), (2, 2, 4)]
+    assert [p.shape for p in t.chunk(2)] == [(1, 3, 4)] * 2
+    matrix = array(4, 2)
+    np.testing.assert_array_equal((t @ matrix).numpy(), F.matmul(t.numpy(), matrix))
+    np.testing.assert_array_equal((matrix @ t[0, :2]).numpy(), F.matmul(matrix, t.numpy()[0, :2]))
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)

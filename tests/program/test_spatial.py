@@ -38,6 +38,11 @@ def volume(x: Any) -> Any:
     return F.reshape(x, (x.shape[0], 2, x.shape[1] // 2, *x.shape[2:]))
 
 
+def two(x: Any, size: int) -> Any:
+    """A weight and a bias."""
+    return [randn(size, seed=seed).astype(x.dtype) for seed in (1, 2)]
+
+
 PLACES = np.array([3, 0, 0, 5])
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "split": lambda x: F.concat(F.split(x, [1, 2, x.shape[1] - 3], 1)[::-1], 1),
@@ -54,6 +59,9 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "matmul of one matrix": lambda x: F.matmul(x, randn(6, 5).astype(x.dtype)),
     "instance_norm": F.instance_norm,
     "group_norm": lambda x: F.group_norm(x, 3),
+    "group_norm with weights": lambda x: F.group_norm(x, 2, *two(x, x.shape[1])),
+    "instance_norm with weights": lambda x: F.instance_norm(x, None, None, *two(x, x.shape[1])),
+    "layer_norm with weights": lambda x: F.layer_norm(x, 6, *two(x, 6)),
     "layer_norm": lambda x: F.layer_norm(x, (7, 6)),
     "conv1d": lambda x: F.conv1d(x[:, :4, 0], W1.astype(x.dtype), padding=1, groups=2),
     "conv_transpose1d": lambda x: F.conv_transpose1d(x[:, :6, 0], W1.astype(x.dtype), stride=2),

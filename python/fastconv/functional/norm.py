@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -240,8 +241,8 @@ def group_norm(
     each = math.prod(shape[1:]) // groups
     if each == 1:
         raise ShapeError(f"{op}: needs more than one value for each group, got shape {x.shape}")
-    y = _normalized(moved, shape[0] * groups, each, epsilon)
-    y = _scaled(reshape(y, shape), weight, bias, (channels,) + (1,) * (x.ndim - 2), x.dtype)
+    y = _normalized(moved, x, shape[0] * groups, each, epsilon)
+    y = _scaled(reshape(y, shape), weight, bias, x)
     return permute(y, (0, *range(2, x.ndim), 1)) if last else y
 
 
@@ -276,13 +277,15 @@ def layer_norm(
     for what, value in (("weight", weight), ("bias", bias)):
         _parameter(op, what, value, x, shape)
     each = math.prod(shape)
-    y = _normalized(input, x.size // each if each else 0, each, epsilon)
-    return _scaled(reshape(y, x.shape), weight, bias, shape, x.dtype)
+    rows = x.size // each if each else 0
+    scale, shift = (None if v is None else reshape(v, (each,)) for v in (weight, bias))
+    y = reshape(_normalized(input, x, rows, each, epsilon), (rows, each))
+    return reshape(_scaled(y, scale, shift, x), x.shape)
 
 
-def _normalized(input: ArrayLike, rows: int, each: int, eps: float) -> ArrayLike:
-    """(1, rows, each), each row with mean 0 and variance 1; bfloat16 as float32."""
-    if _ops.is_bfloat16(input.dtype.newbyteorder("=")):
+def _normalized(input: ArrayLike, x: NDArray, rows: int, each: int, eps: float) -> ArrayLike:
+    """(1, rows, each), each row with mean 0 and variance 1; bfloat16 as float32. x is the input's array."""
+    if _ops.is_bfloat16(x.dtype.newbyteorder("=")):
         input = astype(input, np.float32)
     flat = reshape(input, (1, rows, each))
     if rows == 0 or each == 0:
@@ -293,24 +296,22 @@ def _normalized(input: ArrayLike, rows: int, each: int, eps: float) -> ArrayLike
 
 
 def _scaled(
-    y: ArrayLike,
-    weight: ArrayLike | None,
-    bias: ArrayLike | None,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    y: ArrayLike, weight: ArrayLike | None, bias: ArrayLike | None, x: NDArray
 ) -> ArrayLike:
-    """y * weight + bias, in y's type, then as `dtype`."""
-    native = dtype.newbyteorder("=")
+    """y (N, C, ...) * weight + bias, of x's type: `batch_norm` with mean 0 and variance 1."""
+    native = x.dtype.newbyteorder("=")
+    narrow = _ops.is_bfloat16(native)
+    if narrow:
+        weight, bias = (None if v is None else astype(v, np.float32) for v in (weight, bias))
+    if (weight is not None or bias is not None) and math.prod(y.shape):
+        mean, var = _unit_statistics(y.shape[1], np.dtype(np.float32) if narrow else native)
+        y = batch_norm(y, mean, var, weight, bias, eps=0.0)
+    return astype(y, native) if narrow else y
 
-    def widened(value: ArrayLike) -> ArrayLike:
-        value = reshape(value, shape)
-        return astype(value, np.float32) if _ops.is_bfloat16(value.dtype) else value
 
-    if weight is not None:
-        y = mul(y, widened(weight))
-    if bias is not None:
-        y = add(y, widened(bias))
-    return astype(y, native) if _ops.is_bfloat16(native) else y
+@functools.lru_cache(maxsize=64)
+def _unit_statistics(channels: int, dtype: np.dtype[Any]) -> tuple[NDArray, NDArray]:
+    return np.zeros(channels, dtype), np.ones(channels, dtype)
 
 
 def _epsilon(op: str, eps: float) -> float:
