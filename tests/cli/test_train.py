@@ -180,7 +180,7 @@ def test_predict(data: Path, whole: tuple[Path, str], tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     Image.fromarray(images[2]).resize((280, 140)).save(large)
     done = fastconv("predict", "--checkpoint", checkpoint, large)
-    assert done.returncode == 0 and done.stdout.count(" %") == 3
+    assert done.returncode == 0 and done.stdout.count(" %") == 5
 
 
 def test_predict_finds_the_default_checkpoint(whole: tuple[Path, str], tmp_path: Path) -> None:

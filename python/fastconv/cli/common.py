@@ -103,7 +103,7 @@ def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:
         ShapeError: there is no such network, or it cannot take such images.
     """
     channels, height, width = image_shape
-    options = {"num_classes": classes, "in_channels": channels}
+    options: dict[str, Any] = {"num_classes": classes, "in_channels": channels}
     if "input_size" in inspect.signature(models.info(name).builder).parameters:
         if height != width:
             raise ShapeError(f"{name} takes square images, the data has {height} x {width}")

@@ -14,7 +14,6 @@ import numpy as np
 
 from .. import models, onnx
 from ..errors import FastconvError, FormatError, ShapeError
-from ..serialization import load
 from .common import build_model, checkpoint_net, whole
 
 __all__ = ["add_arguments", "run"]
@@ -95,7 +94,7 @@ def _named(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
         print(f"{options.source}: random weights; --weights reads others")
         return net, shape
     try:
-        net.load_state_dict(load(options.weights))
+        models.load_weights(net, options.weights)
     except FormatError:
         raise
     except FastconvError as error:

@@ -1,68 +1,165 @@
 """Name what image files show, with probabilities.
 
-Each image is made grey and resized to the network's input. The data sets have light shapes on
-black: use --invert for dark shapes on a light background.
+MODEL is an ONNX file (.onnx), a checkpoint of `fastconv train` (.safetensors), or the name of a network of
+`fastconv.models` together with --weights. Without it the newest of `fastconv train lenet5` is taken.
+
+For ONNX files and named networks the shorter side of an image is resized, the centre cut out, and pixels are
+scaled as --preset says. For checkpoints of `fastconv train` images are resized and standardised as in training;
+its data sets have light shapes on black: use --invert for dark shapes on a light background.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import models
 from .._arrays import NDArray
-from ..data import Standardize, load_image
-from ..errors import FormatError
+from ..data import PRESETS, Preprocess, Standardize, load_image
+from ..errors import FormatError, ShapeError
+from ..models.classification import as_probabilities, best_guesses
+from ..tensor import Tensor, no_grad
 from ..train import predict
 from .common import add_threads, checkpoint_net, percent, set_threads, whole
 
 __all__ = ["add_arguments", "image_to_input", "run"]
 
 DEFAULT = Path("runs/lenet5/best.safetensors")
+# Options that a checkpoint of `fastconv train` leaves no choice in.
+_FOR_PICTURES = (
+    "weights",
+    "key",
+    "num_classes",
+    "preset",
+    "size",
+    "resize",
+    "interpolation",
+    "classes",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
-    parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="PNG, JPEG ... files")
+    parser.usage = "fastconv predict [options] [MODEL] IMAGE..."
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", type=Path, help="PNG, JPEG ... files, after the model"
+    )
     parser.add_argument(
         "--checkpoint",
         metavar="F",
         type=Path,
-        default=DEFAULT,
         help=f"file of `fastconv train` (default: {DEFAULT})",
+    )
+    parser.add_argument("--model", metavar="NAME", help="a network of fastconv.models")
+    parser.add_argument(
+        "--weights", metavar="F", type=Path, help="its weights: .pth, .safetensors, .h5 ..."
+    )
+    parser.add_argument("--key", metavar="K", help="where they lie in a checkpoint of PyTorch")
+    parser.add_argument("--num-classes", metavar="K", type=whole(1), help="classes of the network")
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), help="how pixels are scaled (default: imagenet)"
+    )
+    parser.add_argument(
+        "--size", metavar="S", type=whole(1), help="height and width (default: the network's)"
+    )
+    parser.add_argument(
+        "--resize",
+        metavar="S",
+        type=whole(1),
+        help="shorter side before the cut (default: size / 0.875)",
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=["bilinear", "bicubic", "lanczos", "nearest"],
+        help="how images are resized (default: bilinear)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="F",
+        type=Path,
+        help="names of the classes, one a line (default: ImageNet's where there are 1000)",
     )
     parser.add_argument("--invert", action="store_true", help="exchange light and dark")
     parser.add_argument(
-        "--top", metavar="K", type=whole(1), default=3, help="classes to name (default: 3)"
+        "--top", metavar="K", type=whole(1), default=5, help="classes to name (default: 5)"
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
     add_threads(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict; the exit code."""
     set_threads(options)
-    if options.checkpoint == DEFAULT and not DEFAULT.exists():
-        raise FileNotFoundError(
-            f"there is no {DEFAULT} here: run `fastconv train lenet5` first, or give --checkpoint"
-        )
-    net, checkpoint = checkpoint_net(options.checkpoint)
+    model, images = _model_and_images(options)
+    if isinstance(model, str) or model.suffix.lower() == ".onnx":
+        probabilities, classes = _pictures(options, model, images)
+    else:
+        probabilities, classes = _trained(options, model, images)
+    guesses = best_guesses("predict", probabilities, options.top, classes)
+    if options.json:
+        document = [
+            {
+                "image": str(path),
+                "classes": [{"name": name, "probability": share} for name, share in row],
+            }
+            for path, row in zip(images, guesses, strict=True)
+        ]
+        print(json.dumps(document, indent=2))
+        return 0
+    for path, row in zip(images, guesses, strict=True):
+        print(f"{path}: " + ", ".join(f"{name} {percent(share)}" for name, share in row))
+    return 0
+
+
+def _model_and_images(options: argparse.Namespace) -> tuple[str | Path, list[Path]]:
+    """The name or the file of the network, and the images."""
+    first, *rest = options.images
+    named = str(first) in models.list() and not first.exists()
+    model: str | Path
+    images: list[Path]
+    if options.model is not None or options.checkpoint is not None:
+        if options.model is not None and options.checkpoint is not None:
+            raise ShapeError("predict: --model does not go with --checkpoint")
+        model = options.checkpoint if options.model is None else models.info(options.model).name
+        images = options.images
+    elif named or first.suffix.lower() in (".onnx", ".safetensors"):
+        model, images = (str(first) if named else first), rest
+    else:
+        model, images = DEFAULT, options.images
+        if not DEFAULT.exists():
+            raise FileNotFoundError(
+                f"there is no {DEFAULT} here: run `fastconv train lenet5` first, or give a model"
+            )
+    if not images:
+        raise ShapeError(f"predict: there is a model, {first}, but no image")
+    return model, images
+
+
+# Checkpoints of `fastconv train`
+
+
+def _trained(
+    options: argparse.Namespace, path: Path, images: list[Path]
+) -> tuple[NDArray, Sequence[str]]:
+    for name in _FOR_PICTURES:
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise ShapeError(f"predict: --{option} does not go with a checkpoint of fastconv train")
+    net, checkpoint = checkpoint_net(path)
     config = checkpoint.config
     try:
         shape = tuple(int(n) for n in config["image_shape"])
         standardize = Standardize(config["mean"], config["std"])
         classes = [str(name) for name in config["classes"]]
     except KeyError as missing:
-        raise FormatError(f"{options.checkpoint}: no {missing} in it") from missing
-    inputs = [
-        standardize(image_to_input(path, shape, invert=options.invert)) for path in options.images
-    ]
-    probabilities = predict(net, np.concatenate(inputs), probabilities=True)
-    for path, row in zip(options.images, probabilities, strict=True):
-        order = np.argsort(-row, kind="stable")[: options.top]
-        print(f"{path}: " + ", ".join(f"{classes[i]} {percent(float(row[i]))}" for i in order))
-    return 0
+        raise FormatError(f"{path}: no {missing} in it") from missing
+    inputs = [standardize(image_to_input(p, shape, invert=options.invert)) for p in images]
+    return predict(net, np.concatenate(inputs), probabilities=True), classes
 
 
 def image_to_input(path: Path, shape: tuple[int, ...], *, invert: bool = False) -> NDArray:
@@ -83,3 +180,80 @@ def image_to_input(path: Path, shape: tuple[int, ...], *, invert: bool = False) 
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     array = np.array(image, dtype=np.uint8).reshape(height, width, channels).transpose(2, 0, 1)
     return np.ascontiguousarray(255 - array if invert else array)[np.newaxis]
+
+
+# Networks of the zoo and ONNX files
+
+
+def _pictures(
+    options: argparse.Namespace, model: str | Path, images: list[Path]
+) -> tuple[NDArray, Sequence[str] | None]:
+    if options.invert:
+        raise ShapeError("predict: --invert goes with a checkpoint of fastconv train only")
+    classes = None
+    if options.classes is not None:
+        classes = options.classes.read_text(encoding="utf-8").splitlines()
+    shape: tuple[int | None, ...]
+    if isinstance(model, str):
+        net, shape = _named(options, model), models.info(model).input_shape
+        channels_last = False
+    else:
+        net = _imported(options, model)
+        shape, channels_last = _image_shape(model, net.inputs[0].shape)
+    channels, height, width = (
+        d or default for d, default in zip(shape, (3, 224, 224), strict=True)
+    )
+    prepare = Preprocess(
+        options.preset or ("imagenet" if channels == 3 else "unit"),
+        size=(options.size or height, options.size or width),
+        resize=options.resize,
+        interpolation=options.interpolation or "bilinear",
+        channels=channels,
+    )
+    rows = []
+    for path in images:
+        x = prepare(path)
+        rows.append(_first_output(net, x.transpose(0, 2, 3, 1).copy() if channels_last else x))
+    return as_probabilities("predict", np.concatenate(rows)), classes
+
+
+def _first_output(net: Any, x: NDArray) -> NDArray:
+    """The result of a network in evaluation mode; the first where there are several."""
+    with no_grad():
+        result = net.eval()(Tensor(x))
+    return np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
+def _named(options: argparse.Namespace, name: str) -> Any:
+    if options.weights is None:
+        raise ShapeError(f"predict: {name} needs its weights: give --weights")
+    arguments = {} if options.num_classes is None else {"num_classes": options.num_classes}
+    net = models.create(name, **arguments)
+    models.load_weights(net, options.weights, key=options.key)
+    return net
+
+
+def _imported(options: argparse.Namespace, path: Path) -> Any:
+    from .. import onnx
+
+    for name in ("weights", "key", "num_classes"):
+        if getattr(options, name) is not None:
+            raise ShapeError(f"predict: --{name.replace('_', '-')} does not go with an ONNX file")
+    net = onnx.load(path)
+    if len(net.inputs) != 1:
+        raise ShapeError(f"predict: {path} takes {len(net.inputs)} inputs, expected one image")
+    return net
+
+
+def _image_shape(
+    path: Path, shape: tuple[int | None, ...] | None
+) -> tuple[tuple[int | None, ...], bool]:
+    """(C, H, W) of a network's input, and whether it has channels last."""
+    if shape is None:
+        return (None, None, None), False
+    if len(shape) != 4:
+        raise ShapeError(f"predict: {path} takes {shape}, expected images (N, C, H, W)")
+    _, a, b, c = shape
+    if a not in (1, 3, None) and c in (1, 3):
+        return (c, a, b), True
+    return (a, b, c), False

@@ -12,20 +12,25 @@ from .dataset import ArrayDataset
 from .idx import load_idx
 from .image import load_image
 from .loader import Batch, Loader, Transform, epoch_order
+from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
 from .sources import cache_folder, load_dataset
 from .transforms import Standardize
 
 __all__ = [
+    "PRESETS",
     "ArrayDataset",
     "Batch",
     "DatasetInfo",
     "Loader",
+    "Preprocess",
+    "Scaling",
     "Standardize",
     "Transform",
     "cache_folder",
     "class_names",
     "dataset_info",
     "epoch_order",
+    "imagenet_classes",
     "load_dataset",
     "load_idx",
     "load_image",

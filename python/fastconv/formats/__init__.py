@@ -12,7 +12,7 @@ from ..errors import DTypeError, FormatError
 if TYPE_CHECKING:
     from .keras_layers import KerasLayer
 
-__all__ = ["read_arrays", "read_keras"]
+__all__ = ["is_keras_file", "read_arrays", "read_keras"]
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
@@ -28,8 +28,10 @@ def read_arrays(
     key: str | None = None,
     prefix: str = "",
     flatten_shape: Sequence[int] | None = None,
+    unwrap: bool = False,
 ) -> dict[str, NDArray]:
-    """What `fastconv.load` does, in the name of `op`."""
+    """What `fastconv.load` does, in the name of `op`. With `unwrap`, where a checkpoint of PyTorch
+    has one inner dictionary of arrays only, that one is taken."""
     if key is not None and not isinstance(key, str):
         raise DTypeError(f"{op}: key must be a string, got {type(key).__name__}")
     if not isinstance(prefix, str):
@@ -37,7 +39,7 @@ def read_arrays(
     name = os.fspath(path)
     with open(name, "rb") as file:
         start = file.read(512)
-    arrays = _read(op, name, start, key, flatten_shape)
+    arrays = _read(op, name, start, key, flatten_shape, unwrap)
     return _without(op, name, prefix, arrays) if prefix else arrays
 
 
@@ -62,14 +64,32 @@ def read_keras(
     raise FormatError(f"{op}: {name}: not a file of Keras, expected .keras or HDF5")
 
 
+def is_keras_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is HDF5, or a zip archive of Keras by its records."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if not start.startswith(_ZIP_STARTS):
+        return start == _HDF5_START
+    from .archives import Archive
+    from .keras_files import is_keras_archive
+
+    with Archive("load", os.fspath(path)) as archive:
+        return is_keras_archive(archive.names)
+
+
 def _read(
-    op: str, name: str, start: bytes, key: str | None, flatten_shape: Sequence[int] | None
+    op: str,
+    name: str,
+    start: bytes,
+    key: str | None,
+    flatten_shape: Sequence[int] | None,
+    unwrap: bool,
 ) -> dict[str, NDArray]:
     # Each reader is imported where its format is met: zipfile, say, takes longer than fastconv.
     if start.startswith(_LEGACY_START):
         from .torch_files import read_torch_legacy
 
-        return read_torch_legacy(op, name, key)
+        return read_torch_legacy(op, name, key, unwrap)
     is_keras = start.startswith(_HDF5_START)
     if start.startswith(_ZIP_STARTS):
         from .archives import Archive
@@ -78,7 +98,7 @@ def _read(
 
         with Archive(op, name) as archive:
             if is_torch_archive(archive.names):
-                return read_torch_archive(archive, key)
+                return read_torch_archive(archive, key, unwrap)
             is_keras = is_keras_archive(archive.names)
             if not is_keras:
                 raise archive.refused("a zip archive, but neither PyTorch's nor Keras's")

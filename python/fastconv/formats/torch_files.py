@@ -38,7 +38,7 @@ def is_torch_archive(names: list[str]) -> bool:
     return any(name.count("/") == 1 and name.endswith("/data.pkl") for name in names)
 
 
-def read_torch_archive(archive: Archive, key: str | None) -> dict[str, NDArray]:
+def read_torch_archive(archive: Archive, key: str | None, unwrap: bool) -> dict[str, NDArray]:
     """The arrays of a checkpoint in the zip format; see `fastconv.load`."""
     pickles = [n for n in archive.names if n.count("/") == 1 and n.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -68,10 +68,12 @@ def read_torch_archive(archive: Archive, key: str | None) -> dict[str, NDArray]:
             )
         return archive.read(record)
 
-    return _arrays(value, key, _Reader(fetch, order, archive.refused))
+    return _arrays(
+        _unwrapped(value) if unwrap else value, key, _Reader(fetch, order, archive.refused)
+    )
 
 
-def read_torch_legacy(op: str, path: str, key: str | None) -> dict[str, NDArray]:
+def read_torch_legacy(op: str, path: str, key: str | None, unwrap: bool) -> dict[str, NDArray]:
     """The arrays of a checkpoint in the format before PyTorch 1.6; see `fastconv.load`."""
 
     def refused(reason: str) -> FormatError:
@@ -106,7 +108,7 @@ def read_torch_legacy(op: str, path: str, key: str | None) -> dict[str, NDArray]
             file.seek(places[storage.key])
             return np.fromfile(file, np.uint8, storage.nbytes)
 
-        return _arrays(value, key, _Reader(fetch, order, refused))
+        return _arrays(_unwrapped(value) if unwrap else value, key, _Reader(fetch, order, refused))
 
 
 def _legacy_places(
@@ -274,11 +276,24 @@ def _contents(value: Any) -> str:
 
 def _suggestion(value: dict[Any, Any]) -> str:
     """Which keys lead to dictionaries of tensors."""
-    inner = [
+    inner = _inner(value)
+    return f"; choose one with key={' or '.join(repr(n)[:40] for n in inner[:4])}" if inner else ""
+
+
+def _inner(value: dict[Any, Any]) -> list[str]:
+    """The keys of the dictionaries of tensors in a dictionary."""
+    return [
         name
         for name, item in value.items()
         if isinstance(name, str)
         and isinstance(item, dict)
         and any(isinstance(tensor, StoredTensor) for tensor in item.values())
     ]
-    return f"; choose one with key={' or '.join(repr(n)[:40] for n in inner[:4])}" if inner else ""
+
+
+def _unwrapped(value: Any) -> Any:
+    """The only dictionary of tensors in one that has no tensors itself, or what was given."""
+    if not isinstance(value, dict) or any(isinstance(v, StoredTensor) for v in value.values()):
+        return value
+    inner = _inner(value)
+    return value[inner[0]] if len(inner) == 1 else value

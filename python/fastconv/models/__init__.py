@@ -6,6 +6,7 @@ has the network, state-dict keys, shapes and initialisation are torchvision's.
 
 from .alexnet import AlexNet, alexnet
 from .auxiliary import auxiliary_cross_entropy
+from .classification import classify
 from .densenet import (
     DenseNet,
     densenet121,
@@ -40,6 +41,7 @@ from .resnet import (
 )
 from .squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
 from .vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
+from .weights import load_weights
 
 # fastconv.models.list() reads best from outside; in here it would hide the builtin.
 list = list_networks
@@ -58,6 +60,7 @@ __all__ = [
     "SqueezeNet",
     "alexnet",
     "auxiliary_cross_entropy",
+    "classify",
     "create",
     "densenet121",
     "densenet161",
@@ -69,6 +72,7 @@ __all__ = [
     "info",
     "lenet5",
     "list",
+    "load_weights",
     "mnist_cnn",
     "mnist_cnn_improved",
     "mobilenet_v2",

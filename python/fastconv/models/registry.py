@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import DTypeError, ShapeError
 from ..nn import Module
+from .weights import load_weights
 
 __all__ = ["Network", "create", "info", "list_networks", "register"]
 
@@ -67,10 +69,18 @@ def info(name: str) -> Network:
     return _networks[name]
 
 
-def create(name: str, **options: Any) -> Module:
-    """Build the network `name` with fresh parameters; `options` are its builder's arguments.
+def create(name: str, *, weights: str | os.PathLike[str] | None = None, **options: Any) -> Module:
+    """Build the network `name`; `options` are its builder's arguments.
+
+    Args:
+        name: one of `list()`.
+        weights: a file to load with `load_weights`; without it parameters are fresh.
 
     Raises:
-        ShapeError: there is no such network.
+        ShapeError: there is no such network, or the weights do not fit it.
+        FormatError, ImportError, OSError: the file cannot be read.
     """
-    return info(name).builder(**options)
+    net = info(name).builder(**options)
+    if weights is not None:
+        load_weights(net, weights)
+    return net

@@ -1,0 +1,131 @@
+"""predict on networks by name and on ONNX files: what is printed, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fastconv as fc
+from fastconv import models, nn
+from fastconv.cli import main
+from fastconv.data import Preprocess
+from fastconv.models.classification import as_probabilities
+from tests.models.test_weights import state_file
+from tests.support import rng
+
+DATA = Path(__file__).parents[1] / "formats/data"
+BORDER = Preprocess("unit", size=28, channels=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("predict")
+    for name, shape in (("a.png", (40, 30, 3)), ("b.png", (300, 280, 3))):
+        Image.fromarray(rng(name).integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    fc.manual_seed(3)
+    state_file(folder, models.lenet5(), "module.", lambda s: {"state_dict": s, "epoch": 1})
+    shutil.copy(DATA / "row.keras", folder)
+    (folder / "names").write_text("\n".join(f"class {i}" for i in range(10)))
+    (folder / "few").write_text("one\ntwo\n")
+    return folder
+
+
+def expected(path: Path, prepare: Preprocess) -> Any:
+    fc.manual_seed(3)
+    row = as_probabilities("test", np.asarray(models.lenet5().eval()(prepare(path))))[0]
+    return row, np.argsort(-row, kind="stable")
+
+
+NAMED = ["--model", "lenet5", "--weights", "weights.pth"]
+
+
+def test_a_network_by_name(folder: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["predict", *NAMED, "a.png", "b.png", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [entry["image"] for entry in shown] == ["a.png", "b.png"]
+    for entry in shown:
+        row, order = expected(folder / entry["image"], BORDER)
+        assert [c["name"] for c in entry["classes"]] == [str(i) for i in order[:5]]
+        assert [c["probability"] for c in entry["classes"]] == row[order[:5]].tolist()
+    assert main(["predict", "lenet5", "a.png", *NAMED[2:], "--top", "2", "--classes", "names"]) == 0
+    row, order = expected(folder / "a.png", BORDER)
+    line = ", ".join(f"class {i} {100 * row[i]:.2f} %" for i in order[:2])
+    assert capsys.readouterr().out == f"a.png: {line}\n"
+
+
+def test_options_of_preprocessing(folder: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(folder)
+    options = ["--preset", "tf", "--resize", "30", "--interpolation", "bicubic", "--top", "10"]
+    assert main(["predict", *NAMED, "b.png", "--json", *options]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    prepare = Preprocess("tf", size=28, resize=30, interpolation="bicubic", channels=1)
+    row, order = expected(folder / "b.png", prepare)
+    assert [c["probability"] for c in shown["classes"]] == row[order].tolist()
+
+
+def small_onnx(path: Path, *, softmax: bool, size: int = 32) -> Any:
+    """A network with a small ONNX file of its own."""
+    fc.manual_seed(4)
+    layers = [nn.Conv2d(3, 6, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = nn.Sequential(*layers, nn.Linear(6, 1000), *([nn.Softmax(-1)] if softmax else []))
+    fc.onnx.export(net.eval(), path, np.zeros((1, 3, size, size), np.float32))
+    return net
+
+
+@pytest.mark.parametrize("softmax", [False, True])
+def test_onnx_files(folder: Path, tmp_path: Path, capsys: Any, softmax: bool) -> None:
+    pytest.importorskip("onnx")
+    net = small_onnx(tmp_path / "net.onnx", softmax=softmax)
+    assert main(["predict", str(tmp_path / "net.onnx"), str(folder / "b.png"), "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    x = Preprocess(size=32)(folder / "b.png")
+    (best,) = models.classify(net, [folder / "b.png"], preprocess=Preprocess(size=32))
+    assert [c["name"] for c in shown["classes"]] == [name for name, _ in best]
+    shares = [c["probability"] for c in shown["classes"]]
+    np.testing.assert_allclose(shares, [p for _, p in best], rtol=1e-5)
+    assert x.shape == (1, 3, 32, 32)
+
+
+BAD = [
+    (["a.png"], "run `fastconv train lenet5` first, or give a model"),
+    (["lenet5", "a.png"], "lenet5 needs its weights: give --weights"),
+    (["lenet5"], "there is a model, lenet5, but no image"),
+    (["lenet6", "a.png"], "run `fastconv train lenet5` first"),
+    (["--model", "lenet6", "a.png"], "there is no network named 'lenet6'"),
+    ([*NAMED, "none.png"], "none.png"),
+    ([*NAMED, "names"], "names: not a readable image"),
+    ([*NAMED, "a.png", "--classes", "few"], "2 names for a network of 10 classes"),
+    ([*NAMED, "a.png", "--classes", "none"], "No such file or directory: 'none'"),
+    ([*NAMED, "a.png", "--preset", "imagenet"], "the scaling is for 3 channels, not 1"),
+    ([*NAMED, "a.png", "--preset", "vgg"], "argument --preset: invalid choice"),
+    ([*NAMED, "a.png", "--size", "9", "--resize", "8"], "resize is 8, expected at least the size"),
+    ([*NAMED, "a.png", "--invert"], "--invert goes with a checkpoint of fastconv train only"),
+    ([*NAMED, "a.png", "--checkpoint", "x"], "--model does not go with --checkpoint"),
+    ([*NAMED, "a.png", "--num-classes", "3"], "wrong shapes: fc3.weight"),
+    ([*NAMED, "a.png", "--key", "epoch"], "holds a int, expected a dictionary"),
+    (["--model", "lenet5", "--weights", "none", "a.png"], "No such file or directory: 'none'"),
+    (["--model", "lenet5", "--weights", "a.png", "a.png"], "not a safetensors file"),
+    (["--model", "lenet5", "--weights", "row.keras", "a.png"], "load_keras: "),
+    (["--checkpoint", "x", "a.png", "--preset", "tf"], "--preset does not go with a checkpoint"),
+    (["x.safetensors", "a.png", "--num-classes", "3"], "--num-classes does not go with a check"),
+    (["x.safetensors", "a.png"], "No such file or directory: 'x.safetensors'"),
+    (["x.onnx", "a.png", "--weights", "y"], "--weights does not go with an ONNX file"),
+    (["x.onnx"], "there is a model, x.onnx, but no image"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda v: str(v)[:60])
+def test_mistakes(
+    arguments: list[str], message: str, folder: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["predict", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.err.count("\n") == 1 and shown.out == ""
