@@ -289,8 +289,11 @@ BATCH: dict[str, tuple[Any, str]] = {
         "kind of activation depends",
     ),
     "an array": (lambda x: F.add(x, np.full((1, 3), x.shape[0], np.float32)), "makes for itself"),
-    "no such batch": (lambda x: F.reshape(x, (7, 3)), "takes batches of 7 but not of 11"),
-    "any error": (lambda x: [F.relu(x)][x.shape[0] - 7], "takes batches of 7 but not of 11"),
+    "no such batch": (lambda x: F.reshape(x, (7, 3)), "takes the examples but not batches of 11"),
+    "any error": (
+        lambda x: [F.relu(x)][x.shape[0] - 7],
+        "takes the examples but not batches of 11",
+    ),
     "a window": (
         lambda x: F.avg_pool2d(F.reshape(x, (1, 1, -1, 3)), 2),
         "the size of its windows of pool2d",

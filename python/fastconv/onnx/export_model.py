@@ -105,7 +105,7 @@ def export(
     graph.require_size()
 
     def described(name: str, value: int) -> Any:
-        sizes = _sizes(trace.shapes(value), batches)
+        sizes = _sizes(trace.shapes(value), trace.batches)
         return graph.value_info(name, trace.dtype(value), sizes)
 
     kind = type(net).__name__
@@ -154,9 +154,9 @@ def _examples(example: Any) -> list[NDArray]:
 
 
 def _batches(examples: list[NDArray], dynamic: bool) -> tuple[int, ...]:
-    """The batch sizes to record at."""
+    """The batch sizes to record at; none for the examples' own."""
     if not dynamic:
-        return (0,)
+        return ()
     firsts = {a.shape[:1] for a in examples}
     if len(firsts) > 1 or () in firsts:
         raise ShapeError(
@@ -195,7 +195,7 @@ def _sizes(shapes: list[Shape], batches: tuple[int, ...]) -> list[int | str | No
     sizes: list[int | str | None] = []
     for i, size in enumerate(shapes[0]):
         found = [shape[i] for shape in shapes]
-        factor = size // max(batches[0], 1)
+        factor = size // batches[0]
         if all(s == size for s in found):
             sizes.append(size)
         elif found == [factor * n for n in batches]:

@@ -145,8 +145,8 @@ class Trace:
 
 
 def record(net: Any, examples: Sequence[NDArray], batches: tuple[int, ...]) -> Trace:
-    """Record `net` in evaluation mode with inputs like `examples`, in batches of each of the sizes (a size of 0
-    stands for the examples' own).
+    """Record `net` in evaluation mode with inputs like `examples`, in batches of each of the sizes; without sizes
+    with the examples' own.
 
     Raises:
         CaptureError: what the network does cannot be recorded, or differs from size to size.
@@ -160,19 +160,22 @@ def record(net: Any, examples: Sequence[NDArray], batches: tuple[int, ...]) -> T
         copied.eval()
         scopes = _follow_layers(copied)
         copies: dict[int, tuple[Any, Any]] = {}
-        runs = []
+
+        def run(shapes: list[Shape]) -> _Recording:
+            with _renamed_errors():
+                return _run(copied, scopes, copies, shapes, examples)
+
+        runs = [run([a.shape for a in examples])]
+        if batches:  # what is wrong with the examples is said of their own shapes
+            runs.clear()
         for batch in batches:
-            shapes = [(batch, *a.shape[1:]) if batch else a.shape for a in examples]
             try:
-                with _renamed_errors():
-                    runs.append(_run(copied, scopes, copies, shapes, examples))
+                runs.append(run([(batch, *a.shape[1:]) for a in examples]))
             except Exception as error:
-                if not runs:
-                    raise
                 raise CaptureError(
-                    f"export: the network takes batches of {batches[0]} but not of {batch} ({error}); {ADVICE}"
+                    f"export: the network takes the examples but not batches of {batch} ({error}); {ADVICE}"
                 ) from error
-    return Trace(runs, batches)
+    return Trace(runs, batches or (1,))
 
 
 def _run(

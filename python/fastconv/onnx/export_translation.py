@@ -247,7 +247,7 @@ class Translation:
         parts = []
         for i, size in enumerate(shapes[0]):
             sizes = [shape[i] for shape in shapes]
-            factor = size // max(self.trace.batches[0], 1)
+            factor = size // self.trace.batches[0]
             if all(s == size for s in sizes):
                 parts.append(self.graph.ints([size]))
             elif sizes != [factor * n for n in self.trace.batches]:
