@@ -237,8 +237,8 @@ def test_any_broadcast(shape: list[int], data: Any) -> None:
         return np.asarray(randn(rng(key, sizes), *sizes), np.float32)
 
     a, b = operand("a"), operand("b")
-    np.testing.assert_array_equal(F.add(a, b), a + b)
-    np.testing.assert_array_equal(F.mul(a, b), a * b)
+    for function in ("add", "mul", "sub", "div", "maximum", "minimum"):
+        np.testing.assert_array_equal(getattr(F, function)(a, b), FUNCTIONS[function](a, b))
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -255,14 +255,18 @@ def test_any_memory_order(first: Any, second: Any, sign: int, step: int) -> None
         a = a[tuple(slice(s) for s in b.shape)]
     b = b[tuple(slice(s) for s in a.shape)]
     a = a[tuple(slice(s) for s in b.shape)]
-    np.testing.assert_array_equal(F.add(a, b), a + b)
+    for function in ("add", "sub", "div"):
+        np.testing.assert_array_equal(getattr(F, function)(a, b), FUNCTIONS[function](a, b))
 
 
 def test_special_values() -> None:
     values = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0] * 9, np.float32)
-    with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(F.add(values, values[::-1]), values + values[::-1])
-        np.testing.assert_array_equal(F.mul(values, values[::-1]), values * values[::-1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for function in ("add", "mul", "sub", "div", "maximum", "minimum"):
+            for other in (values, values[::-1], np.roll(values, 1)):
+                np.testing.assert_array_equal(
+                    getattr(F, function)(values, other), FUNCTIONS[function](values, other)
+                )
         np.testing.assert_array_equal(F.mul(values, float("inf")), values * np.float32("inf"))
 
 

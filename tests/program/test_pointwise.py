@@ -10,6 +10,7 @@ import pytest
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import nn
+from fastconv.train import Trainer
 
 from .nets import SIZE
 from .test_training_step import OPTIMIZERS, compare
@@ -48,6 +49,10 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
+# A rounding apart, they jump.
+JUMPING = ("sign", "floor", "ceil", "round")
+
+
 class Net(nn.Module):
     def __init__(self, function: Any, channels: int = 20) -> None:
         super().__init__()
@@ -79,10 +84,38 @@ def test_inference(name: str, channels: int) -> None:
     with fc.no_grad():
         expected = np.asarray(net(fc.tensor(x)))
     got = fc.compile(net, x)(x)
-    if name in ("sign", "floor", "ceil", "round"):  # a rounding apart, they jump
+    if name in JUMPING:
         assert np.mean(np.abs(got - expected)) < 0.05
         return
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in JUMPING])
+def test_bfloat16(name: str) -> None:
+    fc.manual_seed(2)
+    net = Net(FUNCTIONS[name]).eval()
+    x = np.random.default_rng(3).standard_normal((2, 3, SIZE, SIZE)).astype("f4")
+    with fc.no_grad():
+        expected = np.asarray(net(fc.tensor(x)))
+    got = fc.compile(net, x, dtype="bfloat16")(x)
+    assert got.dtype == np.float32
+    assert np.abs(got - expected).max() < 5e-2 * np.abs(expected).max()
+
+
+def test_autocast_steps() -> None:
+    """Parameters of arithmetic, prelu and probabilities, float32 beside bfloat16 results."""
+    x = np.random.default_rng(5).standard_normal((4, 3, SIZE, SIZE)).astype("f4")
+    target = np.random.default_rng(6).dirichlet(np.ones(10), 4).astype("f4")
+    losses = []
+    for dtype, compiled in (("float32", True), ("bfloat16", True), ("bfloat16", False)):
+        fc.manual_seed(4)
+        net = nn.Sequential(nn.Conv2d(3, 20, 3), nn.PReLU(20), Net(F.silu, 20))
+        net[2].first = nn.Conv2d(20, 20, 3)
+        optimizer = fc.optim.SGD(net.parameters(), lr=0.1)
+        trainer = Trainer(net, F.cross_entropy, optimizer, dtype=dtype, compile=compiled)
+        losses.append([trainer.step(x, target) for _ in range(3)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-2)
+    np.testing.assert_allclose(losses[2], losses[1], rtol=1e-2)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
