@@ -57,16 +57,31 @@ CASES = {
     "conv same": Case(conv(padding="same"), (2, 6, 7), ((4, 2, 4, 3),), ("Conv",), True),
     "conv same dilated": Case(conv(padding="same", dilation=(3, 1)), (2, 9, 7), ((4, 2, 2, 4),)),
     "conv valid": Case(conv(padding="valid", stride=2), (2, 6, 7), ((4, 2, 3, 3),), ("Conv",)),
-    "conv1d": Case(lambda x, w, b: F.conv1d(x, w, b, 2, 1), (3, 9), ((4, 3, 3), (4,))),
+    "conv1d": Case(lambda x, w, b: F.conv1d(x, w, b, 2, 1), (3, 9), ((4, 3, 3), (4,)), ("Conv",)),
+    "conv1d channels-last": Case(lambda x, w: F.conv1d(x, w, layout="NHWC"), (9, 3), ((4, 3, 3),)),
+    "conv1d and more": Case(
+        lambda x, v, w: F.max_pool1d(F.relu(F.conv1d(F.conv1d(x, v), w, padding="same")), 3, 2, 1),
+        (3, 9), ((4, 3, 3), (2, 4, 2)), ("Conv", "Conv", "Relu", "MaxPool"),
+    ),
+    "a picture of height 1": Case(
+        lambda x, w: F.conv2d(F.reshape(x, (-1, 3, 1, 9)), w, padding=(1, 0)), (3, 9), ((4, 3, 1, 3),)
+    ),
+    "a picture of height 1, one row": Case(
+        lambda x, w: F.conv2d(F.relu(F.reshape(x, (-1, 3, 1, 9))), w), (3, 9), ((4, 3, 1, 3),),
+        ("Reshape", "Relu", "Conv"),
+    ),
     "conv3d": Case(
         lambda x, w, b: F.conv3d(x, w, b, 2, 1, groups=2), (4, 5, 6, 7), ((6, 2, 3, 3, 2), (6,))
     ),
     "conv3d channels-last": Case(lambda x, w: F.conv3d(x, w, layout="NHWC"), (5, 6, 7, 2), ((3, 2, 3, 2, 2),)),
-    "transposed 1d": Case(lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1), (3, 9), ((3, 2, 3),)),
+    "transposed 1d": Case(
+        lambda x, w: F.conv_transpose1d(x, w, None, 2, 1, 1), (3, 9), ((3, 2, 3),), ("ConvTranspose",)
+    ),
     "transposed 3d": Case(lambda x, w: F.conv_transpose3d(x, w, None, 2), (3, 2, 3, 4), ((3, 2, 2, 2, 3),)),
-    "max_pool1d": Case(lambda x: F.max_pool1d(x, 3, 2, 1), (3, 9)),
+    "max_pool1d": Case(lambda x: F.max_pool1d(x, 3, 2, 1), (3, 9), (), ("MaxPool",)),
     "max_pool3d": Case(lambda x: F.max_pool3d(x, 2, 2, ceil_mode=True), (3, 5, 4, 6)),
-    "avg_pool1d": Case(lambda x: F.avg_pool1d(x, 3, 2, 1), (3, 9)),
+    "avg_pool1d": Case(lambda x: F.avg_pool1d(x, 3, 2, 1), (3, 9), (), ("AveragePool",)),
+    "avg_pool1d ceil": Case(lambda x: F.avg_pool1d(x, 3, 2, 1, ceil_mode=True), (3, 8)),
     "avg_pool3d": Case(lambda x: F.avg_pool3d(x, 2, 2, 1, count_include_pad=False), (3, 5, 4, 6)),
     "adaptive_avg_pool3d": Case(lambda x: F.adaptive_avg_pool3d(x, (2, 3, 4)), (3, 5, 4, 6)),
     "transposed": Case(

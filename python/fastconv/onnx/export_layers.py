@@ -6,6 +6,7 @@ import numpy as np
 
 from .export_recording import Step
 from .export_translation import Translation, channels_first, ordered, translates
+from .export_windows import windowed
 
 
 @translates("conv2d")
@@ -21,19 +22,14 @@ def _conv2d(t: Translation, step: Step) -> None:
     else:
         begin = [0, 0] if padding == "valid" else list(padding)
         pads = begin + begin
-    operands = [t.arranged(source, axes), t.plain(weight)]
-    if bias is not None:
-        operands.append(t.plain(bias))
-    name = t.emit(
-        "Conv",
-        operands,
-        kernel_shape=kernel,
-        strides=t.get(step, "stride"),
-        pads=pads,
-        dilations=dilation,
-        group=t.get(step, "groups"),
-    )
-    t.put(step.results[0], name, axes)
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": t.get(step, "stride"),
+        "pads": pads,
+        "dilations": dilation,
+        "group": t.get(step, "groups"),
+    }
+    windowed(t, step, "Conv", [source, weight, bias], axes, attributes)
 
 
 @translates("conv_transpose2d", "conv2d_input")
@@ -57,20 +53,15 @@ def _conv_transpose2d(t: Translation, step: Step) -> None:
         made[i] - (sizes[i] - 1) * stride[i] - dilation[i] * (kernel[i] - 1) - 1 + begin[i] + end[i]
         for i in range(2)
     ]
-    operands = [t.arranged(source, axes), t.plain(weight)]
-    if bias is not None:
-        operands.append(t.plain(bias))
-    name = t.emit(
-        "ConvTranspose",
-        operands,
-        kernel_shape=kernel,
-        strides=stride,
-        pads=[*begin, *end],
-        output_padding=extra,
-        dilations=dilation,
-        group=t.get(step, "groups"),
-    )
-    t.put(step.results[0], name, axes)
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": stride,
+        "pads": [*begin, *end],
+        "output_padding": extra,
+        "dilations": dilation,
+        "group": t.get(step, "groups"),
+    }
+    windowed(t, step, "ConvTranspose", [source, weight, bias], axes, attributes)
 
 
 @translates("linear")

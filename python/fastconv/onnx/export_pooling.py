@@ -11,6 +11,7 @@ from .export_layers import reduced
 from .export_recording import Shape, Step
 from .export_shapes import sliced
 from .export_translation import Axes, Translation, channels_first, ordered, translates
+from .export_windows import windowed
 
 _Pair = tuple[int, int]
 
@@ -50,7 +51,7 @@ def _pool2d(t: Translation, step: Step) -> None:
         }
     if maximum:
         return _max(t, step, x, axes, windows, size, made, taps)
-    t.put(step.results[0], _mean(t, step, x, windows, size, made), axes)
+    t.put(step.results[0], _mean(t, step, axes, windows, size, made), axes)
 
 
 def _even_windows(size: Shape, made: Shape) -> dict[str, Any] | None:
@@ -101,6 +102,9 @@ def _max(
         "dilations": windows["dilation"],
     }
     if taps is None:
+        if x == t.arranged(step.operands[0], axes):
+            windowed(t, step, "MaxPool", [step.operands[0]], axes, attributes)
+            return
         return t.put(step.results[0], t.emit("MaxPool", [x], **attributes), axes)
     name, index = t.emit_many("MaxPool", [x], 2, **attributes)
     t.put(step.results[0], name, axes)
@@ -117,20 +121,19 @@ def _positions(t: Translation, step: Step) -> None:
 
 
 def _mean(
-    t: Translation, step: Step, x: str, windows: dict[str, Any], size: Shape, made: Shape
+    t: Translation, step: Step, axes: Axes, windows: dict[str, Any], size: Shape, made: Shape
 ) -> str:
     kernel, stride, padding = windows["kernel"], windows["stride"], windows["padding"]
     ends = _ends(windows, size, made)
     include = bool(t.get(step, "count_include_pad"))
     override = t.get(step, "divisor_override") or 0
-    name = t.emit(
-        "AveragePool",
-        [x],
-        kernel_shape=kernel,
-        strides=stride,
-        pads=[*padding, *ends],
-        count_include_pad=int(include or override != 0),
-    )
+    attributes = {
+        "kernel_shape": kernel,
+        "strides": stride,
+        "pads": [*padding, *ends],
+        "count_include_pad": int(include or override != 0),
+    }
+    name = windowed(t, step, "AveragePool", [step.operands[0]], axes, attributes)
     taps = kernel[0] * kernel[1]
     if override:
         return t.emit("Mul", [name, t.graph.floats(taps / override)])

@@ -240,6 +240,13 @@ class Translation:
             return self.emit("Reshape", [name, self.shape_of(step, after)])
         return self.emit("Reshape", [name, self.graph.ints(sizes)])
 
+    def row(self, name: str, shapes: list[Shape]) -> str | None:
+        """The (N, C, L) that an ONNX value (N, C, 1, L) is a reshape of, if it is."""
+        source, before = self._reshapes.get(name, (name, shapes))
+        if any(len(b) != 3 or a != (*b[:2], 1, b[2]) for b, a in zip(before, shapes, strict=True)):
+            return None
+        return source
+
     def shape_of(self, step: Step, shapes: list[Shape]) -> str:
         """A vector of sizes, some of them multiples of the batch."""
         if all(shape == shapes[0] for shape in shapes):
