@@ -1,7 +1,7 @@
-"""The networks that are measured, written once for every library with PyTorch's vocabulary.
+"""The networks that are measured, written once for other libraries with PyTorch's vocabulary.
 
-`build(name, nn, F)` makes one of them from a library's layers and functions. Layer names, and so the order of
-parameters, are the same everywhere: `weights` gives all libraries the same values.
+`build(name, nn, F)` makes one of them from a library's layers and functions, `from_zoo` from `fastconv.models`.
+The order of parameters is the same everywhere: `weights` gives all libraries the same values.
 """
 
 from __future__ import annotations
@@ -48,6 +48,26 @@ def build(name: str, nn: Any, F: Any) -> Any:
         nn, F: a library's layers and functions; F also has `cat` and `flatten`.
     """
     return getattr(define(nn, F), name)()
+
+
+# How `fastconv.models` makes them: a name and options. Dropout is off, since what is compared must be a function
+# of the weights.
+_ZOO: dict[str, tuple[str, dict[str, Any]]] = {
+    "lenet5": ("lenet5", {}),
+    "alexnet": ("alexnet", {"dropout": 0.0}),
+    "vgg16": ("vgg16", {"dropout": 0.0}),
+    "googlenet": ("googlenet", {"aux_logits": False, "dropout": 0.0}),
+    "resnet18_cifar": ("resnet18", {"stem": "cifar", "num_classes": 10}),
+    "resnet50": ("resnet50", {}),
+    "densenet121": ("densenet121", {}),
+}
+
+
+def from_zoo(name: str, models: Any) -> Any:
+    """One of `NETWORKS` from `fastconv.models`: what users build. Its parameters have other names than those of
+    `build`, in the same order."""
+    builder, options = _ZOO[name]
+    return models.create(builder, **options)
 
 
 def weights(name: str, named_parameters: Any) -> list[np.ndarray[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..cases import Array, Case, to_layout
-from ..networks import build, weights
+from ..networks import from_zoo, weights
 from .base import Job, Peer, Unsupported
 
 STEPS_COMPARED = 3
@@ -174,7 +174,7 @@ class FastconvPeer(Peer):
         name, x, labels = case.params["network"], a["x"], a["labels"]
 
         def made() -> Any:
-            net = build(name, fc.nn, fc.functional)
+            net = from_zoo(name, fc.models)
             named = list(net.named_parameters())
             for (_, p), value in zip(named, weights(name, named), strict=True):
                 p.numpy()[...] = value

@@ -196,7 +196,7 @@ def test_networks_as_onnx(name: str) -> None:
 
     x = np.random.default_rng(0).standard_normal((2, *networks.NETWORKS[name].image), np.float32)
     (got,) = ReferenceEvaluator(exchange.onnx_model(name, 2)).run(None, {"x": x})
-    net = networks.build(name, fc.nn, fc.functional)
+    net = networks.from_zoo(name, fc.models)
     named = list(net.named_parameters())
     for (_, p), value in zip(named, networks.weights(name, named), strict=True):
         p.numpy()[...] = value
@@ -240,7 +240,7 @@ def test_inputs_repeat() -> None:
 @pytest.mark.parametrize("name", ["lenet5", "resnet18_cifar", "googlenet", "densenet121"])
 def test_networks_are_what_the_table_says(name: str) -> None:
     about = networks.NETWORKS[name]
-    net = networks.build(name, fc.nn, fc.functional)
+    net = networks.from_zoo(name, fc.models)
     assert sum(p.size for p in net.parameters()) == about.parameters
     x = np.zeros((1, *about.image), np.float32)
     prog = fc.compile(net.eval(), x)
@@ -248,6 +248,21 @@ def test_networks_are_what_the_table_says(name: str) -> None:
     assert sum(s["operations"] for s in prog.profile(x, runs=1).steps) == 2 * about.macs
     a, b = (networks.weights(name, list(net.named_parameters())) for _ in range(2))
     assert all(np.array_equal(v, w) for v, w in zip(a, b, strict=True))
+
+
+def test_the_zoo_has_the_same_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for draw in ("uniform_", "normal_", "trunc_normal_"):
+        monkeypatch.setattr(fc.nn.init, draw, lambda tensor, *args, **options: tensor)
+    for name, about in networks.NETWORKS.items():
+        ours, theirs = (
+            [p.shape for p in net.parameters()]
+            for net in (
+                networks.from_zoo(name, fc.models),
+                networks.build(name, fc.nn, fc.functional),
+            )
+        )
+        assert ours == theirs
+        assert sum(int(np.prod(shape)) for shape in ours) == about.parameters
 
 
 def _result() -> dict[str, Any]:
