@@ -12,6 +12,7 @@ from .. import nn
 from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
 from ..nn import init
+from ..tensor import as_array
 
 __all__ = ["check_images", "fill", "half_range"]
 
@@ -39,8 +40,10 @@ def half_range(owner: str, input: Any) -> Any:
             f"{owner}: transform_input is for images of 3 channels, got {input.shape[1]}"
         )
 
+    dtype = as_array(owner, "input", input).dtype
+
     def row(values: list[float]) -> NDArray:
-        return np.array(values, input.dtype).reshape(1, -1, 1, 1)
+        return np.array(values, dtype).reshape(1, -1, 1, 1)
 
     scale, shift = row([s / 0.5 for s in _STD]), row([(m - 0.5) / 0.5 for m in _MEAN])
     return F.add(F.mul(input, scale), shift)
