@@ -69,6 +69,15 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "conv3d channels-last": lambda x: F.conv3d(
         F.unsqueeze(x, 4), W3[:, :1].astype(x.dtype), padding=1, layout="NHWC"
     ),
+    "conv3d depthwise": lambda x: F.conv3d(
+        F.unsqueeze(x, 2),
+        W3[:1, :1].repeat(x.shape[1], 0).astype(x.dtype),
+        None,
+        1,
+        1,
+        1,
+        x.shape[1],
+    ),
     "conv_transpose3d": lambda x: F.conv_transpose3d(
         volume(x), np.moveaxis(W3, 0, 1).astype(x.dtype).copy(), stride=2, padding=1
     ),
@@ -144,3 +153,28 @@ def test_places_of_maxima(layout: str) -> None:
     for got, expected in zip(fc.compile(net, x)(x), net(x), strict=True):
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_plain_weights_are_followed(layout: str, transposed: bool) -> None:
+    """Arrays beside a network's own are read in every training step where they are."""
+    w = randn(2, 2, 2, 1, 3)
+    function = F.conv_transpose3d if transposed else F.conv3d
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(np.ones(1, np.float32))
+
+        def forward(self, x: Any) -> Any:
+            return function(x * self.scale, w, layout=layout)
+
+    x = randn(1, 4, 3, 5, 2) if layout == "NHWC" else randn(1, 2, 4, 3, 5)
+    net = Net()
+    target = np.zeros_like(net(fc.tensor(x)).numpy())
+    step = TrainingStep(net, nn.MSELoss(), fc.optim.SGD(net.parameters(), lr=0.0))
+    step(x, target)
+    w *= 3
+    _, output = step(x, target)
+    close(output, net(fc.tensor(x)), 1e-6)

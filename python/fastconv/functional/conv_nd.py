@@ -18,7 +18,7 @@ from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from .._symbolic import is_symbolic
 from ..errors import ShapeError
-from ..tensor import as_array, finish
+from ..tensor import Tensor, as_array, finish
 from ._taps import Taps
 from ._windows import (
     bias_shape,
@@ -36,6 +36,7 @@ from .autocast import lowered
 from .cast import astype
 from .conv import conv2d, conv_transpose2d
 from .elementwise import add
+from .indexing import narrow
 from .shape import permute, reshape
 
 # An integer for every axis, or one each.
@@ -183,34 +184,57 @@ def conv3d(
         op, input, weight, bias, stride, padding, dilation, groups, 3, last
     )
     k, each, taps, r, s = w.shape
+    weight = _recorded(x, weight)
     n, depth = x.shape[0], sizes[0]
     height, width, c = _plane(x, last)
     size = x.shape[1 if last else 2]
-    places = _depth_taps(size, depth, taps, steps[0], edges[0][0], spread[0])
-    if last:
-        y = _moved(op, input, places, 1)
+    at = (steps[0], edges[0][0], spread[0])
+    inner: Any = padding if isinstance(padding, str) else (edges[1][0], edges[2][0])
+    flat = functools.partial(
+        conv2d,
+        stride=steps[1:],
+        padding=inner,
+        dilation=spread[1:],
+        groups=groups,
+        layout=layout,
+    )
+    if each == 1 and taps > 1 and not _ops.is_bfloat16(x.dtype.newbyteorder("=")):
+        # Groups of one channel are far from a product's width with three too: a convolution for each tap.
+        slices = input if last else _contiguous(permute(input, (0, 2, 1, 3, 4)))
+        y = None
+        for t in range(taps):
+            place = _depth_taps(size, depth, 1, at[0], at[1] - t * at[2], 1)
+            part = _moved(op, slices, place, 1)
+            one = flat(
+                reshape(part, (n * depth, *part.shape[2:])),
+                reshape(narrow(weight, 2, t, 1), (k, 1, r, s)),
+                bias if t == 0 else None,
+            )
+            y = one if y is None else add(y, one)
+    elif last:
+        y = _moved(op, input, _depth_taps(size, depth, taps, *at), 1)
         if taps > 1:
             y = reshape(y, (n, depth, taps, height, width, groups, each))
             y = permute(y, (0, 1, 3, 4, 5, 2, 6))
             weight = permute(weight, (0, 2, 1, 3, 4))
         y = reshape(y, (n * depth, height, width, taps * c))
+        y = flat(y, reshape(weight, (k, each * taps, r, s)), bias)
     else:
-        y = _moved(op, input, places, 2)
+        y = _moved(op, input, _depth_taps(size, depth, taps, *at), 2)
         y = permute(reshape(y, (n, c, depth, taps, height, width)), (0, 2, 1, 3, 4, 5))
         y = reshape(y, (n * depth, c * taps, height, width))
-    y = conv2d(
-        y,
-        reshape(weight, (k, each * taps, r, s)),
-        bias,
-        steps[1:],
-        padding if isinstance(padding, str) else (edges[1][0], edges[2][0]),
-        spread[1:],
-        groups,
-        layout=layout,
-    )
+        y = flat(y, reshape(weight, (k, each * taps, r, s)), bias)
     if last:
         return reshape(y, (n, *sizes, k))
     return _contiguous(permute(reshape(y, (n, depth, k, *sizes[1:])), (0, 2, 1, 3, 4)))
+
+
+def _recorded(x: Any, weight: ArrayLike) -> ArrayLike:
+    """A plain array beside a program's: what is made of it is then made in every run, not once."""
+    if not is_symbolic(x) or (isinstance(weight, Tensor) and weight.requires_grad):
+        return weight
+    array = as_array("conv3d", "weight", weight)
+    return weight if is_symbolic(array) else Tensor(x.capture.met(array))
 
 
 def _plane(x: NDArray, last: bool) -> tuple[int, int, int]:
@@ -373,8 +397,9 @@ def conv_transpose3d(
     x, w, geometry, sizes = _transposed(
         op, input, weight, bias, stride, padding, output_padding, dilation, groups, 3, last
     )
-    narrow = x.dtype if _ops.is_bfloat16(x.dtype.newbyteorder("=")) else None
-    if narrow is not None:  # sums over the depth's taps are rounded once
+    weight = _recorded(x, weight)
+    stored = x.dtype if _ops.is_bfloat16(x.dtype.newbyteorder("=")) else None
+    if stored is not None:  # sums over the depth's taps are rounded once
         input, weight, bias = (
             None if v is None else astype(v, np.float32) for v in (input, weight, bias)
         )
@@ -403,7 +428,7 @@ def conv_transpose3d(
     if bias is not None:
         y = add(y, bias if last else reshape(bias, (k, 1, 1, 1)))
     y = y if last else _contiguous(y)
-    return y if narrow is None else astype(y, narrow.newbyteorder("="))
+    return y if stored is None else astype(y, stored.newbyteorder("="))
 
 
 @functools.lru_cache(maxsize=64)
