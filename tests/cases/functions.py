@@ -292,7 +292,8 @@ TABLE |= {
             "weight": (OPTIONAL, lambda: f32(6, 6)),
             "bias": (OPTIONAL, lambda: f32(6, 6)),
             "eps": value(FLOAT, 1e-5),
-        }
+        },
+        finite=("weight",),
     ),
     "split": Entry(
         {
