@@ -18,7 +18,6 @@ _OPTIONAL = {
     "Pillow": "image files",
     "pooch": "downloads",
     "onnx": "ONNX files",
-    "h5py": "Keras files",
     "torch": "benchmarks, interoperation",
 }
 

@@ -72,7 +72,7 @@ def load(
       no code; anything else in it is an error. PyTorch is not needed. Tensors that shared memory
       when they were saved are views of one array.
     - Keras's `.keras`, `.weights.h5` and `.h5`, with names and shapes as in PyTorch: see
-      `fastconv.load_keras`, which also puts them into a network.
+      `fastconv.load_keras`, which also puts them into a network. HDF5 is not needed.
 
     bfloat16 becomes float32, which holds each of its numbers exactly. Sizes that a file claims are
     checked against the file's own before memory is allocated.
@@ -93,7 +93,7 @@ def load(
             type that NumPy lacks (8-bit floats), a pickle that does more than hold weights, or
             nothing at `key`; or two names are one without `prefix`.
         DTypeError, ShapeError: `key`, `prefix` or `flatten_shape` is of another kind.
-        ImportError: the package safetensors, or for Keras h5py, is not installed.
+        ImportError: the package safetensors is needed and not installed.
         OSError: the file is missing (FileNotFoundError) or cannot be read.
     """
     return read_arrays("load", path, key=key, prefix=prefix, flatten_shape=flatten_shape)

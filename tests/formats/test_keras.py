@@ -364,10 +364,3 @@ def test_layers_that_do_not_fit(tmp_path: Path) -> None:
         fc.load_keras(tmp_path / "net", net)
     with pytest.raises(FormatError, match="key is for checkpoints of PyTorch"):
         fc.load(path, key="a")
-
-
-def test_what_is_missing_is_said_to_be(tmp_path: Path) -> None:
-    path = keras2(tmp_path / "a.h5", {"conv": {"conv/kernel:0": K}})
-    code = f"import sys; sys.modules['h5py'] = None\nimport fastconv; fastconv.load({str(path)!r})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert 'pip install "fastconv[keras]"' in done.stderr

@@ -1,18 +1,23 @@
-"""HDF5 files from anywhere, read by h5py: links out of the file and sizes beyond it are refused."""
+"""HDF5 files from anywhere, as the weights of Keras lie in them, read without the HDF5 library.
+
+Damage makes that library crash or never come back, which a FormatError must stand for here.
+"""
 
 from __future__ import annotations
 
-import importlib
 import math
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from .._arrays import NDArray
 from ..errors import FormatError
 from .bfloat16 import widen
+from .hdf5_objects import NOWHERE, ElementType, Hdf5File, Header
 
 __all__ = ["Group", "open_hdf5"]
 
@@ -20,193 +25,225 @@ __all__ = ["Group", "open_hdf5"]
 # in a small one.
 _MOST_EXPANSION = 10
 _SMALL = 1 << 20
-_MAX_NAMES = 1 << 20
-# Strings of any length lie in heaps that begin so.
-_HEAP = b"GCOL\x01\x00\x00\x00"
-_CHUNK = 1 << 20
+_COMPACT, _CONTIGUOUS, _CHUNKED = range(3)
+_DEFLATE, _SHUFFLE, _CHECKSUM = 1, 2, 3
 
 
 class Group:
     """A group of an open file. Its methods raise FormatError for what is damaged or refused."""
 
-    def __init__(self, file: _File, group: Any) -> None:
-        self._file, self._group = file, group
+    def __init__(self, file: _Reader, header: Header) -> None:
+        self._file, self._header = file, header
+
+    @property
+    def address(self) -> int:
+        """Where it lies: the same for the same group under another name."""
+        return self._header.address
 
     def groups(self) -> Iterator[tuple[str, Group]]:
         """The groups in this one, by name."""
-        for name in self._names():
-            if isinstance(found := self.get(name), Group):
-                yield name, found
+        for name, target in sorted(self._header.links.items()):
+            if target is not None and (header := self._file.header(target)).is_group:
+                yield name, Group(self._file, header)
 
     def datasets(self) -> list[str]:
         """The names of the arrays in this group."""
-        return [name for name in self._names() if isinstance(self.get(name), Dataset)]
+        return [
+            name
+            for name, target in sorted(self._header.links.items())
+            if target is not None and self._file.header(target).layout is not None
+        ]
 
-    def get(self, path: str) -> Group | Dataset | None:
-        """What lies at `path` below this group, or None."""
-        h5py, found = self._file.h5py, self._group
-        for part in path.split("/"):
-            if part in ("", ".", ".."):
-                raise self._file.refused(f"the path {path[:80]!r} leads out of its group")
-            with self._file.errors():
-                link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
-                if link is None:
-                    return None
-                if not isinstance(link, h5py.HardLink):
-                    raise self._file.refused(f"{path[:80]!r} is a link to another place")
-                found = found[part]
-        if isinstance(found, h5py.Dataset):
-            return Dataset(self._file, found, path)
-        return Group(self._file, found) if isinstance(found, h5py.Group) else None
+    def get(self, path: str) -> Group | None:
+        """The group at `path` below this one, or None."""
+        header = self._at(path)
+        return Group(self._file, header) if header is not None and header.is_group else None
 
     def array(self, path: str) -> NDArray:
         """The array at `path`: a new one of numbers, bfloat16 as float32."""
-        found = self.get(path)
-        if not isinstance(found, Dataset):
+        header = self._at(path)
+        if header is None or header.layout is None:
             raise self._file.refused(f"no array at {path[:80]!r}")
-        return found.read()
+        return self._file.array(path[:80], header)
 
     def text(self, name: str) -> str | None:
         """An attribute that is a string, or None where there is none."""
-        value = self._attribute(name)
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        return value if isinstance(value, str) else None
+        found = self._file.texts(self._header, name)
+        return found[0].decode("utf-8", "replace") if found else None
 
     def texts(self, name: str) -> list[str] | None:
         """An attribute that is a list of strings; long ones lie in parts, name0, name1 and so on."""
-        parts: list[Any] = []
-        whole = self._attribute(name)
-        if whole is not None:
-            parts.append(whole)
+        parts: list[list[bytes]] = []
+        if name in self._header.attributes:
+            parts.append(self._file.texts(self._header, name) or [])
         else:
-            while (part := self._attribute(f"{name}{len(parts)}")) is not None:
-                parts.append(part)
+            while f"{name}{len(parts)}" in self._header.attributes:
+                parts.append(self._file.texts(self._header, f"{name}{len(parts)}") or [])
         if not parts:
             return None
-        words = [word for part in parts for word in np.asarray(part).reshape(-1).tolist()]
-        return [w.decode("utf-8", "replace") if isinstance(w, bytes) else str(w) for w in words]
+        return [text.decode("utf-8", "replace") for part in parts for text in part]
 
-    def _attribute(self, name: str) -> Any:
-        with self._file.errors():
-            if name not in self._group.attrs:
+    def _at(self, path: str) -> Header | None:
+        header = self._header
+        for part in path.split("/"):
+            if part in ("", ".", ".."):
+                raise self._file.refused(f"the path {path[:80]!r} leads out of its group")
+            if part not in header.links:
                 return None
-            if math.prod(self._group.attrs.get_id(name).shape) > _MAX_NAMES:
-                raise self._file.refused(f"the attribute {name!r} is too long")
-            return self._group.attrs[name]
-
-    def _names(self) -> list[str]:
-        with self._file.errors():
-            return list(self._group)
-
-
-class Dataset:
-    """An array in an open file, not yet read."""
-
-    def __init__(self, file: _File, dataset: Any, path: str) -> None:
-        self._file, self._dataset, self._path = file, dataset, path
-
-    def read(self) -> NDArray:
-        """The numbers, after their size has been held against the file's."""
-        file, dataset, path = self._file, self._dataset, self._path[:80]
-        with file.errors():
-            shape, dtype = dataset.shape, dataset.dtype
-            if shape is None or dtype.kind not in "fiub" or dtype.itemsize > 8:
-                raise file.refused(f"{path!r} is of type {dtype}, expected numbers")
-            if dataset.external or dataset.is_virtual:
-                raise file.refused(f"{path!r} lies in another file")
-            file.spend(path, math.prod(shape) * dtype.itemsize)
-            array: NDArray = np.asarray(dataset[()])
-            narrow = dataset.attrs.get("dtype") if dtype.kind == "u" else None
-        if narrow in ("bfloat16", b"bfloat16") and array.dtype.itemsize == 2:
-            return widen(array)
-        return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-class _File:
-    def __init__(self, op: str, path: str, size: int, h5py: Any) -> None:
-        self.op, self.path, self.h5py = op, path, h5py
-        self._left = max(_MOST_EXPANSION * size, _SMALL)
-
-    def refused(self, reason: str) -> FormatError:
-        return FormatError(f"{self.op}: {self.path}: {reason}")
-
-    def spend(self, path: str, count: int) -> None:
-        """Note `count` bytes of the array at `path`."""
-        if count > self._left:
-            raise self.refused(f"{path!r} claims {count} bytes, more than the file can hold")
-        self._left -= count
-
-    @contextmanager
-    def errors(self) -> Iterator[None]:
-        """FormatError for whatever h5py raises."""
-        try:
-            yield
-        except FormatError:
-            raise
-        except (
-            *(OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError),
-            *(OverflowError, MemoryError, UnicodeError, IndexError),
-        ) as error:
-            message = " ".join(str(error).split())[:200]
-            raise self.refused(f"a damaged HDF5 file: {message}") from error
+            target = header.links[part]
+            if target is None:
+                raise self._file.refused(f"{path[:80]!r} is a link to another place")
+            header = self._file.header(target)
+        return header
 
 
 @contextmanager
-def open_hdf5(op: str, path: str, source: Any, size: int) -> Iterator[Group]:
-    """The root of an HDF5 file of `size` bytes.
-
-    Args:
-        op: the function that errors name.
-        path: the file that they name.
-        source: a name, or a binary file, for h5py.
+def open_hdf5(op: str, path: str, content: BinaryIO, size: int) -> Iterator[Group]:
+    """The root of an HDF5 file of `size` bytes, in the name of `op`.
 
     Raises:
         FormatError: no HDF5 file, or a damaged one.
-        ImportError: h5py is not installed.
     """
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError as error:
-        raise ImportError(
-            f'{op} needs h5py for {path}, which is not installed: pip install "fastconv[keras]"'
-        ) from error
-    holder = _File(op, path, size, h5py)
-    if isinstance(source, str):
-        with open(source, "rb") as content:
-            _check_heaps(holder, content, size)
-    else:
-        _check_heaps(holder, source, size)
-    with holder.errors():
-        file = h5py.File(source, "r")
-    with file:
-        yield Group(holder, file)
+    file = _Reader(op, path, content, size)
+    root = file.header(file.root)
+    if not root.is_group:
+        raise file.damaged("no group at its root")
+    yield Group(file, root)
 
 
-def _check_heaps(holder: _File, content: BinaryIO, size: int) -> None:
-    """Follow the objects of every heap of strings to its end: the HDF5 library, where one leads
-    nowhere, does not come back.
+class _Reader(Hdf5File):
+    """A file whose arrays are read, each after its size has been held against the file's."""
 
-    Source: HDF5 File Format Specification 3.0, section III.E, "Disk Format: Level 1E - Global Heap".
-    """
-    position = 0
-    while position < size:
-        content.seek(position)
-        found = content.read(_CHUNK + len(_HEAP) - 1).find(_HEAP)
-        if found < 0:
-            position += _CHUNK
-            continue
-        begin = position + found
-        content.seek(begin + len(_HEAP))
-        length = int.from_bytes(content.read(8), "little")
-        heap = content.read(length - 16) if 16 <= length <= size - begin else b""
-        place, end = 0, len(heap)
-        while place + 16 <= end:
-            index = int.from_bytes(heap[place : place + 2], "little")
-            count = int.from_bytes(heap[place + 8 : place + 16], "little")
-            step = 16 + (count + 7) // 8 * 8 if index else count  # the object 0 is what is free
-            if step < 16 or place + step > end:
-                raise holder.refused("a damaged HDF5 file: a heap whose objects do not fit in it")
-            place += step
-        position = begin + len(_HEAP)
-    content.seek(0)
+    def __init__(self, op: str, path: str, content: BinaryIO, size: int) -> None:
+        super().__init__(op, path, content, size)
+        self._left = max(_MOST_EXPANSION * size, _SMALL)
+
+    def array(self, path: str, header: Header) -> NDArray:
+        """The numbers of a dataset."""
+        element, shape = header.type, header.shape
+        if element is None or element.dtype is None or shape is None:
+            raise self.refused(f"{path!r} is of another type, expected numbers")
+        if header.external:
+            raise self.refused(f"{path!r} lies in another file")
+        count = math.prod(shape) * element.size
+        if count > self._left:
+            raise self.refused(f"{path!r} claims {count} bytes, more than the file can hold")
+        self._left -= count
+        try:
+            content = self._content_of(path, header, element, shape, count)
+            raw = content.view(element.dtype).reshape(shape)
+        except (struct.error, IndexError, ValueError, zlib.error) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise self.damaged(f"the array {path!r}") from error
+        array: NDArray = raw.astype(raw.dtype.newbyteorder("="), copy=False)
+        marked = self.texts(header, "dtype") == [b"bfloat16"] and array.dtype == np.uint16
+        return widen(array) if element.bfloat16 or marked else array
+
+    def _content_of(
+        self, path: str, header: Header, element: ElementType, shape: tuple[int, ...], count: int
+    ) -> NDArray:
+        """The bytes of a dataset."""
+        layout = header.layout or b""
+        version, kind = layout[0], layout[1]
+        if version not in (3, 4) or kind > _CHUNKED or (version == 4 and kind == _CHUNKED):
+            raise self.refused(f"{path!r} lies in a form that is not read (version {version})")
+        if count == 0:
+            return np.empty(0, np.uint8)
+        if kind == _CHUNKED:
+            return self._chunks(path, header, element, shape, layout)
+        if kind == _COMPACT:
+            (length,) = struct.unpack_from("<H", layout, 2)
+            content = layout[4 : 4 + length]
+        else:
+            address, length = struct.unpack_from("<QQ", layout, 2)
+            if address == NOWHERE:
+                raise self.refused(f"{path!r} has no contents")
+            content = self.read(address, min(length, count))
+        if len(content) < count:
+            raise self.damaged(f"{path!r} has {len(content)} bytes, expected {count}")
+        copied: NDArray = np.frombuffer(content, np.uint8, count).copy()
+        return copied
+
+    def _chunks(
+        self,
+        path: str,
+        header: Header,
+        element: ElementType,
+        shape: tuple[int, ...],
+        layout: bytes,
+    ) -> NDArray:
+        """An array in pieces of one shape, whose places a tree tells."""
+        rank = layout[2] - 1
+        address, *chunk = struct.unpack_from(f"<Q{rank}I", layout, 3)
+        if rank != len(shape) or rank == 0 or not all(chunk):
+            raise self.damaged(f"{path!r} has pieces of another shape")
+        if address == NOWHERE:
+            raise self.refused(f"{path!r} has no contents")
+        length = math.prod(chunk) * element.size
+        wanted = math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        # A last piece may be larger than what is left of the array; not out of proportion, though.
+        if length > max(_MOST_EXPANSION * self.size, _SMALL):
+            raise self.refused(
+                f"{path!r} has pieces of {length} bytes, more than the file can hold"
+            )
+        filters = self._filters(path, header.filters)
+        array: NDArray = np.empty((*shape, element.size), np.uint8)
+        leaves = self.tree(address, 1, 8 + 8 * (rank + 1), 2 * wanted + 16)
+        places = set()
+        for key, child in leaves:
+            stored, mask, *start = struct.unpack(f"<II{rank + 1}Q", key)
+            origin = tuple(start[:rank])
+            if any(s >= n or s % c for s, n, c in zip(origin, shape, chunk, strict=True)):
+                raise self.damaged(f"{path!r} has a piece outside")
+            content = self._filtered(self.read(child, stored), filters, mask, length, element.size)
+            if len(content) != length:
+                raise self.damaged(f"{path!r} has a piece of {len(content)} bytes, not {length}")
+            piece = np.frombuffer(content, np.uint8).reshape(*chunk, element.size)
+            ends = [min(s + c, n) for s, c, n in zip(origin, chunk, shape, strict=True)]
+            target = tuple(slice(s, e) for s, e in zip(origin, ends, strict=True))
+            array[target] = piece[tuple(slice(0, t.stop - t.start) for t in target)]
+            places.add(origin)
+        if len(places) != wanted:
+            raise self.refused(f"{path!r} has {len(places)} of {wanted} pieces")
+        return array.reshape(-1)
+
+    def _filters(self, path: str, body: bytes | None) -> list[int]:
+        """What was done to pieces before they were stored, in that order."""
+        if body is None:
+            return []
+        version, count = body[0], body[1]
+        place = 8 if version == 1 else 2
+        found = []
+        for _ in range(count):
+            (kind,) = struct.unpack_from("<H", body, place)
+            place += 2
+            name = 0
+            if version == 1 or kind >= 256:
+                (name,) = struct.unpack_from("<H", body, place)
+                place += 2
+            _, values = struct.unpack_from("<HH", body, place)
+            place += 4 + ((name + 7) // 8 * 8 if version == 1 else name) + 4 * values
+            place += 4 if version == 1 and values % 2 else 0
+            if kind not in (_DEFLATE, _SHUFFLE, _CHECKSUM):
+                raise self.refused(f"{path!r} is compressed in a way that is not read ({kind})")
+            found.append(kind)
+        return found
+
+    def _filtered(
+        self, content: bytes, filters: list[int], mask: int, length: int, size: int
+    ) -> bytes:
+        """A piece as it was before the filters; `mask` names those that were left out."""
+        for place, kind in reversed(list(enumerate(filters))):
+            if mask >> place & 1:
+                continue
+            if kind == _DEFLATE:
+                unpack = zlib.decompressobj()
+                content = unpack.decompress(content, length + 5)
+            elif kind == _CHECKSUM:
+                content = content[:-4]
+            else:
+                whole = len(content) // size * size
+                turned = np.frombuffer(content[:whole], np.uint8).reshape(size, -1).T
+                content = turned.tobytes() + content[whole:]
+        return content

@@ -33,7 +33,6 @@ __all__ = ["is_keras_archive", "named_arrays", "read_keras_archive", "read_keras
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _MAX_CONFIG = 1 << 26
-_MAX_DEPTH = 64
 _CLASSES = {snake_case(name): name for name in VARIABLES}
 
 Shape = Sequence[int] | None
@@ -50,7 +49,7 @@ def read_keras_archive(archive: Archive, flatten_shape: Shape) -> list[KerasLaye
         raise archive.refused(f"the record {_CONFIG!r} has {archive.size(_CONFIG)} bytes")
     model = _model(archive.op, archive.path, archive.read(_CONFIG).tobytes())
     content = archive.read(_WEIGHTS)
-    with open_hdf5(archive.op, archive.path, io.BytesIO(content.data), content.size) as root:
+    with open_hdf5(archive.op, archive.path, io.BytesIO(content.tobytes()), content.size) as root:
         if model is not None:
             layers = _configured_store(root, model)
         else:  # a class of the user's own
@@ -61,11 +60,14 @@ def read_keras_archive(archive: Archive, flatten_shape: Shape) -> list[KerasLaye
 
 def read_keras_hdf5(op: str, path: str, flatten_shape: Shape) -> list[KerasLayer]:
     """The layers of an `.h5` file, converted; see `fastconv.load_keras`."""
-    with open_hdf5(op, path, path, os.stat(path).st_size) as root:
+    with (
+        open(path, "rb") as file,
+        open_hdf5(op, path, file, os.fstat(file.fileno()).st_size) as root,
+    ):
         text = root.text("model_config")
         model = None if text is None else _model(op, path, text.encode("utf-8", "surrogateescape"))
         weights = root.get("model_weights")
-        top = weights if isinstance(weights, Group) else root
+        top = root if weights is None else weights
         names = top.texts("layer_names")
         ordered = names is not None
         if names is None:
@@ -107,18 +109,18 @@ def _model(op: str, path: str, text: bytes) -> ModelConfig | None:
 def _configured_store(root: Group, model: ModelConfig, path: str = "") -> list[KerasLayer]:
     """The layers in the configuration's order."""
     container = root.get("layers")
-    if not isinstance(container, Group):
+    if container is None:
         return []
     named: dict[str, Group] = {}
     for _, group in container.groups():
         variables = group.get("vars")
-        name = variables.text("name") if isinstance(variables, Group) else None
+        name = None if variables is None else variables.text("name")
         if name is not None:
             named[name] = group
     layers: list[KerasLayer] = []
     for config in model.layers:
         found = named.get(config.name) or container.get(config.group)
-        if not isinstance(found, Group):
+        if found is None:
             continue
         if config.inner is not None:
             layers += _configured_store(found, config.inner, f"{path}{config.name}.")
@@ -138,20 +140,23 @@ def _store(root: Group) -> tuple[list[KerasLayer], list[str]]:
     """
     layers: list[KerasLayer] = []
     idle: list[str] = []
-    waiting: list[tuple[str, Group, int]] = [("", root, 0)]
+    waiting: list[tuple[str, Group]] = [("", root)]
+    seen: set[int] = set()
     while waiting:
-        name, group, depth = waiting.pop()
+        name, group = waiting.pop()
+        if group.address in seen:
+            continue
+        seen.add(group.address)
         variables = group.get("vars")
-        arrays = _numbered(group) if isinstance(variables, Group) else []
-        if arrays and isinstance(variables, Group):
+        arrays = _numbered(group)
+        if arrays and variables is not None:
             base = re.sub(r"_\d+$", "", name.rpartition("/")[2])
             title = variables.text("name") or name.lstrip("/")
             layers.append(_by_position(title, _CLASSES.get(base, ""), arrays, {}))
-        elif isinstance(variables, Group):
+        elif variables is not None:
             idle.append(name)
-        if depth < _MAX_DEPTH:
-            inner = sorted(group.groups(), key=lambda item: _natural(item[0]), reverse=True)
-            waiting += [(f"{name}/{n}", g, depth + 1) for n, g in inner if n != "vars"]
+        inner = sorted(group.groups(), key=lambda item: _natural(item[0]), reverse=True)
+        waiting += [(f"{name}/{n}", g) for n, g in inner if n != "vars"]
     dense = [layer for layer in layers if layer.class_name == "Dense"]
     made = {channels_made(layer) for layer in layers if "Conv" in layer.class_name}
     inputs = dense[0].variables["kernel"].shape[0] if dense else None
@@ -178,7 +183,7 @@ def _natural(name: str) -> tuple[str, int]:
 def _numbered(layer: Group) -> list[NDArray]:
     """The variables 0, 1, 2 ... of a layer."""
     variables = layer.get("vars")
-    if not isinstance(variables, Group):
+    if variables is None:
         return []
     names = sorted((n for n in variables.datasets() if n.isdecimal()), key=lambda n: (len(n), n))
     return [variables.array(name) for name in names]
@@ -220,7 +225,7 @@ def _by_name(
     layers: list[KerasLayer] = []
     for name in names:
         group = top.get(name)
-        if not isinstance(group, Group):
+        if group is None:
             raise FormatError(f"{op}: {path}: no group for the layer {name[:80]!r}")
         config = configs.get(name)
         owners: dict[str, dict[str, NDArray]] = {}

@@ -56,7 +56,6 @@ def load_keras(
             has not changed.
         FormatError: the file is damaged, or has weights of a kind of layer that is none of those.
         DTypeError: `net` is no module or `names` no mapping of strings.
-        ImportError: h5py is not installed.
         OSError: the file is missing or cannot be read.
 
     Sources: Keras 3, `keras.saving`; Keras 2, `tf.keras.models.save_model(..., save_format="h5")`.
