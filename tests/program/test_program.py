@@ -11,7 +11,7 @@ import pytest
 import fastconv as fc
 import fastconv.functional as F
 from benchmarks.networks import build
-from fastconv import nn
+from fastconv import _core, nn
 from fastconv.program import PLANS
 
 from .nets import NETS, SIZE
@@ -319,3 +319,16 @@ def test_bad_arguments() -> None:
 def test_results_that_are_no_arrays(result: Any) -> None:
     with pytest.raises(fc.CaptureError, match="the network returned"):
         fc.compile(Reads(lambda y: result).eval(), randn(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 17])
+@pytest.mark.parametrize("pixels", [(1, 1), (3, 5), (16, 33), (41, 50)])
+@pytest.mark.parametrize("order", [(0, 2, 3, 1), (0, 3, 1, 2)])
+def test_reorders_of_pictures(channels: int, pixels: tuple[int, int], order: Any) -> None:
+    shape = (2, channels, *pixels) if order[1] == 2 else (2, *pixels, channels)
+    graph = _core.Graph()
+    (y,) = graph.add("transpose", [graph.input("float32", shape, "x")], {"dims": order})
+    graph.set_outputs([y])
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    (got,), _ = _core.Program(graph).run([x])
+    np.testing.assert_array_equal(got, x.transpose(order))

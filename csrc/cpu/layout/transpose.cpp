@@ -16,9 +16,29 @@ void transpose_partial(const float* in, int64_t ldi, float* out, int64_t ldo, in
     for (int64_t j = 0; j < columns; ++j) store(out + j * ldo, load(to + j * VL), tail(rows));
 }
 
+// A few planes become pixels of as many values.
+template <int Rows>
+void interleave(const float* __restrict in, int64_t ldi, float* __restrict out, int64_t columns) {
+    for (int64_t j = 0; j < columns; ++j)
+        for (int i = 0; i < Rows; ++i) out[j * Rows + i] = in[i * ldi + j];
+}
+
+// And back.
+template <int Columns>
+void separate(const float* __restrict in, float* __restrict out, int64_t ldo, int64_t rows) {
+    for (int64_t i = 0; i < rows; ++i)
+        for (int j = 0; j < Columns; ++j) out[j * ldo + i] = in[i * Columns + j];
+}
+
 }  // namespace
 
 void transpose_f32(const float* in, int64_t ldi, float* out, int64_t ldo, int64_t rows, int64_t columns) {
+    if (rows == ldo && rows == 2) return interleave<2>(in, ldi, out, columns);
+    if (rows == ldo && rows == 3) return interleave<3>(in, ldi, out, columns);
+    if (rows == ldo && rows == 4) return interleave<4>(in, ldi, out, columns);
+    if (columns == ldi && columns == 2) return separate<2>(in, out, ldo, rows);
+    if (columns == ldi && columns == 3) return separate<3>(in, out, ldo, rows);
+    if (columns == ldi && columns == 4) return separate<4>(in, out, ldo, rows);
     for (int64_t i = 0; i < rows; i += VL)
         for (int64_t j = 0; j < columns; j += VL) {
             const float* from = in + i * ldi + j;
