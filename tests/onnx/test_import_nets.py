@@ -189,6 +189,55 @@ def test_what_a_program_makes_of_it() -> None:
     ]
 
 
+def test_padding_that_pytorch_writes_out() -> None:
+    """F.pad as its exporter has it: amounts reversed and sorted by seven nodes. All of it is constant."""
+    node = helper.make_node
+    nodes = [
+        node("ConstantOfShape", ["four"], ["zeros"], value=helper.make_tensor("v", 7, [1], [0])),
+        node("Concat", ["amounts", "zeros"], ["all"], axis=0),
+        node("Reshape", ["all", "pairs"], ["p1"]),
+        node("Slice", ["p1", "last", "least", "first", "last"], ["p2"]),
+        node("Transpose", ["p2"], ["p3"], perm=[1, 0]),
+        node("Reshape", ["p3", "last"], ["p4"]),
+        node("Cast", ["p4"], ["p5"], to=TensorProto.INT64),
+        node("Pad", ["x", "p5"], ["p"], mode="constant"),
+        node("Conv", ["p", "w"], ["y"], strides=[2, 2]),
+    ]
+    weights = {
+        "four": np.array([4]),
+        "amounts": np.array([0, 1, 0, 1]),
+        "pairs": np.array([-1, 2]),
+        "first": np.array([0]),
+        "last": np.array([-1]),
+        "least": np.array([np.iinfo(np.int64).min + 1]),
+        "w": randn(rng("w"), 20, 3, 3, 3),
+    }
+    net = fc.onnx.load(model_of(nodes, weights, ["n", 3, 8, 8])).eval()
+    assert len(net._graph.nodes) == 1
+    x = randn(rng("x"), 2, 3, 8, 8)
+    expected = F.conv2d(F.pad(x, (0, 1, 0, 1)), weights["w"], None, 2)
+    program = fc.compile(net, x)
+    with fc.no_grad():
+        assert_close(net(x).numpy(), expected)
+    assert_close(program(x), expected)
+    assert "pad(" not in program.dump()
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet18", "squeezenet1_1", "mobilenet_v2"])
+def test_exported_networks_come_back(name: str) -> None:
+    """The numbers and the weights' names are the same, for any batch."""
+    shape = (1, 28, 28) if name == "lenet5" else (3, 64, 64)
+    net = fc.models.create(name, num_classes=7).eval()
+    model = fc.onnx.export(net, None, np.zeros((1, *shape), np.float32))
+    back = fc.onnx.load(model.SerializeToString()).eval()
+    x = randn(rng("x"), 3, *shape)
+    with fc.no_grad():
+        assert_close(back(x).numpy(), net(x).numpy(), 1e-5)
+    assert_close(fc.compile(back, x)(x), fc.compile(net, x)(x), 1e-5)
+    assert {n for n, _ in back.named_parameters()} <= {n for n, _ in net.named_parameters()}
+    assert sum(p.size for p in back.parameters()) == sum(p.size for p in net.parameters())
+
+
 def test_state_dicts_travel() -> None:
     first, second = fc.onnx.load(small()), fc.onnx.load(small(seed=1))
     second.load_state_dict(first.state_dict())

@@ -93,12 +93,10 @@ class OnnxModule(_Scope):
         self._constants = _Constants()
         self._gone = _last_readers(graph)
         kinds = _kinds(graph)
-        for name, value in graph.constants.items():
-            kind = kinds.get(name)
-            if kind is None:
-                self._constants[name] = value
-            else:
-                self._places[name] = self._keep(name, np.array(value), kind == "learned")
+        for name, kind in kinds.items():
+            value = np.array(graph.constants.pop(name))
+            self._places[name] = self._keep(name, value, kind == "learned")
+        self._constants.update(graph.constants)
         graph.constants = {}
 
     def _keep(self, name: str, value: NDArray, learned: bool) -> tuple[str, ...]:

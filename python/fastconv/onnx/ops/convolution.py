@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ... import functional as F
 from ...errors import ShapeError
 from ...tensor import Tensor
 from ..graph import Node
 from .pointwise import operand
-from .registry import Inputs, Value, at, computed
-from .shapes import reshape, transpose
+from .registry import Inputs, at, computed
+from .shapes import as_tensor, broadcast_shape, reshape, transpose
 from .windows import one_or_all, pad_spatial, windows
 
 
@@ -61,13 +59,11 @@ def _conv_transpose(node: Node, inputs: Inputs, training: bool) -> Any:
         raise ShapeError(f"onnx: {node}: output_padding {extra}, output_shape {wanted}")
     if wanted:
         wanted = wanted[-spatial:]
-        totals = [
-            (x.shape[2 + d] - 1) * w.stride[d] + extra[d] + w.extent(d) - wanted[d]
-            for d in range(spatial)
-        ]
-        halves = tuple(t // 2 for t in totals)
-        others = tuple(t - h for t, h in zip(totals, halves, strict=True))
-        begin, end = (halves, others) if rule == "SAME_UPPER" else (others, halves)
+        wholes = [(x.shape[2 + d] - 1) * w.stride[d] + w.extent(d) for d in range(spatial)]
+        # What is wanted beyond the whole result is behind it.
+        totals = [max(n + e - t, 0) for n, e, t in zip(wholes, extra, wanted, strict=True)]
+        begin = tuple(t // 2 if rule == "SAME_UPPER" else t - t // 2 for t in totals)
+        end = tuple(n + e - t - b for n, e, t, b in zip(wholes, extra, wanted, begin, strict=True))
     convolve = getattr(F, f"conv_transpose{spatial}d")
     geometry = (node.get("group", 1), one_or_all(w.dilation))
     stride = one_or_all(w.stride)
@@ -94,27 +90,22 @@ def _gemm(node: Node, inputs: Inputs, training: bool) -> Any:
         and c.size == b.shape[0]
         and c.shape[-1:] == b.shape[:1]
     ):
-        return F.linear(a, _tensor(b, a), _tensor(reshape(c, (c.size,)), a))
-    y = F.linear(a, _tensor(b, a), None)
+        return F.linear(a, as_tensor(b, a), as_tensor(reshape(c, (c.size,)), a))
+    y = F.linear(a, as_tensor(b, a), None)
     y = y if alpha == 1 else F.mul(y, alpha)
     if c is None or beta == 0:
         return y
-    if np.broadcast_shapes(y.shape, c.shape) != y.shape:
+    if broadcast_shape(node, y.shape, c.shape) != y.shape:
         raise ShapeError(f"onnx: {node}: C of {c.shape} does not fit a result of {y.shape}")
     c = c if beta == 1 else (F.mul(c, beta) if isinstance(c, Tensor) else c * beta)
     return F.add(y, operand(c, y))
-
-
-def _tensor(value: Value, like: Any) -> Any:
-    """A known array beside Tensors, of their element type."""
-    return value if isinstance(value, Tensor) else np.ascontiguousarray(value, like.dtype)
 
 
 @computed("MatMul")
 def _matmul(node: Node, inputs: Inputs, training: bool) -> Any:
     a, b = inputs
     like = a if isinstance(a, Tensor) else b
-    return F.matmul(_tensor(a, like), _tensor(b, like))
+    return F.matmul(as_tensor(a, like), as_tensor(b, like))
 
 
 @computed("Linear")

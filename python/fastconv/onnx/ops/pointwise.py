@@ -14,7 +14,7 @@ from ...tensor import Tensor
 from ..graph import Node
 from ..tensors import element_type
 from .registry import Inputs, Value, at, axis, computed, known, scalar, values
-from .shapes import broadcast_shape, reshape
+from .shapes import as_tensor, broadcast_shape, reshape
 
 _UNARY: dict[str, str] = {
     "Abs": "abs",
@@ -143,15 +143,9 @@ def _prelu(node: Node, inputs: Inputs, training: bool) -> Any:
     if slope.size == 1 or (
         slope.size == channels and slope.shape[-len(per_channel) :] == per_channel
     ):
-        return F.prelu(x, _as_tensor(reshape(slope, (slope.size,)), x))
+        return F.prelu(x, as_tensor(reshape(slope, (slope.size,)), x))
     below = F.relu(F.neg(x))
     return F.sub(F.relu(x), F.mul(below, operand(slope, x)))
-
-
-def _as_tensor(value: Value, like: Any) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    return Tensor(np.ascontiguousarray(value, like.dtype))
 
 
 @computed("Clip")
@@ -190,7 +184,7 @@ def _where(node: Node, inputs: Inputs, training: bool) -> Any:
     a, b = inputs[1:]
     shape = broadcast_shape(node, mask.shape, a.shape, b.shape)
     like = a if isinstance(a, Tensor) else b
-    parts = [F.reshape(F.expand(_as_tensor(v, like), shape), (-1,)) for v in (a, b)]
+    parts = [F.reshape(F.expand(as_tensor(v, like), shape), (-1,)) for v in (a, b)]
     count = math.prod(shape)
     places = np.arange(count) + np.where(np.broadcast_to(mask, shape).reshape(-1), 0, count)
     return reshape(F.index_select(F.concat(parts), 0, places), shape)

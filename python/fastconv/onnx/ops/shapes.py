@@ -31,6 +31,13 @@ def reshape(x: Value, shape: tuple[int, ...]) -> Any:
     return x.reshape(shape)
 
 
+def as_tensor(value: Value, like: Any) -> Tensor:
+    """A known array as a Tensor of another one's element type."""
+    if isinstance(value, Tensor):
+        return value
+    return Tensor(np.ascontiguousarray(value, like.dtype))
+
+
 def transpose(x: Value, order: tuple[int, ...]) -> Any:
     if order == tuple(range(x.ndim)):
         return x
@@ -115,12 +122,13 @@ def _transpose(node: Node, inputs: Inputs, training: bool) -> Any:
 @computed("Concat")
 def _concat(node: Node, inputs: Inputs, training: bool) -> Any:
     where = axis(node, node.attributes["axis"], inputs[0].ndim)
-    if not any(isinstance(v, Tensor) for v in inputs):
-        try:
-            return np.concatenate(inputs, where)
-        except ValueError as error:
-            raise ShapeError(f"onnx: {node}: {error}") from error
-    return F.concat(list(inputs), where)
+    computes = next((v for v in inputs if isinstance(v, Tensor)), None)
+    if computes is not None:
+        return F.concat([as_tensor(v, computes) for v in inputs], where)
+    try:
+        return np.concatenate(inputs, where)
+    except ValueError as error:
+        raise ShapeError(f"onnx: {node}: {error}") from error
 
 
 @known("Split")
