@@ -93,9 +93,11 @@ def read(
                         f"{op}: {name}: {key!r} has element type {dtype}, "
                         f"expected one of {', '.join(_FILE_DTYPES)}"
                     )
+            narrow = [key for key in names if file.get_slice(key).get_dtype() == "BF16"]
+            wide = _bfloat16(name, narrow) if narrow else {}
             for key in names:
-                if file.get_slice(key).get_dtype() == "BF16":
-                    found[key] = _bfloat16(name, key)
+                if key in wide:
+                    found[key] = wide[key]
                     continue
                 array = file.get_tensor(key)
                 found[key] = array if array.flags.writeable else array.copy()
@@ -108,16 +110,18 @@ def read(
         raise FormatError(f"{op}: {name}: {error}") from error
 
 
-def _bfloat16(name: str, key: str) -> NDArray:
-    """An array that NumPy has no type for, as float32; the package has checked where it lies."""
+def _bfloat16(name: str, keys: list[str]) -> dict[str, NDArray]:
+    """Arrays that NumPy has no type for, as float32; the package has checked where they lie."""
+    found: dict[str, NDArray] = {}
     with open(name, "rb") as file:
-        (header,) = struct.unpack("<Q", file.read(8))
-        entry = json.loads(file.read(header))[key]
-        begin, end = entry["data_offsets"]
-        file.seek(8 + header + begin)
-        words = np.fromfile(file, "<u2", (end - begin) // 2)
-    shape: list[int] = entry["shape"]
-    return widen(words).reshape(shape)
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(length))
+        for key in keys:
+            begin, end = header[key]["data_offsets"]
+            file.seek(8 + length + begin)
+            words = np.fromfile(file, "<u2", (end - begin) // 2)
+            found[key] = widen(words).reshape(header[key]["shape"])
+    return found
 
 
 def _check_header(op: str, name: str) -> None:
