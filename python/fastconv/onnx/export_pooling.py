@@ -50,7 +50,7 @@ def _pool2d(t: Translation, step: Step) -> None:
             "dilation": t.get(step, "dilation"),
         }
     if maximum:
-        return _max(t, step, x, axes, windows, size, made, taps)
+        return _max(t, step, axes, windows, size, made, taps)
     t.put(step.results[0], _mean(t, step, axes, windows, size, made), axes)
 
 
@@ -78,7 +78,6 @@ def _ends(windows: dict[str, Any], size: Shape, made: Shape) -> list[int]:
 def _max(
     t: Translation,
     step: Step,
-    x: str,
     axes: Axes,
     windows: dict[str, Any],
     size: Shape,
@@ -86,6 +85,13 @@ def _max(
     taps: int | None,
 ) -> None:
     pads = [*windows["padding"], *_ends(windows, size, made)]
+    attributes = {
+        "kernel_shape": windows["kernel"],
+        "strides": windows["stride"],
+        "pads": pads,
+        "dilations": windows["dilation"],
+    }
+    x = t.arranged(step.operands[0], axes)
     if any(p >= k for p, k in zip(pads[2:], windows["kernel"], strict=True)):
         # More than a pooling of ONNX may pad: by a node of its own.
         if taps is not None:
@@ -93,22 +99,15 @@ def _max(
                 "export: positions of maxima whose windows end that far outside have no translation"
             )
         edges = t.graph.ints([0, 0, *pads[:2], 0, 0, *pads[2:]])
-        x = t.emit("Pad", [x, edges, t.graph.floats(-np.inf)], mode="constant")
-        pads = [0, 0, 0, 0]
-    attributes = {
-        "kernel_shape": windows["kernel"],
-        "strides": windows["stride"],
-        "pads": pads,
-        "dilations": windows["dilation"],
-    }
-    if taps is None:
-        if x == t.arranged(step.operands[0], axes):
-            windowed(t, step, "MaxPool", [step.operands[0]], axes, attributes)
-            return
-        return t.put(step.results[0], t.emit("MaxPool", [x], **attributes), axes)
-    name, index = t.emit_many("MaxPool", [x], 2, **attributes)
-    t.put(step.results[0], name, axes)
-    t.put(taps, index, axes)
+        padded = t.emit("Pad", [x, edges, t.graph.floats(-np.inf)], mode="constant")
+        name = t.emit("MaxPool", [padded], **{**attributes, "pads": [0, 0, 0, 0]})
+        t.put(step.results[0], name, axes)
+    elif taps is None:
+        windowed(t, step, "MaxPool", [step.operands[0]], axes, attributes)
+    else:
+        name, index = t.emit_many("MaxPool", [x], 2, **attributes)
+        t.put(step.results[0], name, axes)
+        t.put(taps, index, axes)
 
 
 @translates("pool2d_positions")
