@@ -174,7 +174,10 @@ CASES = {
         pool(F.max_pool2d, (2, 3), 1, (0, 1), (3, 2)), (3, 9, 8), (), ("MaxPool",)
     ),
     "max_pool2d dilated, ceil": Case(
-        pool(F.max_pool2d, 2, 4, 0, 4, ceil_mode=True), (3, 7, 7), (), ("Pad", "MaxPool"), True
+        pool(F.max_pool2d, 2, 4, 0, 4, ceil_mode=True), (3, 7, 7), (), ("MaxPool",), True
+    ),
+    "max_pool2d dilated, padded, ceil": Case(
+        pool(F.max_pool2d, 2, 3, 1, 4, ceil_mode=True), (3, 8, 8), (), ("Pad", "MaxPool"), True
     ),
     "max_pool2d positions": Case(
         lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[1], (3, 9, 8), (), ("MaxPool", "Mod")

@@ -65,7 +65,7 @@ def _even_windows(size: Shape, made: Shape) -> dict[str, Any] | None:
 def _ends(windows: dict[str, Any], size: Shape, made: Shape) -> list[int]:
     """The border at the end that the last windows reach into; `ceil_mode` makes it larger than the padding.
 
-    Written out because runtimes disagree about `ceil_mode`.
+    Written out because runtimes disagree about `ceil_mode`, but for the simplest case.
     """
     stride, padding = windows["stride"], windows["padding"]
     spans = [d * (k - 1) + 1 for d, k in zip(windows["dilation"], windows["kernel"], strict=True)]
@@ -73,6 +73,18 @@ def _ends(windows: dict[str, Any], size: Shape, made: Shape) -> list[int]:
         max(padding[i], (made[i] - 1) * stride[i] + spans[i] - size[i] - padding[i])
         for i in range(2)
     ]
+
+
+def _plainly_rounded_up(windows: dict[str, Any], size: Shape, made: Shape) -> bool:
+    """Whether `ceil_mode` means the same everywhere: there is no padding and no window starts outside."""
+    if any(windows["padding"]) or _ends(windows, size, made) == [0, 0]:
+        return False
+    return all(
+        m == -(-(n - d * (k - 1) - 1) // s) + 1
+        for m, n, k, s, d in zip(
+            made, size, windows["kernel"], windows["stride"], windows["dilation"], strict=True
+        )
+    )
 
 
 def _max(
@@ -91,6 +103,9 @@ def _max(
         "pads": pads,
         "dilations": windows["dilation"],
     }
+    if _plainly_rounded_up(windows, size, made):
+        attributes |= {"pads": [0, 0, 0, 0], "ceil_mode": 1}
+        pads = [0, 0, 0, 0]
     x = t.arranged(step.operands[0], axes)
     if any(p >= k for p, k in zip(pads[2:], windows["kernel"], strict=True)):
         # More than a pooling of ONNX may pad: by a node of its own.
