@@ -11,7 +11,7 @@ import fastconv as fc
 from fastconv import models
 from tests.models import reference
 from tests.models.conftest import unfilled as unfilled
-from tests.onnx.helpers import eager, images
+from tests.onnx.helpers import eager, images, ops
 from tests.onnx.test_export_ops import CASES, build
 from tests.program.nets import NETS, SIZE
 from tests.support import assert_close
@@ -64,8 +64,10 @@ def test_the_zoo(name: str) -> None:
         entry[...] = value
     net.eval()
     x = images(2, models.info(name).input_shape[0], FAMILIES[name], FAMILIES[name])
-    back = read_back(fc.onnx.export(net, None, x))
+    model = fc.onnx.export(net, None, x)
+    back = read_back(model)
     assert_close(eager(back, x)[0], eager(net, x)[0], 1e-5)
+    assert ops(fc.onnx.export(back, None, x)) == ops(model)
     state = back.state_dict()
     for key, value in net.state_dict().items():
         if "aux" not in key and "num_batches" not in key:
