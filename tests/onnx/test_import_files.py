@@ -315,6 +315,15 @@ def test_constants_of_huge_shapes(shape: list[int]) -> None:
         ([node("Tile", ["one", "s"], ["y"])], {"s": np.array([2**36])}),
         ([node("Range", ["zero", "s", "step"], ["y"])], {"s": np.float32(1e12)}),
         ([node("Pad", ["one", "s"], ["y"])], {"s": np.array([0, 2**36])}),
+        ([node("Mul", ["s", "t"], ["y"])], {"s": np.ones((2**20, 1)), "t": np.ones((1, 2**20))}),
+        (
+            [node("Where", ["s", "t", "one"], ["y"])],
+            {"s": np.ones((2**20, 1), bool), "t": np.ones(2**20, np.float32)},
+        ),
+        (
+            [node("Gather", ["t", "s"], ["y"])],
+            {"s": np.zeros(2**18, np.int64), "t": np.ones((1, 2**20))},
+        ),
     ],
 )
 def test_other_ways_to_huge_constants(nodes: list[Any], weights: dict[str, Any]) -> None:
@@ -322,10 +331,22 @@ def test_other_ways_to_huge_constants(nodes: list[Any], weights: dict[str, Any])
     refused(model(nodes, {**scalars, **weights}), "asks for an array of shape")
 
 
+def test_constants_that_double() -> None:
+    """A file of a few kilobytes whose constants would be of any size."""
+    nodes = [node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(60)]
+    nodes.append(node("Identity", ["c60"], ["y"]))
+    content = model(nodes, {"c0": np.ones(1000, np.float32)}).SerializeToString()
+    with pytest.raises(fc.FormatError, match=r"asks for an array of shape|computed have"):
+        fc.onnx.load(content)
+
+
 def test_many_large_constants() -> None:
     nodes = [node("ConstantOfShape", ["s"], [f"c{i}"]) for i in range(40)]
     nodes.append(node("Sum", [f"c{i}" for i in range(40)], ["y"]))
-    refused(model(nodes, {"s": np.array([10_000_000])}), "have more than 1073741824 bytes")
+    refused(
+        model(nodes, {"s": np.array([10_000_000])}),
+        "constants that are computed have 1080000000 bytes, ConstantOfShape",
+    )
 
 
 # External data

@@ -12,9 +12,11 @@ from ..errors import FastconvError, FormatError
 from .graph import Graph, Node, uses_of
 from .ops import KNOWN, run
 from .ops.padding import amounts
+from .ops.registry import MAX_REPEATED_BYTES
 
-# Of all constants that folding makes together.
-MAX_FOLDED_BYTES = 1 << 30
+# Of all constants together that folding makes: the larger of this and four times what the file holds, and
+# of those that are one element repeated.
+MAX_FOLDED_BYTES = 1 << 28
 # Not the same from run to run, or of no use as a constant.
 _NEVER = frozenset({"Dropout"})
 
@@ -33,7 +35,8 @@ def fold_constants(graph: Graph) -> None:
     Raises:
         FormatError: it does not fit together, or its results would be very large.
     """
-    kept, total = [], 0
+    most = max(MAX_FOLDED_BYTES, 4 * sum(v.nbytes for v in graph.constants.values()))
+    kept, total, repeated = [], 0, 0
     same: dict[str, str] = {}  # what Identity makes of constants: another name, not another weight
     for node in graph.nodes:
         node = node.but(inputs=tuple(same.get(n, n) for n in node.inputs))
@@ -48,14 +51,15 @@ def fold_constants(graph: Graph) -> None:
             continue
         try:
             made = run(node, inputs, False)
-        except FastconvError as error:
+        except (FastconvError, MemoryError) as error:
             raise FormatError(f"onnx.load: {node} cannot be computed: {error}") from error
         for name, value in zip(node.outputs, made, strict=False):
-            total += value.nbytes if node.op not in ("Constant", "Identity") else 0
-            if total > MAX_FOLDED_BYTES:
+            if node.op != "Constant":
+                total += value.nbytes if any(value.strides) else 0
+                repeated += 0 if any(value.strides) else value.nbytes
+            if total > most or repeated > MAX_REPEATED_BYTES:
                 raise FormatError(
-                    f"onnx.load: constants that are computed have more than {MAX_FOLDED_BYTES} bytes, "
-                    f"{node} among them"
+                    f"onnx.load: constants that are computed have {total + repeated} bytes, {node} among them"
                 )
             if name:
                 graph.constants[name] = value

@@ -33,6 +33,12 @@ def _power(a: NDArray, b: NDArray) -> Any:
     return np.power(a, b).astype(a.dtype)
 
 
+def _check_size(node: Node, inputs: Inputs) -> None:
+    """Refuse operands that do not broadcast, or to too large a result."""
+    shape = broadcast_shape(node, *(v.shape for v in inputs))
+    limited(node, shape, np.result_type(*(v.dtype for v in inputs)))
+
+
 def _sigmoid(x: NDArray) -> Any:
     return 1 / (1 + np.exp(-x))
 
@@ -84,7 +90,7 @@ def _unary(node: Node, inputs: Inputs, training: bool) -> Any:
 
 @known(*_BINARY)
 def _binary(node: Node, inputs: Inputs, training: bool) -> Any:
-    broadcast_shape(node, inputs[0].shape, inputs[1].shape)
+    _check_size(node, inputs)
     with np.errstate(all="ignore"):
         try:
             return np.asarray(_BINARY[node.op](inputs[0], inputs[1]))
@@ -94,14 +100,14 @@ def _binary(node: Node, inputs: Inputs, training: bool) -> Any:
 
 @known("Mod")
 def _mod(node: Node, inputs: Inputs, training: bool) -> Any:
-    broadcast_shape(node, inputs[0].shape, inputs[1].shape)
+    _check_size(node, inputs)
     with np.errstate(all="ignore"):
         return np.asarray((np.fmod if node.get("fmod", 0) else np.mod)(inputs[0], inputs[1]))
 
 
 @known(*_SEVERAL)
 def _several(node: Node, inputs: Inputs, training: bool) -> Any:
-    broadcast_shape(node, *(v.shape for v in inputs))
+    _check_size(node, inputs)
     total = functools.reduce(_SEVERAL[node.op], inputs)
     if node.op == "Mean":
         total = total / np.asarray(len(inputs), total.dtype)
@@ -110,7 +116,7 @@ def _several(node: Node, inputs: Inputs, training: bool) -> Any:
 
 @known("Where")
 def _where(node: Node, inputs: Inputs, training: bool) -> Any:
-    broadcast_shape(node, *(v.shape for v in inputs))
+    _check_size(node, inputs)
     return np.where(inputs[0], inputs[1], inputs[2])
 
 

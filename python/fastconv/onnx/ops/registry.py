@@ -22,8 +22,9 @@ Function: TypeAlias = Callable[[Node, Inputs, bool], Any]
 
 COMPUTED: dict[str, Function] = {}
 KNOWN: dict[str, Function] = {}
-# Known arrays larger than this are taken for a mistake.
-MAX_KNOWN_BYTES = 1 << 30
+# Known arrays larger than this are taken for a mistake: in memory of their own, or of one repeated element.
+MAX_KNOWN_BYTES = 1 << 28
+MAX_REPEATED_BYTES = 1 << 30
 
 
 def computed(*ops: str) -> Callable[[Function], Function]:
@@ -118,7 +119,9 @@ def axes(node: Node, given: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return found
 
 
-def limited(node: Node, shape: Sequence[int], dtype: Any) -> tuple[int, ...]:
+def limited(
+    node: Node, shape: Sequence[int], dtype: Any, most: int = MAX_KNOWN_BYTES
+) -> tuple[int, ...]:
     """The shape of a known array that is about to be made.
 
     Raises:
@@ -127,10 +130,10 @@ def limited(node: Node, shape: Sequence[int], dtype: Any) -> tuple[int, ...]:
     size = np.dtype(dtype).itemsize
     for n in shape:
         size *= max(int(n), 1)
-    if any(n < 0 for n in shape) or len(shape) > 32 or size > MAX_KNOWN_BYTES:
+    if any(n < 0 for n in shape) or len(shape) > 32 or size > most:
         raise FormatError(
             f"onnx: {node} asks for an array of shape {tuple(shape)[:33]}; constants have at most "
-            f"{MAX_KNOWN_BYTES} bytes"
+            f"{most} bytes"
         )
     return tuple(int(n) for n in shape)
 

@@ -12,6 +12,7 @@ from ...errors import ShapeError
 from ...tensor import Tensor
 from ..graph import Node
 from .registry import (
+    MAX_REPEATED_BYTES,
     Inputs,
     Value,
     at,
@@ -125,6 +126,10 @@ def _concat(node: Node, inputs: Inputs, training: bool) -> Any:
     computes = next((v for v in inputs if isinstance(v, Tensor)), None)
     if computes is not None:
         return F.concat([as_tensor(v, computes) for v in inputs], where)
+    length = sum(v.shape[where] for v in inputs if v.ndim > where)
+    limited(
+        node, (*inputs[0].shape[:where], length, *inputs[0].shape[where + 1 :]), inputs[0].dtype
+    )
     try:
         return np.concatenate(inputs, where)
     except ValueError as error:
@@ -205,10 +210,11 @@ def _gather(node: Node, inputs: Inputs, training: bool) -> Any:
     if index.size and not -size <= int(index.min()) <= int(index.max()) < size:
         raise ShapeError(f"onnx: {node}: indices beyond the {size} elements of axis {where}")
     places = np.where(index < 0, index + size, index).astype(np.int64)
-    if not isinstance(x, Tensor):
-        return np.asarray(np.take(x, places, where))
-    y = F.index_select(x, where, places.reshape(-1))
-    return reshape(y, (*x.shape[:where], *places.shape, *x.shape[where + 1 :]))
+    shape = (*x.shape[:where], *places.shape, *x.shape[where + 1 :])
+    if isinstance(x, Tensor):
+        return reshape(F.index_select(x, where, places.reshape(-1)), shape)
+    limited(node, shape, x.dtype)
+    return np.asarray(np.take(x, places, where))
 
 
 def broadcast_shape(node: Node, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -222,11 +228,11 @@ def broadcast_shape(node: Node, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 @computed("Expand")
 def _expand(node: Node, inputs: Inputs, training: bool) -> Any:
     x = inputs[0]
-    wanted = limited(node, integers(node, "shape", inputs[1]) or (), np.bool_)
+    wanted = limited(node, integers(node, "shape", inputs[1]) or (), np.bool_, 1 << 40)
     shape = broadcast_shape(node, x.shape, wanted)
     if isinstance(x, Tensor):
         return x if x.shape == shape else F.expand(x, shape)
-    return np.broadcast_to(x, limited(node, shape, x.dtype))
+    return np.broadcast_to(x, limited(node, shape, x.dtype, MAX_REPEATED_BYTES))
 
 
 @known("Tile")
@@ -251,7 +257,8 @@ def _constant_of_shape(node: Node, inputs: Inputs, training: bool) -> Any:
     fill = np.zeros(1, np.float32) if value is None else value
     if fill.size != 1:
         raise ShapeError(f"onnx: {node}: value must be one number, got shape {fill.shape}")
-    shape = limited(node, integers(node, "shape", inputs[0]) or (), fill.dtype)
+    wanted = integers(node, "shape", inputs[0]) or ()
+    shape = limited(node, wanted, fill.dtype, MAX_REPEATED_BYTES)
     return np.broadcast_to(fill.reshape(()), shape)
 
 
