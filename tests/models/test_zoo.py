@@ -318,6 +318,63 @@ def test_initial_values_of_the_paper_and_of_vgg(monkeypatch: pytest.MonkeyPatch)
     assert not any(v.any() for k, v in state.items() if k.endswith("bias"))
 
 
+class Counter:
+    """A generator that counts the values it gives."""
+
+    def __init__(self) -> None:
+        self.generator, self.count = np.random.default_rng(0), 0
+
+    def random(self, out: Any, dtype: Any) -> None:
+        self.count += out.size
+        self.generator.random(out=out, dtype=dtype)
+
+    def standard_normal(self, out: Any, dtype: Any) -> None:
+        self.count += out.size
+        self.generator.standard_normal(out=out, dtype=dtype)
+
+
+def test_values_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("resnet18", "densenet121", "squeezenet1_1", "mobilenet_v2"):
+        counter = Counter()
+        monkeypatch.setattr(nn.init, "library_generator", lambda counter=counter: counter)
+        net: Any = models.create(name)
+        layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        drawn = sum(m.weight.size for m in layers)
+        # Its last layer's bias is drawn; the others' are zeros, DenseNet's after it was drawn.
+        biases = 1000 if name in ("resnet18", "densenet121") else 0
+        if name == "squeezenet1_1":  # torchvision draws its last layer by another rule
+            drawn += layers[-1].weight.size
+        assert counter.count == drawn + biases, name
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("alexnet", {}),
+        ("densenet_cifar", {}),
+        ("googlenet", {}),
+        ("googlenet", {"variant": "paper"}),
+        ("inception_v3", {}),
+        ("mobilenet_v2", {}),
+        ("resnet20", {}),
+        ("squeezenet1_0", {}),
+    ],
+)
+def test_all_values_are_drawn(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def empty(shape: Any, dtype: Any) -> Any:
+        return np.full(shape, np.nan, dtype)
+
+    for module in ("conv", "linear"):
+        numpy = type("numpy", (), {"empty": staticmethod(empty)})
+        monkeypatch.setattr(sys.modules[f"fastconv.nn.{module}"], "np", numpy)
+    state = models.create(name, **options).state_dict()
+    assert [k for k, v in state.items() if not np.isfinite(v).all()] == []
+    layer = nn.Linear(3, 2)  # and on its own, after all that
+    assert np.isfinite(layer.weight.numpy()).all()
+
+
 def test_shortcut_without_parameters() -> None:
     """Every other pixel of every other row, between channels of zeros."""
     net: Any = models.resnet20()

@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import choice, integer
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -54,6 +55,7 @@ _paper_norm = partial(nn.LocalResponseNorm, 5, alpha=5 * 1e-4, beta=0.75, k=2.0)
 class AlexNet(nn.Module):
     """Five convolutions and three linear layers; see `alexnet`."""
 
+    @draw_once
     def __init__(
         self,
         num_classes: int = 1000,

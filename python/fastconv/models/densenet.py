@@ -10,6 +10,7 @@ from .. import nn
 from ..errors import ShapeError
 from ..nn import init
 from ..nn._args import choice, flag, integer, number
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -92,6 +93,7 @@ class DenseNet(nn.Module):
     (2017).
     """
 
+    @draw_once
     def __init__(
         self,
         name: str,

@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import choice, flag, integer
+from ..nn._drawing import draw_once
 from .conv_norm import ConvNorm
 from .images import check_images, fill, half_range
 from .registry import register
@@ -116,6 +117,7 @@ class GoogLeNet(nn.Module):
     aux1: _Head | None
     aux2: _Head | None
 
+    @draw_once
     def __init__(
         self,
         num_classes: int = 1000,

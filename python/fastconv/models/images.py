@@ -12,6 +12,7 @@ from .. import nn
 from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
 from ..nn import init
+from ..nn._drawing import still_empty
 from ..tensor import as_array
 
 __all__ = ["check_images", "fill", "half_range"]
@@ -56,7 +57,8 @@ def fill(
     linear: Callable[[nn.Parameter], object] | None = None,
     biases: bool = True,
 ) -> None:
-    """Draw weights anew; what is None keeps the values of the layers' own initialisation.
+    """Draw weights; what is None keeps the layers' own initialisation. In constructors under
+    `draw_once` nothing has been drawn before.
 
     Args:
         convolution, linear: initialisers for the weights of these layers.
@@ -68,7 +70,12 @@ def fill(
             draw = convolution
         elif isinstance(module, nn.Linear):
             draw = linear
-        if draw is None or not isinstance(module, (nn.Conv2d, nn.Linear)):
+        else:
+            continue
+        has_bias = module.bias is not None
+        if still_empty(module) and (draw is None or (has_bias and not biases)):
+            module.reset_parameters()
+        if draw is None:
             continue
         draw(module.weight)
         if biases and module.bias is not None:

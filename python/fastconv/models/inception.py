@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import flag, integer
+from ..nn._drawing import draw_once
 from .conv_norm import ConvNorm
 from .images import check_images, fill, half_range
 from .registry import register
@@ -205,6 +206,7 @@ class InceptionV3(nn.Module):
 
     AuxLogits: _Head | None
 
+    @draw_once
     def __init__(
         self,
         num_classes: int = 1000,

@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import integer, number
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -86,6 +87,7 @@ class _InvertedResidual(nn.Module):
 class MobileNetV2(nn.Module):
     """Seventeen inverted residual blocks; see `mobilenet_v2`."""
 
+    @draw_once
     def __init__(
         self,
         num_classes: int = 1000,

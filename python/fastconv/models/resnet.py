@@ -11,6 +11,7 @@ from .. import nn
 from ..errors import ShapeError
 from ..nn import init
 from ..nn._args import choice, flag, integer
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -157,6 +158,7 @@ class ResNet(nn.Module):
     transformations for deep neural networks" (2017).
     """
 
+    @draw_once
     def __init__(
         self,
         name: str,

@@ -8,6 +8,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import integer
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -76,6 +77,7 @@ class SqueezeNet(nn.Module):
     <0.5MB model size" (2016).
     """
 
+    @draw_once
     def __init__(
         self,
         version: str,

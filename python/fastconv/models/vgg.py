@@ -9,6 +9,7 @@ from .. import functional as F
 from .. import nn
 from ..nn import init
 from ..nn._args import integer
+from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
 
@@ -58,6 +59,7 @@ class VGG(nn.Module):
     recognition" (2015).
     """
 
+    @draw_once
     def __init__(
         self,
         depth: int,

@@ -13,6 +13,7 @@ from .._arrays import ArrayLike
 from ..errors import ShapeError
 from . import init
 from ._args import choice, cpu, flag, float_dtype, integer, memory_layout, several
+from ._drawing import draw_first
 from .module import Module
 from .parameter import Parameter
 
@@ -76,7 +77,7 @@ class _Convolution(Module):
             outer, inner = inner, outer
         self.weight = Parameter(np.empty((outer, inner // self.groups, *self.kernel_size), target))
         self.bias = Parameter(np.empty(self.out_channels, target)) if has_bias else None
-        self.reset_parameters()
+        draw_first(self)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, both uniform within 1 / sqrt(fan_in), as PyTorch does."""

@@ -73,10 +73,11 @@ def uniform_(
     if low > high:
         raise ShapeError(f"uniform_: a must be at most b, got a={low:g}, b={high:g}")
     array = _target("uniform_", tensor)
-    values = _generator(generator).random(array.shape, dtype=_draw_dtype(array))
-    np.multiply(values, high - low, out=values)
-    np.add(values, low, out=values)
-    array[...] = values
+    values = _values(array)
+    _generator(generator).random(out=values, dtype=values.dtype)
+    _scale(values, high - low, low)
+    if values is not array:
+        array[...] = values
     return tensor
 
 
@@ -86,10 +87,11 @@ def normal_(
     """Fill with normally distributed values."""
     mean, std = _number("normal_", "mean", mean), _number("normal_", "std", std, low=0.0)
     array = _target("normal_", tensor)
-    values = _generator(generator).standard_normal(array.shape, dtype=_draw_dtype(array))
-    np.multiply(values, std, out=values)
-    np.add(values, mean, out=values)
-    array[...] = values
+    values = _values(array)
+    _generator(generator).standard_normal(out=values, dtype=values.dtype)
+    _scale(values, std, mean)
+    if values is not array:
+        array[...] = values
     return tensor
 
 
@@ -236,6 +238,21 @@ def _target(op: str, tensor: Any) -> NDArray:
 
 def _draw_dtype(array: NDArray) -> Any:
     return np.float64 if array.dtype.itemsize > 4 else np.float32
+
+
+def _values(array: NDArray) -> NDArray:
+    """Where to draw: `array` itself where the generators write to its kind."""
+    dtype = np.dtype(_draw_dtype(array))
+    flags = array.flags
+    if array.dtype == dtype and array.dtype.isnative and flags.c_contiguous and flags.aligned:
+        return array
+    return np.empty(array.shape, dtype)
+
+
+def _scale(values: NDArray, factor: float, shift: float) -> None:
+    np.multiply(values, factor, out=values)
+    if shift:
+        np.add(values, shift, out=values)
 
 
 def _generator(given: np.random.Generator | None) -> np.random.Generator:

@@ -12,6 +12,7 @@ from .._arrays import ArrayLike
 from ..errors import ShapeError
 from . import init
 from ._args import cpu, flag, float_dtype, integer, number
+from ._drawing import draw_first
 from .module import Module
 from .parameter import Parameter
 
@@ -49,7 +50,7 @@ class Linear(Module):
         target = float_dtype("Linear", dtype)
         self.weight = Parameter(np.empty((self.out_features, self.in_features), target))
         self.bias = Parameter(np.empty(self.out_features, target)) if has_bias else None
-        self.reset_parameters()
+        draw_first(self)
 
     def reset_parameters(self) -> None:
         """Draw weight and bias anew, both uniform within 1 / sqrt(in_features), as PyTorch does."""
