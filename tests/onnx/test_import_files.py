@@ -331,6 +331,52 @@ def test_other_ways_to_huge_constants(nodes: list[Any], weights: dict[str, Any])
     refused(model(nodes, {**scalars, **weights}), "asks for an array of shape")
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Cast", ["c"], ["y"], to=TensorProto.DOUBLE)],
+        [node("Not", ["c"], ["y"])],
+        [node("ReduceMax", ["c"], ["y"])],
+    ],
+    ids=lambda nodes: nodes[-1].op_type,
+)
+def test_what_would_write_out_repeated_elements(nodes: list[Any]) -> None:
+    """Such an array may be large as long as it lies in no memory of its own."""
+    yes = numpy_helper.from_array(np.array([True]))
+    made = model(
+        [node("ConstantOfShape", ["s"], ["c"], value=yes), *nodes], {"s": np.array([2**29])}
+    )
+    refused(made, f"{nodes[-1].op_type} 'y' asks for an array of shape")
+
+
+@pytest.mark.parametrize(
+    "made, match",
+    [
+        (node("Sub", ["yes", "yes"], ["y"]), "Sub 'y' cannot be computed"),
+        (node("Neg", ["yes"], ["y"]), "Neg 'y' cannot be computed"),
+        (node("Range", ["low", "high", "step"], ["y"]), "Range 'y' cannot be computed"),
+        (node("Constant", [], ["y"], value_string="1"), "holds text, expected numbers"),
+        (node("Constant", [], ["y"], value_strings=["1"]), "holds text, expected numbers"),
+        (node("Unsqueeze", ["yes", "many"], ["y"]), "Unsqueeze 'y' cannot be computed"),
+        (node("Split", ["yes"], ["y"], num_outputs=2**40), "do not make 1099511627776 equal"),
+    ],
+)
+def test_constants_that_cannot_be_computed(made: Any, match: str) -> None:
+    weights = {"yes": np.array([True]), "many": np.arange(1, 70)}
+    numbers = {"low": np.float64(-1e308), "high": np.float64(1e308), "step": np.float64(1)}
+    changed = model([made], {**weights, **numbers})
+    changed.opset_import[0].version = 18
+    refused(changed, match)
+
+
+def test_ops_that_cannot_be_computed() -> None:
+    net = fc.onnx.load(
+        model([node("LpPool", ["x"], ["y"], kernel_shape=[2, 2], p=0)]).SerializeToString()
+    )
+    with pytest.raises(fc.ShapeError, match="LpPool 'y' cannot be computed"):
+        net(np.ones((1, 3, 6, 6), np.float32))
+
+
 def test_constants_that_double() -> None:
     """A file of a few kilobytes whose constants would be of any size."""
     nodes = [node("Concat", [f"c{i}", f"c{i}"], [f"c{i + 1}"], axis=0) for i in range(60)]
@@ -410,6 +456,26 @@ def test_external_data_outside_the_folder(tmp_path: Path, location: str) -> None
     os.symlink(tmp_path, path.parent / "folder")
     with pytest.raises(fc.FormatError, match=r"not inside the model's folder|is missing"):
         fc.onnx.load(path)
+
+
+def test_many_arrays_of_the_same_external_bytes(tmp_path: Path) -> None:
+    """A small file whose arrays would be of any size together; sharing as such is allowed."""
+    made, size = model(), 1 << 20
+    (tmp_path / "weights.bin").write_bytes(bytes(size))
+
+    def share(count: int) -> Any:
+        for i in range(count):
+            tensor = made.graph.initializer.add(name=f"a{i}", data_type=1, dims=[size // 4])
+            tensor.data_location = TensorProto.EXTERNAL
+            tensor.external_data.add(key="location", value="weights.bin")
+        (tmp_path / "net.onnx").write_bytes(made.SerializeToString())
+        return tmp_path / "net.onnx"
+
+    fc.onnx.load(share(8))
+    for _ in range(8):
+        made.graph.initializer.pop()
+    with pytest.raises(fc.FormatError, match=r"arrays in external data have \d+ bytes, the files"):
+        fc.onnx.load(share(100))
 
 
 def test_a_pipe_is_no_external_data(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from .._arrays import NDArray
 from ..errors import FormatError
 
 MAX_DIMS = 32
+# Arrays may share bytes of a file: so many beyond twice the file's.
+MAX_SHARED_BYTES = 1 << 26
 # Numbers of TensorProto.DataType. Those that fastconv does not compute in are read as float32.
 _PLAIN: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
@@ -58,6 +60,8 @@ class TensorReader:
 
     def __init__(self, folder: str | None) -> None:
         self._folder = None if folder is None else os.path.realpath(folder)
+        self._sizes: dict[str, int] = {}  # of the files that were read from
+        self._read = 0  # bytes of them, those that several arrays share counted for each
 
     def read(self, tensor: Any, what: str) -> NDArray:
         """The contents of a TensorProto as a new array, or a read-only view of the file's bytes.
@@ -105,6 +109,13 @@ class TensorReader:
             if offset < 0 or offset + size > available:
                 raise FormatError(
                     f"onnx.load: {what}: bytes {offset} to {offset + size} of a file of {available}"
+                )
+            self._sizes[path] = available
+            self._read += size
+            if self._read > MAX_SHARED_BYTES + 2 * sum(self._sizes.values()):
+                raise FormatError(
+                    f"onnx.load: {what}: the arrays in external data have {self._read} bytes, the files "
+                    f"{sum(self._sizes.values())}"
                 )
             with open(path, "rb") as file:
                 file.seek(offset)

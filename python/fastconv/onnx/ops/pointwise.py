@@ -13,7 +13,18 @@ from ...errors import DTypeError
 from ...tensor import Tensor
 from ..graph import Node
 from ..tensors import element_type
-from .registry import Inputs, Value, at, axis, computed, known, scalar, values
+from .registry import (
+    MAX_KNOWN_BYTES,
+    Inputs,
+    Value,
+    at,
+    axis,
+    computed,
+    known,
+    limited,
+    scalar,
+    values,
+)
 from .shapes import as_tensor, broadcast_shape, reshape
 
 _UNARY: dict[str, str] = {
@@ -198,5 +209,7 @@ def _cast(node: Node, inputs: Inputs, training: bool) -> Any:
     if isinstance(x, Tensor) and wanted.kind == "f":
         # A network that was converted to another width computes in that one throughout.
         return x if wanted == np.float32 else F.astype(x, wanted)
+    array = values(node, x)
+    limited(node, array.shape, wanted, max(MAX_KNOWN_BYTES, 4 * array.nbytes))
     with np.errstate(invalid="ignore"):
-        return values(node, x).astype(wanted)
+        return array.astype(wanted)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._arrays import NDArray
 from ..._symbolic import is_symbolic
-from ...errors import CaptureError, FormatError, ShapeError
+from ...errors import CaptureError, FastconvError, FormatError, ShapeError
 from ...tensor import Tensor
 from ..graph import Node
 
@@ -25,6 +25,21 @@ KNOWN: dict[str, Function] = {}
 # Known arrays larger than this are taken for a mistake: in memory of their own, or of one repeated element.
 MAX_KNOWN_BYTES = 1 << 28
 MAX_REPEATED_BYTES = 1 << 30
+# What makes no copy of an array, and what limits its results itself.
+_OF_REPEATED = frozenset(
+    {
+        "Expand",
+        "Gather",
+        "Identity",
+        "Shape",
+        "Size",
+        "Slice",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+        "Where",
+    }
+)
 
 
 def computed(*ops: str) -> Callable[[Function], Function]:
@@ -48,14 +63,37 @@ def known(*ops: str) -> Callable[[Function], Function]:
 
 
 def run(node: Node, inputs: Inputs, training: bool) -> Any:
-    """The outputs of a node."""
+    """The outputs of a node.
+
+    Raises:
+        FastconvError: the inputs do not fit the op or each other, in NumPy's words where only it has seen that.
+    """
+    try:
+        return _run(node, inputs, training)
+    except FastconvError:
+        raise
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ShapeError(f"onnx: {node} cannot be computed: {error}") from error
+
+
+def _run(node: Node, inputs: Inputs, training: bool) -> Any:
     if node.op in KNOWN and not any(isinstance(v, Tensor) for v in inputs):
+        _refuse_repeated(node, inputs)
         made = KNOWN[node.op](node, inputs, training)
     elif node.op in COMPUTED:
         made = COMPUTED[node.op](node, inputs, training)
     else:  # Only by NumPy: such as floor, whose gradient is 0.
         made = KNOWN[node.op](node, [None if v is None else values(node, v) for v in inputs], False)
     return made if isinstance(made, tuple) else (made,)
+
+
+def _refuse_repeated(node: Node, inputs: Inputs) -> None:
+    """Refuse what would write out a large array of which only a few elements are in memory."""
+    for value in inputs if node.op not in _OF_REPEATED else ():
+        if value is not None and any(
+            n > 1 and step == 0 for n, step in zip(value.shape, value.strides, strict=True)
+        ):
+            limited(node, value.shape, value.dtype)
 
 
 def at(inputs: Inputs, position: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
-from ...errors import ShapeError
+from ...errors import DTypeError, ShapeError
 from ...tensor import Tensor
 from ..graph import Node
 from .registry import (
@@ -145,7 +145,7 @@ def _split(node: Node, inputs: Inputs, training: bool) -> Any:
     given = node.get("split") if node.version < 13 else at(inputs, 1)
     lengths = integers(node, "split", given)
     if lengths is None:
-        if pieces < 1 or (node.version < 18 and size % pieces):
+        if pieces != len(node.outputs) or (node.version < 18 and size % pieces):
             raise ShapeError(f"onnx: {node}: {size} elements do not make {pieces} equal pieces")
         each = -(-size // pieces)
         lengths = tuple(max(0, min(each, size - i * each)) for i in range(pieces))
@@ -312,4 +312,6 @@ def _constant(node: Node, inputs: Inputs, training: bool) -> Any:
     dtypes = {"value_float": np.float32, "value_floats": np.float32}
     if name == "value":
         return value
+    if name in ("value_string", "value_strings"):
+        raise DTypeError(f"onnx: {node} holds text, expected numbers")
     return np.array(value, dtypes.get(name, np.int64))
