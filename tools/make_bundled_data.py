@@ -60,7 +60,8 @@ def main() -> int:
     for stream, (split, per_class) in enumerate(PER_CLASS.items()):
         full = load_dataset("fashion-mnist", split, data_dir=args.folder)
         chosen = choose(full.labels, per_class, args.seed, stream)
-        arrays[f"{split}_images"] = full.images[chosen]
+        # Column after column: LZMA makes 4 % less of it.
+        arrays[f"{split}_columns"] = np.ascontiguousarray(full.images[chosen].transpose(0, 2, 1))
         arrays[f"{split}_labels"] = full.labels[chosen].astype(np.uint8)
     contents = pack(arrays)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ import pytest
 
 import fastconv as fc
 import fastconv.functional as F
-from tests.onnx.helpers import RUNTIME, Apply, eager, images, ops, run_reference, run_runtime
+from tests.onnx.helpers import RUNTIME, Apply, eager, images, ops, run, run_reference, run_runtime
 from tests.support import assert_close, randn, rng
 
 onnx = pytest.importorskip("onnx")
@@ -406,7 +406,6 @@ def test_a_fixed_batch(name: str) -> None:
     model = fc.onnx.export(net, None, x, dynamic_batch=False)
     dims = model.graph.input[0].type.tensor_type.shape.dim
     assert [d.dim_value for d in dims] == list(x.shape)
-    run = run_runtime if RUNTIME else run_reference
     assert_close(run(model, x)[0], eager(net, x)[0], 5e-6)
 
 

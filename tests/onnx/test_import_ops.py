@@ -366,7 +366,9 @@ def results(value: Any) -> list[Any]:
 def test_op(name: str) -> None:
     case = CASES[name]
     model, x = made(case, name)
-    expected = (run_runtime if RUNTIME and not case.reference else run_reference)(model, x)
+    if not RUNTIME and not case.reference:
+        pytest.skip("needs onnxruntime")
+    expected = (run_reference if case.reference else run_runtime)(model, x)
     net = fc.onnx.load(model.SerializeToString()).eval()
     with fc.no_grad():
         ways = [results(net(x))]
