@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from fastconv import models, nn
 from fastconv.cli import main
 from fastconv.data import Preprocess
 from fastconv.models.classification import as_probabilities
+from fastconv.train import Checkpoint, save_checkpoint
 from tests.models.test_weights import state_file
 from tests.support import rng
 
@@ -58,6 +61,61 @@ def test_a_network_by_name(folder: Path, monkeypatch: Any, capsys: Any) -> None:
     row, order = expected(folder / "a.png", BORDER)
     line = ", ".join(f"class {i} {100 * row[i]:.2f} %" for i in order[:2])
     assert capsys.readouterr().out == f"a.png: {line}\n"
+
+
+def test_images_behind_the_options(folder: Path, monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.chdir(folder)
+    assert main(["predict", "lenet5", *NAMED[2:], "a.png", "b.png", "--top", "1"]) == 0
+    assert [row[:7] for row in capsys.readouterr().out.splitlines()] == ["a.png: ", "b.png: "]
+
+
+def test_files_leave_nothing_to_draw(folder: Path, monkeypatch: Any) -> None:
+    """Weights that a file has are not drawn before."""
+    monkeypatch.setattr(nn.init, "library_generator", lambda: None)
+    monkeypatch.chdir(folder)
+    assert main(["predict", *NAMED, "a.png"]) == 0
+    net = models.create("lenet5", weights="weights.pth")
+    assert all(np.isfinite(p.numpy()).all() for p in net.parameters())
+    with pytest.raises(AttributeError):
+        models.create("lenet5")
+
+
+WRONG_CONFIGS: list[tuple[dict[str, Any], str]] = [
+    ({"image_shape": [1, 28]}, "not enough values"),
+    ({"image_shape": "abc"}, "square images"),
+    ({"image_shape": [1, 28.5, 28.5]}, "input_size"),
+    ({"image_shape": [10**6, 28, 28]}, "wrong shapes: conv1.weight"),
+    ({"image_shape": [10**10, 28, 28]}, "llocate"),
+    ({"model": "mnist_cnn", "image_shape": [1, 10**9, 10**9]}, "mem|llocate|large"),
+    ({"model": ["lenet5"]}, "a name must be a string"),
+    ({"classes": 10}, "no len"),
+    ({"mean": "x"}, "not written by `fastconv train`"),
+    ({"std": None}, "not written by `fastconv train`"),
+    ({"std": [0.0]}, "std"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), WRONG_CONFIGS, ids=str)
+def test_settings_that_do_not_fit(
+    wrong: dict[str, Any], message: str, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """A checkpoint is a file from anywhere: its settings are refused before memory is touched."""
+    config = {
+        "model": "lenet5",
+        "classes": [str(i) for i in range(10)],
+        "image_shape": [1, 28, 28],
+        "mean": [0.3],
+        "std": [0.3],
+    }
+    path = tmp_path / "net.safetensors"
+    for settings, code in ((config, 0), (config | wrong, 2)):
+        state = models.lenet5().state_dict()
+        save_checkpoint(Checkpoint(state, {}, None, 0, 0, 0, {}, config=settings), path)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert main(["predict", str(path), str(folder / "a.png")]) == code
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+    shown = capsys.readouterr().err
+    assert re.search(message, shown) and shown.count("\n") == 1 and str(path) in shown
 
 
 def test_options_of_preprocessing(folder: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -103,6 +161,8 @@ BAD = [
     ([*NAMED, "names"], "names: not a readable image"),
     ([*NAMED, "a.png", "--classes", "few"], "2 names for a network of 10 classes"),
     ([*NAMED, "a.png", "--classes", "none"], "No such file or directory: 'none'"),
+    ([*NAMED, "a.png", "--classes", "a.png"], "predict: a.png: no text in UTF-8"),
+    (["lenet5", *NAMED[2:], "a.png", "--colour"], "unrecognized arguments: a.png --colour"),
     ([*NAMED, "a.png", "--preset", "imagenet"], "the scaling is for 3 channels, not 1"),
     ([*NAMED, "a.png", "--preset", "vgg"], "argument --preset: invalid choice"),
     ([*NAMED, "a.png", "--size", "9", "--resize", "8"], "resize is 8, expected at least the size"),

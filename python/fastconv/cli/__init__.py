@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
@@ -50,6 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options; argparse leaves images over that follow options between them and the model."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (options.run is not predict.run or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.images += [Path(text) for text in rest]
+    return options
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (by default the process's own) and return its exit code.
 
@@ -62,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["bench"]:  # the benchmarks parse the rest themselves
             return bench.forward(arguments[1:])
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         code = int(options.run(options))
         sys.stdout.flush()
         return code

@@ -18,6 +18,7 @@ from .. import _core, models
 from ..data import ArrayDataset
 from ..data.catalogue import DATASETS
 from ..errors import FastconvError, FormatError, ShapeError
+from ..nn._drawing import undrawn
 from ..train import Checkpoint, load_checkpoint
 
 __all__ = [
@@ -123,14 +124,15 @@ def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
     try:
-        net = build_model(config["model"], len(config["classes"]), config["image_shape"])
+        with undrawn():  # nor is memory touched before the shapes are compared
+            net = build_model(config["model"], len(config["classes"]), config["image_shape"])
         net.load_state_dict(checkpoint.model)
     except KeyError as missing:
         raise FormatError(
             f"{path}: not written by `fastconv train`: no {missing} in it"
         ) from missing
-    except FastconvError as error:
-        raise FormatError(f"{path}: {error}") from error
+    except (FastconvError, MemoryError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: {error or 'a network too large for the memory'}") from error
     return net.eval(), checkpoint
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from .. import models, onnx
 from ..errors import FastconvError, FormatError, ShapeError
+from ..nn._drawing import undrawn
 from .common import build_model, checkpoint_net, whole
 
 __all__ = ["add_arguments", "run"]
@@ -89,7 +91,8 @@ def _named(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
     channels, height, width = known.input_shape
     shape = (options.in_channels or channels, options.size or height, options.size or width)
     classes = inspect.signature(known.builder).parameters["num_classes"].default
-    net = build_model(options.source, options.num_classes or classes, shape)
+    with undrawn() if options.weights is not None else nullcontext():
+        net = build_model(options.source, options.num_classes or classes, shape)
     if options.weights is None:
         print(f"{options.source}: random weights; --weights reads others")
         return net, shape

@@ -23,6 +23,7 @@ from .._arrays import NDArray
 from ..data import PRESETS, Preprocess, Standardize, load_image
 from ..errors import FormatError, ShapeError
 from ..models.classification import as_probabilities, best_guesses
+from ..nn._drawing import undrawn
 from ..tensor import Tensor, no_grad
 from ..train import predict
 from .common import add_threads, checkpoint_net, percent, set_threads, whole
@@ -158,6 +159,8 @@ def _trained(
         classes = [str(name) for name in config["classes"]]
     except KeyError as missing:
         raise FormatError(f"{path}: no {missing} in it") from missing
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{path}: not written by `fastconv train`: {error}") from error
     inputs = [standardize(image_to_input(p, shape, invert=options.invert)) for p in images]
     return predict(net, np.concatenate(inputs), probabilities=True), classes
 
@@ -192,7 +195,10 @@ def _pictures(
         raise ShapeError("predict: --invert goes with a checkpoint of fastconv train only")
     classes = None
     if options.classes is not None:
-        classes = options.classes.read_text(encoding="utf-8").splitlines()
+        try:
+            classes = options.classes.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"predict: {options.classes}: no text in UTF-8: {error}") from error
     shape: tuple[int | None, ...]
     if isinstance(model, str):
         net, shape = _named(options, model), models.info(model).input_shape
@@ -228,7 +234,8 @@ def _named(options: argparse.Namespace, name: str) -> Any:
     if options.weights is None:
         raise ShapeError(f"predict: {name} needs its weights: give --weights")
     arguments = {} if options.num_classes is None else {"num_classes": options.num_classes}
-    net = models.create(name, **arguments)
+    with undrawn():
+        net = models.create(name, **arguments)
     models.load_weights(net, options.weights, key=options.key)
     return net
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ..errors import DTypeError, ShapeError
 from ..nn import Module
+from ..nn._drawing import undrawn
 from .weights import load_weights
 
 __all__ = ["Network", "create", "info", "list_networks", "register"]
@@ -80,7 +81,10 @@ def create(name: str, *, weights: str | os.PathLike[str] | None = None, **option
         ShapeError: there is no such network, or the weights do not fit it.
         FormatError, ImportError, OSError: the file cannot be read.
     """
-    net = info(name).builder(**options)
-    if weights is not None:
-        load_weights(net, weights)
+    builder = info(name).builder
+    if weights is None:
+        return builder(**options)
+    with undrawn():
+        net = builder(**options)
+    load_weights(net, weights)
     return net

@@ -1,13 +1,15 @@
-"""Layers that are built now and get their values later, so that large networks draw theirs once."""
+"""Layers that are built now and get their values later: large networks draw theirs once, and not at all
+where a file has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-__all__ = ["draw_first", "draw_once", "still_empty"]
+__all__ = ["draw_first", "draw_once", "is_undrawn", "still_empty", "undrawn"]
 
 
 class _Drawn(Protocol):
@@ -18,6 +20,24 @@ P = ParamSpec("P")
 S = TypeVar("S")
 # The layers that wait for their values, by identity; None where layers draw them as they are built.
 _waiting: ContextVar[dict[int, _Drawn] | None] = ContextVar("waiting", default=None)
+
+# Whether random values are left out altogether.
+_undrawn: ContextVar[bool] = ContextVar("undrawn", default=False)
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Networks that are built in here have anything for weights: a file's come in behind it."""
+    token = _undrawn.set(True)
+    try:
+        yield
+    finally:
+        _undrawn.reset(token)
+
+
+def is_undrawn() -> bool:
+    """Whether the caller is inside `undrawn`."""
+    return _undrawn.get()
 
 
 def draw_first(layer: _Drawn) -> None:

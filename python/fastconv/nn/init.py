@@ -19,6 +19,7 @@ from ..random import generator as library_generator
 from ..tensor import Tensor
 from ._args import choice
 from ._args import number as _number
+from ._drawing import is_undrawn
 
 __all__ = [
     "calculate_gain",
@@ -73,6 +74,8 @@ def uniform_(
     if low > high:
         raise ShapeError(f"uniform_: a must be at most b, got a={low:g}, b={high:g}")
     array = _target("uniform_", tensor)
+    if is_undrawn():
+        return tensor
     values = _values(array)
     _generator(generator).random(out=values, dtype=values.dtype)
     _scale(values, high - low, low)
@@ -87,6 +90,8 @@ def normal_(
     """Fill with normally distributed values."""
     mean, std = _number("normal_", "mean", mean), _number("normal_", "std", std, low=0.0)
     array = _target("normal_", tensor)
+    if is_undrawn():
+        return tensor
     values = _values(array)
     _generator(generator).standard_normal(out=values, dtype=values.dtype)
     _scale(values, std, mean)
@@ -119,6 +124,8 @@ def trunc_normal_(
             f"[{low:g}, {high:g}] for mean {mean:g} and std {std:g}"
         )
     array, source = _target("trunc_normal_", tensor), _generator(generator)
+    if is_undrawn():
+        return tensor
     dtype = _draw_dtype(array)
     # In a narrow interval uniform proposals are accepted more often than normal ones.
     narrow = high - low < 2.0 * std
