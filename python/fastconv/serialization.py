@@ -115,6 +115,10 @@ def write_atomically(path: PathLike, content: bytes) -> None:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"cannot write the file {os.fspath(path)}: it is a folder")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write the file {os.fspath(path)}: there is no folder {target.parent}"
+        )
     temporary = target.with_name(f"{_temporary_start()}{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:

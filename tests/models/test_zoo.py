@@ -202,6 +202,21 @@ def test_bad_options(name: str, options: dict[str, Any], error: Any, text: str) 
 
 
 @unfilled
+def test_bad_arguments_of_classes() -> None:
+    calls: list[tuple[Any, Any, str]] = [
+        (lambda: models.VGG(12), fc.ShapeError, "^VGG: depth must be 11, 13, 16 or 19, got 12"),
+        (lambda: models.VGG("16"), fc.DTypeError, "^VGG: depth"),  # type: ignore[arg-type]
+        (lambda: models.SqueezeNet("1_0"), fc.ShapeError, "^SqueezeNet: version"),
+        (lambda: models.DenseNet("d", (), 12, 16), fc.ShapeError, "^d: depths must name one"),
+        (lambda: models.lenet5(input_size="28"), fc.DTypeError, "^lenet5: input_size"),  # type: ignore[arg-type]
+        (lambda: models.lenet5(input_size=64), fc.ShapeError, "^lenet5: input_size must be 28"),
+    ]
+    for call, error, text in calls:
+        with pytest.raises(error, match=text):
+            call()
+
+
+@unfilled
 def test_bad_images() -> None:
     net: Any = models.resnet18()
     for shape in ((3, 32, 32), (1, 1, 32, 32), (1, 3, 0, 32), (1, 32, 32, 3)):

@@ -192,7 +192,7 @@ def test_missing_files(tmp_path: Path) -> None:
         fc.load(tmp_path)
     with pytest.raises(IsADirectoryError):
         fc.save({}, tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"folder/a: there is no folder .*no folder$"):
         fc.save({}, tmp_path / "no folder" / "a")
 
 

@@ -211,6 +211,8 @@ class _Reader:
                 ],
             )
             return view
+        except FormatError:
+            raise
         except ValueError as error:  # more dimensions than NumPy has, say
             raise self.refused(f"{name!r} of shape {tensor.shape}: {error}") from error
 

@@ -115,6 +115,8 @@ class DenseNet(nn.Module):
         self.in_channels = integer(name, "in_channels", in_channels, 1)
         growth = integer(name, "growth_rate", growth_rate, 1)
         channels = integer(name, "first_channels", first_channels, 1)
+        if not depths:
+            raise ShapeError(f"{name}: depths must name one block at least")
         for_cifar = choice(name, "stem", stem, ("imagenet", "cifar")) == "cifar"
         bottleneck = flag(name, "bottleneck", bottleneck)
         share = number(name, "compression", compression, 0.0, 1.0)

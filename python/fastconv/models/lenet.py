@@ -45,7 +45,7 @@ def lenet5(
     """
     num_classes = integer("lenet5", "num_classes", num_classes, 1)
     channels = integer("lenet5", "in_channels", in_channels, 1)
-    if input_size not in (28, 32):
+    if integer("lenet5", "input_size", input_size, 1) not in (28, 32):
         raise ShapeError(f"lenet5: input_size must be 28 or 32, got {input_size!r}")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     padding, size = (32 - input_size) // 2, 32

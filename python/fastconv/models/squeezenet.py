@@ -7,7 +7,7 @@ from typing import Any
 from .. import functional as F
 from .. import nn
 from ..nn import init
-from ..nn._args import integer
+from ..nn._args import choice, integer
 from ..nn._drawing import draw_once
 from .images import check_images, fill
 from .registry import register
@@ -88,7 +88,7 @@ class SqueezeNet(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.name = version
+        self.name = version = choice("SqueezeNet", "version", version, list(_VERSIONS))
         classes = integer(version, "num_classes", num_classes, 1)
         self.in_channels = integer(version, "in_channels", in_channels, 1)
         (channels, size), rows, self._smallest = _VERSIONS[version]

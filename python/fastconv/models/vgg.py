@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import functional as F
 from .. import nn
+from ..errors import ShapeError
 from ..nn import init
 from ..nn._args import integer
 from ..nn._drawing import draw_once
@@ -71,6 +72,8 @@ class VGG(nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        if integer("VGG", "depth", depth, 1) not in _DEPTHS:
+            raise ShapeError(f"VGG: depth must be 11, 13, 16 or 19, got {depth}")
         self.name = f"vgg{depth}" + ("_bn" if batch_norm else "")
         classes = integer(self.name, "num_classes", num_classes, 1)
         self.in_channels = channels = integer(self.name, "in_channels", in_channels, 1)
