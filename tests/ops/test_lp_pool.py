@@ -17,6 +17,8 @@ CASES: list[tuple[tuple[int, ...], tuple[Any, ...], dict[str, Any]]] = [
     ((2, 3, 9), (1, 2, 3), {}),
     ((2, 3, 9), (3.5, 4, 2), {"ceil_mode": True}),
     ((2, 3, 8, 9), (2, 3, 2), {"ceil_mode": True}),
+    ((2, 3, 2), (2, 3), {"ceil_mode": True}),  # the only window hangs over the end
+    ((2, 3, 6, 3), (2, (3, 4)), {"ceil_mode": True}),
     ((2, 3, 8, 9), (3, (2, 4), (3, 1)), {}),
     ((2, 3, 8, 9), (-1, 2), {}),
     ((2, 3, 4, 5, 6), (2, 2), {}),

@@ -133,6 +133,16 @@ INTERPOLATE: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 ]
 
 
+def test_nearest_of_volumes_that_keep_their_size() -> None:
+    """PyTorch's forward finds places by the factor here; its backward does not, ours is of the forward."""
+    torch = pytest.importorskip("torch")
+    x = array(2, 3, 2, 2, 3)
+    factors = (1.3, 2, 1.2)
+    expected = torch.nn.functional.interpolate(torch.from_numpy(x.copy()), scale_factor=factors)
+    np.testing.assert_array_equal(F.interpolate(x, scale_factor=factors), expected.numpy())
+    check_gradients(lambda v: F.interpolate(v, scale_factor=factors), [x.astype(np.float64)])
+
+
 @pytest.mark.parametrize(("shape", "options"), INTERPOLATE, ids=str)
 def test_interpolate_matches_torch(shape: Any, options: Any) -> None:
     torch = pytest.importorskip("torch")

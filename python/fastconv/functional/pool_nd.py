@@ -64,7 +64,9 @@ class Windows:
                     f"{op}: padding ({name}) must be at most half the kernel size, got padding {p} "
                     f"and kernel size {k}"
                 )
-        edges = tuple((p, p) for p in self.padding)
+        # Rounded up, a window may reach over the end by less than its stride.
+        over = tuple(s - 1 if self.ceil_mode else 0 for s in self.stride)
+        edges = tuple((p, p + more) for p, more in zip(self.padding, over, strict=True))
         outputs_of(op, self.spatial, self.kernel, self.stride, edges, self.dilation)
         return self
 

@@ -161,7 +161,7 @@ def interpolate(
 
 def _keeps(kind: str, rank: int, scale: float | None) -> bool:
     """Whether a dimension that keeps its size keeps its elements, as PyTorch has it, for any factor."""
-    return scale is None or scale == 1 or kind == "linear" or (kind == "nearest" and rank > 3)
+    return scale is None or scale == 1 or kind == "linear" or (kind == "nearest" and rank == 4)
 
 
 def _sizes(
