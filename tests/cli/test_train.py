@@ -14,7 +14,7 @@ import pytest
 
 from fastconv.cli import main
 from fastconv.data import load_dataset
-from fastconv.train import load_checkpoint
+from fastconv.train import load_checkpoint, save_checkpoint
 from tests.cli.helpers import MODULE, fastconv, write_data
 from tests.train.helpers import assert_same_checkpoint
 
@@ -129,6 +129,35 @@ def test_resume_refuses_other_settings_and_data(
     assert main([*resume, "--data-dir", str(other)]) == 2
     assert "other training images" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_resume_refuses_damaged_settings(
+    whole: tuple[Path, str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a checkpoint holds may come from anywhere, under a right checksum."""
+    path = tmp_path / "last.safetensors"
+    changes: list[dict[str, Any]] = [
+        {"config": {name: value}}
+        for name, value in (
+            *(("epochs", None), ("batch_size", "x"), ("lr", "a"), ("optimizer", "sgdd")),
+            *(("optimizer", 3), ("data", ["x"]), ("model", {}), ("seed", 0.5)),
+        )
+    ]
+    changes += [{"history": 3}, {"running": [1]}, {"random_state": "x"}]
+    for change in changes:
+        checkpoint = load_checkpoint(whole[0] / "last.safetensors")
+        for name, value in change.items():
+            new = {**checkpoint.config, **value} if name == "config" else value
+            setattr(checkpoint, name, new)
+        save_checkpoint(checkpoint, path)
+        assert main(["train", "lenet5", "--resume", str(path), "--data-dir", str(data)]) == 2
+        shown = capsys.readouterr().err
+        assert str(path) in shown and shown.count("\n") == 1, change
+    checkpoint = load_checkpoint(whole[0] / "last.safetensors")
+    checkpoint.config["data"] = ["x"]
+    save_checkpoint(checkpoint, path)
+    assert main(["evaluate", str(path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop"])

@@ -59,6 +59,15 @@ class Settings:
     seed: int = 0
 
 
+# The kinds of what a checkpoint has of them.
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("model", "data", "optimizer"), str),
+    **dict.fromkeys(("epochs", "batch_size", "seed"), int),
+    **dict.fromkeys(("lr", "weight_decay"), (int, float)),
+    "momentum": (int, float, type(None)),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     defaults = Settings("")
@@ -182,6 +191,14 @@ def _saved_settings(options: argparse.Namespace, config: dict[str, Any]) -> Sett
         raise FormatError(
             f"{options.resume}: not written by `fastconv train`: no {missing} in it"
         ) from missing
+    for name, kinds in _KINDS.items():
+        if not isinstance(getattr(settings, name), kinds):
+            raise FormatError(
+                f"{options.resume}: not written by `fastconv train`: its {name} is "
+                f"{getattr(settings, name)!r:.40}"
+            )
+    if settings.optimizer not in _OPTIMIZERS:
+        raise FormatError(f"{options.resume}: there is no optimizer {settings.optimizer!r:.40}")
     for name, saved in asdict(settings).items():
         given = getattr(options, name)
         if given is not None and given != saved:

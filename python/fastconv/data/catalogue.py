@@ -121,7 +121,7 @@ def dataset_info(name: str) -> DatasetInfo:
     Raises:
         ShapeError: there is no data set of that name.
     """
-    info = DATASETS.get(name)
+    info = DATASETS.get(name) if isinstance(name, str) else None
     if info is None:
         known = ", ".join(repr(n) for n in DATASETS)
         raise ShapeError(f"data: no data set is called {name!r}, expected one of {known}")

@@ -24,6 +24,7 @@ __all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint"]
 
 _KEY = "fastconv.checkpoint"
 _FORMAT = 1
+_DICTIONARIES = ("model", "optimizer", "random_state", "running", "data", "config")
 
 
 @dataclass
@@ -117,6 +118,11 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         count = getattr(checkpoint, name)
         if type(count) is not int or count < 0:
             raise FormatError(f"load_checkpoint: {path}: {name} is {count!r}, expected a count")
+    for name, kind in (*((n, dict) for n in _DICTIONARIES), ("history", list)):
+        if not isinstance(getattr(checkpoint, name), kind):
+            raise FormatError(
+                f"load_checkpoint: {path}: {name} is no {kind.__name__}; the training state is damaged"
+            )
     return checkpoint
 
 
