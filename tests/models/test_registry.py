@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import fastconv as fc
@@ -37,3 +39,8 @@ def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tiny" in models.list() and models.create("tiny", width=4).in_features == 4
     with pytest.raises(fc.ShapeError, match="already a network named 'tiny'"):
         models.register(input_shape=(3, 8, 8), source="again")(tiny)
+
+
+@pytest.mark.parametrize("name", fc.models.list())
+def test_docstrings_name_the_paper(name: str) -> None:
+    assert re.search(r"Sources?: .*\w+.*\(?(19|20)\d\d", fc.models.info(name).builder.__doc__, re.S)

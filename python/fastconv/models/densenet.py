@@ -165,25 +165,25 @@ class DenseNet(nn.Module):
 
 @_listed
 def densenet121(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> DenseNet:
-    """DenseNet-121, growth rate 32; arguments and source: `DenseNet`."""
+    """DenseNet-121, growth rate 32; arguments: `DenseNet`."""
     return DenseNet("densenet121", (6, 12, 24, 16), 32, 64, num_classes, in_channels, **options)
 
 
 @_listed
 def densenet161(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> DenseNet:
-    """DenseNet-161, growth rate 48; arguments and source: `DenseNet`."""
+    """DenseNet-161, growth rate 48; arguments: `DenseNet`."""
     return DenseNet("densenet161", (6, 12, 36, 24), 48, 96, num_classes, in_channels, **options)
 
 
 @_listed
 def densenet169(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> DenseNet:
-    """DenseNet-169, growth rate 32; arguments and source: `DenseNet`."""
+    """DenseNet-169, growth rate 32; arguments: `DenseNet`."""
     return DenseNet("densenet169", (6, 12, 32, 32), 32, 64, num_classes, in_channels, **options)
 
 
 @_listed
 def densenet201(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> DenseNet:
-    """DenseNet-201, growth rate 32; arguments and source: `DenseNet`."""
+    """DenseNet-201, growth rate 32; arguments: `DenseNet`."""
     return DenseNet("densenet201", (6, 12, 48, 32), 32, 64, num_classes, in_channels, **options)
 
 

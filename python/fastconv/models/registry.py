@@ -38,13 +38,15 @@ _networks: dict[str, Network] = {}
 
 
 def register(input_shape: tuple[int, int, int], source: str) -> Callable[[B], B]:
-    """Decorator that lists a builder under its function name."""
+    """Decorator that lists a builder under its function name; its docstring names the source."""
 
     def add(builder: B) -> B:
         name = builder.__name__
         if name in _networks:
             raise ShapeError(f"register: there is already a network named {name!r}")
         _networks[name] = Network(name, builder, input_shape, source)
+        if builder.__doc__ and "Source" not in builder.__doc__:
+            builder.__doc__ += f"\n\n    Source: {source}.\n    "
         return builder
 
     return add

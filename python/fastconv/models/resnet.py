@@ -234,37 +234,37 @@ _cifar = partial(ResNet, widths=_CIFAR_WIDTHS, stem="cifar")
 
 @_listed(source=_RESIDUAL)
 def resnet18(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-18; arguments and source: `ResNet`."""
+    """ResNet-18; arguments: `ResNet`."""
     return ResNet("resnet18", (2, 2, 2, 2), num_classes, in_channels, **options)
 
 
 @_listed(source=_RESIDUAL)
 def resnet34(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-34; arguments and source: `ResNet`."""
+    """ResNet-34; arguments: `ResNet`."""
     return ResNet("resnet34", (3, 4, 6, 3), num_classes, in_channels, **options)
 
 
 @_listed(source=_RESIDUAL)
 def resnet50(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-50; arguments and source: `ResNet`."""
+    """ResNet-50; arguments: `ResNet`."""
     return ResNet("resnet50", (3, 4, 6, 3), num_classes, in_channels, bottleneck=True, **options)
 
 
 @_listed(source=_RESIDUAL)
 def resnet101(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-101; arguments and source: `ResNet`."""
+    """ResNet-101; arguments: `ResNet`."""
     return ResNet("resnet101", (3, 4, 23, 3), num_classes, in_channels, bottleneck=True, **options)
 
 
 @_listed(source=_RESIDUAL)
 def resnet152(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-152; arguments and source: `ResNet`."""
+    """ResNet-152; arguments: `ResNet`."""
     return ResNet("resnet152", (3, 8, 36, 3), num_classes, in_channels, bottleneck=True, **options)
 
 
 @_listed(source=_WIDE)
 def wide_resnet50_2(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-50 with the inner 3x3 twice as wide; arguments and source: `ResNet`."""
+    """ResNet-50 with the inner 3x3 twice as wide; arguments: `ResNet`."""
     return ResNet(
         "wide_resnet50_2",
         (3, 4, 6, 3),
@@ -278,7 +278,7 @@ def wide_resnet50_2(num_classes: int = 1000, in_channels: int = 3, **options: An
 
 @_listed(source=_WIDE)
 def wide_resnet101_2(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-101 with the inner 3x3 twice as wide; arguments and source: `ResNet`."""
+    """ResNet-101 with the inner 3x3 twice as wide; arguments: `ResNet`."""
     return ResNet(
         "wide_resnet101_2",
         (3, 4, 23, 3),
@@ -292,7 +292,7 @@ def wide_resnet101_2(num_classes: int = 1000, in_channels: int = 3, **options: A
 
 @_listed(source=_NEXT)
 def resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNeXt-50, 32 groups of 4 channels; arguments and source: `ResNet`."""
+    """ResNeXt-50, 32 groups of 4 channels; arguments: `ResNet`."""
     return ResNet(
         "resnext50_32x4d",
         (3, 4, 6, 3),
@@ -307,7 +307,7 @@ def resnext50_32x4d(num_classes: int = 1000, in_channels: int = 3, **options: An
 
 @_listed(source=_NEXT)
 def resnext101_32x8d(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNeXt-101, 32 groups of 8 channels; arguments and source: `ResNet`."""
+    """ResNeXt-101, 32 groups of 8 channels; arguments: `ResNet`."""
     return ResNet(
         "resnext101_32x8d",
         (3, 4, 23, 3),
@@ -322,7 +322,7 @@ def resnext101_32x8d(num_classes: int = 1000, in_channels: int = 3, **options: A
 
 @_listed(source=_NEXT)
 def resnext101_64x4d(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNeXt-101, 64 groups of 4 channels; arguments and source: `ResNet`."""
+    """ResNeXt-101, 64 groups of 4 channels; arguments: `ResNet`."""
     return ResNet(
         "resnext101_64x4d",
         (3, 4, 23, 3),
@@ -337,29 +337,29 @@ def resnext101_64x4d(num_classes: int = 1000, in_channels: int = 3, **options: A
 
 @_listed_for_cifar
 def resnet20(num_classes: int = 10, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-20 for CIFAR, shortcuts of option A unless given; arguments and source: `ResNet`."""
+    """ResNet-20 for CIFAR, shortcuts of option A unless given; arguments: `ResNet`."""
     return _cifar("resnet20", (3,) * 3, num_classes, in_channels, **{"shortcut": "A", **options})
 
 
 @_listed_for_cifar
 def resnet32(num_classes: int = 10, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-32 for CIFAR, shortcuts of option A unless given; arguments and source: `ResNet`."""
+    """ResNet-32 for CIFAR, shortcuts of option A unless given; arguments: `ResNet`."""
     return _cifar("resnet32", (5,) * 3, num_classes, in_channels, **{"shortcut": "A", **options})
 
 
 @_listed_for_cifar
 def resnet44(num_classes: int = 10, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-44 for CIFAR, shortcuts of option A unless given; arguments and source: `ResNet`."""
+    """ResNet-44 for CIFAR, shortcuts of option A unless given; arguments: `ResNet`."""
     return _cifar("resnet44", (7,) * 3, num_classes, in_channels, **{"shortcut": "A", **options})
 
 
 @_listed_for_cifar
 def resnet56(num_classes: int = 10, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-56 for CIFAR, shortcuts of option A unless given; arguments and source: `ResNet`."""
+    """ResNet-56 for CIFAR, shortcuts of option A unless given; arguments: `ResNet`."""
     return _cifar("resnet56", (9,) * 3, num_classes, in_channels, **{"shortcut": "A", **options})
 
 
 @_listed_for_cifar
 def resnet110(num_classes: int = 10, in_channels: int = 3, **options: Any) -> ResNet:
-    """ResNet-110 for CIFAR, shortcuts of option A unless given; arguments and source: `ResNet`."""
+    """ResNet-110 for CIFAR, shortcuts of option A unless given; arguments: `ResNet`."""
     return _cifar("resnet110", (18,) * 3, num_classes, in_channels, **{"shortcut": "A", **options})

@@ -117,11 +117,11 @@ class SqueezeNet(nn.Module):
 
 @_listed
 def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> SqueezeNet:
-    """SqueezeNet 1.0, 1,248,424 parameters; arguments and source: `SqueezeNet`."""
+    """SqueezeNet 1.0, 1,248,424 parameters; arguments: `SqueezeNet`."""
     return SqueezeNet("squeezenet1_0", num_classes, in_channels, **options)
 
 
 @_listed
 def squeezenet1_1(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> SqueezeNet:
-    """SqueezeNet 1.1, 1,235,496 parameters; arguments and source: `SqueezeNet`."""
+    """SqueezeNet 1.1, 1,235,496 parameters; arguments: `SqueezeNet`."""
     return SqueezeNet("squeezenet1_1", num_classes, in_channels, **options)

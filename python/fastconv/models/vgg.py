@@ -111,47 +111,47 @@ class VGG(nn.Module):
 
 @_listed
 def vgg11(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-11, configuration A; arguments and source: `VGG`."""
+    """VGG-11, configuration A; arguments: `VGG`."""
     return VGG(11, num_classes, in_channels, **options)
 
 
 @_listed
 def vgg11_bn(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-11, configuration A, with batch normalisation; arguments and source: `VGG`."""
+    """VGG-11, configuration A, with batch normalisation; arguments: `VGG`."""
     return VGG(11, num_classes, in_channels, batch_norm=True, **options)
 
 
 @_listed
 def vgg13(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-13, configuration B; arguments and source: `VGG`."""
+    """VGG-13, configuration B; arguments: `VGG`."""
     return VGG(13, num_classes, in_channels, **options)
 
 
 @_listed
 def vgg13_bn(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-13, configuration B, with batch normalisation; arguments and source: `VGG`."""
+    """VGG-13, configuration B, with batch normalisation; arguments: `VGG`."""
     return VGG(13, num_classes, in_channels, batch_norm=True, **options)
 
 
 @_listed
 def vgg16(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-16, configuration D; arguments and source: `VGG`."""
+    """VGG-16, configuration D; arguments: `VGG`."""
     return VGG(16, num_classes, in_channels, **options)
 
 
 @_listed
 def vgg16_bn(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-16, configuration D, with batch normalisation; arguments and source: `VGG`."""
+    """VGG-16, configuration D, with batch normalisation; arguments: `VGG`."""
     return VGG(16, num_classes, in_channels, batch_norm=True, **options)
 
 
 @_listed
 def vgg19(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-19, configuration E; arguments and source: `VGG`."""
+    """VGG-19, configuration E; arguments: `VGG`."""
     return VGG(19, num_classes, in_channels, **options)
 
 
 @_listed
 def vgg19_bn(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> VGG:
-    """VGG-19, configuration E, with batch normalisation; arguments and source: `VGG`."""
+    """VGG-19, configuration E, with batch normalisation; arguments: `VGG`."""
     return VGG(19, num_classes, in_channels, batch_norm=True, **options)
