@@ -146,7 +146,7 @@ BAD = [
     (["export", "lenet5", "x.onnx", "--opset", "3"], "opset must be 13 to"),
     (["export", "lenet5", "x.onnx", "--size", "0"], "--size: expected an integer of at least 1"),
     (["export", "lenet5", "x.onnx", "--size", "5"], "input_size must be 28 or 32, got 5"),
-    (["export", "lenet5", "none/x.onnx"], "No such file or directory"),
+    (["export", "lenet5", "none/x.onnx"], "cannot write the file none/x.onnx: there is no folder"),
 ]
 
 
