@@ -28,7 +28,7 @@ from ._arrays import (
     to_kind_of,
 )
 from ._symbolic import SymbolicArray, is_symbolic
-from .errors import DeviceError, DTypeError, FastconvError, ShapeError
+from .errors import CaptureError, DeviceError, DTypeError, FastconvError, ShapeError
 
 # backward(gradient of the output, which inputs need one) -> a gradient or None for each input
 Backward = Callable[[NDArray, tuple[bool, ...]], Sequence[NDArray | None]]
@@ -544,6 +544,19 @@ def filled(like: Any, shape: tuple[int, ...], value: float) -> NDArray:
         fill = {"shape": shape, "dtype": str(like.dtype), "value": value}
         return like.capture.node("fill", [], **fill)[0]  # type: ignore[no-any-return]
     return np.full(shape, value, like.dtype)
+
+
+def add_in_place(op: str, state: NDArray, value: NDArray) -> None:
+    """state += value where the array lies, in a program in every run."""
+    if is_symbolic(value):
+        capture: Any = value.capture  # type: ignore[attr-defined]
+        if not capture.trains:
+            raise CaptureError(f"compile: {op} is in training mode; call net.eval() first")
+        capture.node("accumulate", [state, value])
+        return
+    if not state.flags.writeable:
+        raise ShapeError(f"{op}: running statistics are read-only")
+    state += value
 
 
 def _add_to_leaf(leaf: Tensor, g: NDArray, fresh: bool) -> None:

@@ -272,7 +272,16 @@ _CHANNELS = {"weight": (OPTIONAL, lambda: f32(4)), "bias": (OPTIONAL, lambda: f3
 TABLE |= {
     "matmul": Entry({"input": array(2, 3, 4), "other": array(2, 4, 5)}),
     "instance_norm": Entry(
-        {"input": IMAGE, **_CHANNELS, "eps": value(FLOAT, 1e-5), "layout": LAYOUT},
+        {
+            "input": IMAGE,
+            "running_mean": (OPTIONAL, lambda: f32(4)),
+            "running_var": (OPTIONAL, lambda: positive(4)),
+            **_CHANNELS,
+            "use_input_stats": value(BOOL, True),
+            "momentum": value(FLOAT, 0.1),
+            "eps": value(FLOAT, 1e-5),
+            "layout": LAYOUT,
+        },
         finite=("weight",),
     ),
     "group_norm": Entry(

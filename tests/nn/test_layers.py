@@ -415,7 +415,7 @@ def test_losses_are_pytorchs(name: str, keywords: Any, target: Any, reduction: s
         (lambda: nn.Conv2d(4, 3, 3, groups=2), fc.ShapeError, "out_channels=3"),
         (lambda: nn.Conv2d(1, 1, 3, groups=0), fc.ShapeError, "groups"),
         (lambda: nn.Conv2d(1, 1, 3, bias=1), fc.DTypeError, "bias must be True or False"),
-        (lambda: nn.Conv2d(1, 1, 3, padding_mode="reflect"), fc.ShapeError, "'zeros'"),
+        (lambda: nn.Conv2d(1, 1, 3, padding_mode="mirror"), fc.ShapeError, "'zeros'"),
         (lambda: nn.Conv2d(1, 1, 3, layout="NCWH"), fc.ShapeError, "'NCHW', 'NHWC'"),
         (lambda: nn.Conv2d(1, 1, 3, device="cuda"), fc.DeviceError, "'cuda'"),
         (lambda: nn.Conv2d(1, 1, 3, dtype=np.int8), fc.DTypeError, "int8"),

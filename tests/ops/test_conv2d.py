@@ -476,7 +476,7 @@ BIG = 2**62
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
-        (lambda: F.conv2d(X[0], W), fc.ShapeError, "input must have 4 dimensions"),
+        (lambda: F.conv2d(X[0, 0], W), fc.ShapeError, "input must have 4 dimensions"),
         (lambda: F.conv2d(X, W[0]), fc.ShapeError, "weight must have 4 dimensions"),
         (lambda: F.conv2d(X, W[:, :3]), fc.ShapeError, "weight expects 3 input channels per group"),
         (lambda: F.conv2d(X, W, np.zeros(5, "f4")), fc.ShapeError, r"bias must have shape \(6,\)"),

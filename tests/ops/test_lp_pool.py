@@ -89,7 +89,11 @@ X = np.ones((2, 3, 8, 9), np.float32)
         (lambda: F.lp_pool2d(X, 0, 2), fc.ShapeError, "lp_pool2d: norm_type must be finite"),
         (lambda: F.lp_pool2d(X, np.inf, 2), fc.ShapeError, "lp_pool2d: norm_type must be finite"),
         (lambda: F.lp_pool2d(X, "2", 2), fc.DTypeError, "lp_pool2d: norm_type must be a number"),
-        (lambda: F.lp_pool2d(X[0], 2, 2), fc.ShapeError, r"lp_pool2d: input must be \(N, C, H, W"),
+        (
+            lambda: F.lp_pool2d(X[0, 0], 2, 2),
+            fc.ShapeError,
+            r"lp_pool2d: input must be \(N, C, H, W",
+        ),
         (lambda: F.lp_pool2d(X, 2, 9), fc.ShapeError, "lp_pool2d: a kernel of height 9"),
         (lambda: F.lp_pool1d(X, 2, 2), fc.ShapeError, "lp_pool1d: input must be"),
         (lambda: nn.LPPool2d(np.nan, 2), fc.ShapeError, "LPPool2d: norm_type must be finite"),

@@ -1,7 +1,8 @@
 """Functions on arrays, named and defaulted as in `torch.nn.functional`.
 
 Each takes NumPy arrays, `fastconv.Tensor`s or any DLPack producer and returns the same kind.
-Spatial functions take `layout="NCHW"` (default) or `"NHWC"`. Arguments that do not fit raise
+Spatial functions take `layout="NCHW"` (default) or `"NHWC"`; convolutions and pooling also take one
+example without its batch dimension, and give one. Arguments that do not fit raise
 `ShapeError` or `DTypeError` naming the function, what it got and what it expects.
 """
 

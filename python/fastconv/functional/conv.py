@@ -7,12 +7,14 @@ from typing import TypeAlias
 from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import as_array, finish
+from ._unbatched import takes_one_example
 from .autocast import lowered
 
 Pair: TypeAlias = int | tuple[int, int] | list[int]
 Padding: TypeAlias = Pair | str
 
 
+@takes_one_example(4)
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -129,6 +131,7 @@ def conv2d_weight(
     return finish("conv2d_weight", dw, (input, grad_output), None)
 
 
+@takes_one_example(4)
 def conv_transpose2d(
     input: ArrayLike,
     weight: ArrayLike,

@@ -20,6 +20,7 @@ from .._symbolic import is_symbolic
 from ..errors import ShapeError
 from ..tensor import Tensor, as_array, finish
 from ._taps import Taps
+from ._unbatched import takes_one_example
 from ._windows import (
     bias_shape,
     groups_of,
@@ -45,6 +46,7 @@ Sizes: TypeAlias = int | Sequence[int]
 Each: TypeAlias = tuple[Any, ...]
 
 
+@takes_one_example(3)
 def conv1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -147,6 +149,7 @@ def _direct(
     return _Direct(x, w, steps, edges, spread, sizes)
 
 
+@takes_one_example(5)
 def conv3d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -276,6 +279,7 @@ def _contiguous(input: ArrayLike) -> ArrayLike:
     return finish("contiguous", y, (input,), backward)
 
 
+@takes_one_example(3)
 def conv_transpose1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -362,6 +366,7 @@ def _transposed(
     return x, w, (steps, edges, extra, spread), sizes
 
 
+@takes_one_example(5)
 def conv_transpose3d(
     input: ArrayLike,
     weight: ArrayLike,

@@ -12,6 +12,7 @@ from .. import _ops
 from .._arrays import ArrayLike
 from ..errors import ShapeError
 from ._args import number
+from ._unbatched import takes_one_example
 from .cast import astype
 from .elementwise import mul, pow
 from .pool_nd import Windows
@@ -20,6 +21,7 @@ from .pool_nd import Windows
 Sizes: TypeAlias = int | Sequence[int]
 
 
+@takes_one_example(3)
 def lp_pool1d(
     input: ArrayLike,
     norm_type: float,
@@ -42,6 +44,7 @@ def lp_pool1d(
     return _lp_pool("lp_pool1d", 1, input, norm_type, kernel_size, stride, ceil_mode, layout)
 
 
+@takes_one_example(4)
 def lp_pool2d(
     input: ArrayLike,
     norm_type: float,
@@ -67,6 +70,7 @@ def lp_pool2d(
     return _lp_pool("lp_pool2d", 2, input, norm_type, kernel_size, stride, ceil_mode, layout)
 
 
+@takes_one_example(5)
 def lp_pool3d(
     input: ArrayLike,
     norm_type: float,

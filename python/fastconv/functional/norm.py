@@ -12,11 +12,13 @@ import numpy as np
 from .. import _ops
 from .._arrays import LAYOUTS, ArrayLike, NDArray, Spatial
 from ..errors import DTypeError, ShapeError
-from ..tensor import as_array, finish
+from ..tensor import Tensor, add_in_place, as_array, finish
 from ._args import flag, floating, integer, number, sizes
 from .cast import astype
-from .elementwise import add, mul
+from .elementwise import add, mul, sub
 from .indexing import expand
+from .reduce import mean
+from .reduce import sum as sum_over
 from .shape import permute, reshape
 
 
@@ -146,9 +148,11 @@ def instance_norm(
         input: (N, C, ...) of at least 3 dimensions, float32, float64 or bfloat16; with layout "NHWC" channels
             come last.
         running_mean, running_var: (C,), used in place of the example's own with `use_input_stats=False`, which
-            is `batch_norm` in inference. They are not updated, and so not taken otherwise.
+            is `batch_norm` in inference. Otherwise they are updated in place, unless None:
+            `(1 - momentum) * running + momentum * statistics`, the examples' mean and unbiased variance averaged.
         weight, bias: (C,), or None for 1 and 0.
-        momentum: not used.
+        use_input_stats: whether each example's own statistics are used.
+        momentum: weight of the new value in the running statistics.
         eps: added to the variance; positive.
 
     Raises:
@@ -165,19 +169,18 @@ def instance_norm(
     last = layout == "NHWC"
     channels = x.shape[-1 if last else 1]
     epsilon = _epsilon(op, eps)
-    number(op, "momentum", momentum)
+    share = number(op, "momentum", momentum)
     for what, value in (("weight", weight), ("bias", bias)):
+        _parameter(op, what, value, x, (channels,))
+    for what, value in (("running_mean", running_mean), ("running_var", running_var)):
         _parameter(op, what, value, x, (channels,))
     if not flag(op, "use_input_stats", use_input_stats):
         for what, value in (("running_mean", running_mean), ("running_var", running_var)):
             if value is None:
                 raise ShapeError(f"{op}: {what} is needed with use_input_stats=False")
-            _parameter(op, what, value, x, (channels,))
         return batch_norm(
             input, running_mean, running_var, weight, bias, eps=epsilon, layout=layout
         )
-    if running_mean is not None or running_var is not None:
-        raise ShapeError(f"{op}: running statistics are only for use_input_stats=False")
     inner = (0, x.ndim - 1, *range(1, x.ndim - 1))  # channels first
     moved = permute(input, inner) if last else input
     n, spatial = x.shape[0], as_array(op, "input", moved).shape[2:]
@@ -186,6 +189,11 @@ def instance_norm(
         raise ShapeError(f"{op}: needs more than one value for each channel, got shape {x.shape}")
     if x.size == 0:
         return input
+    if not math.isfinite(share):
+        raise ShapeError(f"{op}: momentum must be finite, got {share}")
+    if share and (running_mean is not None or running_var is not None):
+        pictures = as_array(op, "input", moved)
+        _track(op, pictures, (n, channels, each), (running_mean, running_var), share)
 
     def repeated(value: ArrayLike | None) -> ArrayLike | None:
         if value is None:
@@ -196,6 +204,24 @@ def instance_norm(
     y = batch_norm(flat, None, None, repeated(weight), repeated(bias), True, 0.1, epsilon)
     y = reshape(y, (n, channels, *spatial))
     return permute(y, (0, *range(2, x.ndim), 1)) if last else y
+
+
+def _track(
+    op: str, x: NDArray, shape: tuple[int, ...], running: Sequence[ArrayLike | None], share: float
+) -> None:
+    """Moves running mean and variance towards those of x as (examples, channels, elements)."""
+    n, _, each = shape
+    rows: Any = reshape(Tensor(x), shape)
+    if _ops.is_bfloat16(rows.dtype.newbyteorder("=")):
+        rows = astype(rows, np.float32)
+    own = mean(rows, 2, True)
+    off = sub(rows, own)
+    found = mean(own, (0, 2)), mul(sum_over(mul(off, off), (0, 2)), 1.0 / (n * (each - 1)))
+    for value, new in zip(running, found, strict=True):
+        if value is not None:
+            state = as_array(op, "running statistics", value)
+            step = mul(sub(new, astype(Tensor(state), new.dtype)), share)
+            add_in_place(op, state, as_array(op, "step", astype(step, state.dtype)))
 
 
 def group_norm(

@@ -8,11 +8,13 @@ from .. import _ops
 from .._arrays import ArrayLike, NDArray, Spatial
 from ..tensor import Tensor, as_array, finish, is_grad_enabled
 from ._args import flag
+from ._unbatched import takes_one_example
 
 # An integer for both directions, or (height, width).
 IntOrPair: TypeAlias = int | tuple[int, int]
 
 
+@takes_one_example(4)
 def max_pool2d(
     input: ArrayLike,
     kernel_size: IntOrPair,
@@ -63,6 +65,7 @@ def max_pool2d(
     return run_pooling(op, plan, input, x, spatial, return_indices)
 
 
+@takes_one_example(4)
 def avg_pool2d(
     input: ArrayLike,
     kernel_size: IntOrPair,
@@ -105,6 +108,7 @@ def avg_pool2d(
     return run_pooling(op, plan, input, x, spatial, False)
 
 
+@takes_one_example(4)
 def sum_pool2d(
     input: ArrayLike,
     kernel_size: IntOrPair,
@@ -129,6 +133,7 @@ def sum_pool2d(
     return run_pooling(op, plan, input, x, spatial, False)
 
 
+@takes_one_example(4)
 def adaptive_avg_pool2d(
     input: ArrayLike,
     output_size: int | tuple[int | None, int | None] | None,
@@ -149,6 +154,7 @@ def adaptive_avg_pool2d(
     return _adaptive("adaptive_avg_pool2d", "mean", input, output_size, layout, False)
 
 
+@takes_one_example(4)
 def adaptive_max_pool2d(
     input: ArrayLike,
     output_size: int | tuple[int | None, int | None] | None,
@@ -164,6 +170,7 @@ def adaptive_max_pool2d(
     return _adaptive("adaptive_max_pool2d", "max", input, output_size, layout, return_indices)
 
 
+@takes_one_example(4)
 def global_avg_pool2d(input: ArrayLike, *, layout: str = "NCHW") -> ArrayLike:
     """The average of each plane: (N, C, 1, 1), or (N, 1, 1, C) with layout "NHWC".
 
@@ -173,6 +180,7 @@ def global_avg_pool2d(input: ArrayLike, *, layout: str = "NCHW") -> ArrayLike:
     return _adaptive("global_avg_pool2d", "mean", input, 1, layout, False)
 
 
+@takes_one_example(4)
 def global_max_pool2d(input: ArrayLike, *, layout: str = "NCHW") -> ArrayLike:
     """The maximum of each plane: (N, C, 1, 1), or (N, 1, 1, C) with layout "NHWC".
 

@@ -16,6 +16,7 @@ from .._arrays import ArrayLike, Spatial
 from ..errors import ShapeError
 from ..tensor import Tensor, as_array, finish, is_grad_enabled
 from ._args import flag, integer
+from ._unbatched import takes_one_example
 from ._windows import AXES, memory_layout, outputs_of, picture, several
 from .cast import astype
 from .elementwise import mul
@@ -150,6 +151,7 @@ class Windows:
         return y, finish(self.op, joined.reshape(full), (input,), None)
 
 
+@takes_one_example(3)
 def max_pool1d(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -180,6 +182,7 @@ def max_pool1d(
     return windows.row(input, flag(op, "return_indices", return_indices))
 
 
+@takes_one_example(5)
 def max_pool3d(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -230,6 +233,7 @@ def _divisor(op: str, value: Any) -> int | None:
     return divisor
 
 
+@takes_one_example(3)
 def avg_pool1d(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -256,6 +260,7 @@ def avg_pool1d(
     return windows.sliding(kernel_size, stride, padding, 1).row(input, False)
 
 
+@takes_one_example(5)
 def avg_pool3d(
     input: ArrayLike,
     kernel_size: Sizes,
@@ -294,6 +299,7 @@ def _mean(windows: Windows, input: ArrayLike, divisor: int | None = None) -> Arr
     return astype(y, windows.dtype) if narrow else y
 
 
+@takes_one_example(3)
 def adaptive_avg_pool1d(
     input: ArrayLike, output_size: OutputSizes, *, layout: str = "NCHW"
 ) -> ArrayLike:
@@ -310,6 +316,7 @@ def adaptive_avg_pool1d(
     return windows.evenly(output_size).row(input, False)
 
 
+@takes_one_example(3)
 def adaptive_max_pool1d(
     input: ArrayLike,
     output_size: OutputSizes,
@@ -327,6 +334,7 @@ def adaptive_max_pool1d(
     return windows.row(input, flag(op, "return_indices", return_indices))
 
 
+@takes_one_example(5)
 def adaptive_avg_pool3d(
     input: ArrayLike, output_size: OutputSizes, *, layout: str = "NCHW"
 ) -> ArrayLike:
@@ -343,6 +351,7 @@ def adaptive_avg_pool3d(
     return _mean(windows.evenly(output_size), input)
 
 
+@takes_one_example(5)
 def adaptive_max_pool3d(
     input: ArrayLike,
     output_size: OutputSizes,

@@ -67,7 +67,8 @@ class _Convolution(Module):
                     f"{owner}: {name} must be divisible by groups, "
                     f"got {name}={getattr(self, name)}, groups={self.groups}"
                 )
-        self.padding_mode = choice(owner, "padding_mode", padding_mode, ("zeros",))
+        modes = ("zeros",) if transposed else ("zeros", "reflect", "replicate", "circular")
+        self.padding_mode = choice(owner, "padding_mode", padding_mode, modes)
         self.layout = memory_layout(owner, layout)
         has_bias = flag(owner, "bias", bias)
         cpu(owner, device)
@@ -91,7 +92,8 @@ class _Convolution(Module):
         text += f", kernel_size={self.kernel_size}, stride={self.stride}"
         if padding not in ((0,) * self._spatial, "valid"):
             text += f", padding={padding!r}"
-        each = {"dilation": (1,) * self._spatial, "groups": 1, "layout": "NCHW"}
+        each: dict[str, Any] = {"dilation": (1,) * self._spatial, "groups": 1}
+        each |= {"padding_mode": "zeros", "layout": "NCHW"}
         for name, default in (each | defaults).items():
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)!r}"
@@ -140,13 +142,36 @@ class _Direct(_Convolution):
             transposed=False,
         )
 
+    def _edges(self) -> tuple[int, ...]:
+        """Amounts before and after each axis, the last axis first, as `functional.pad` takes them."""
+        if self.padding == "valid":
+            return (0, 0) * self._spatial
+        if self.padding == "same":
+            each = zip(self.kernel_size, self.dilation, strict=True)
+            totals = [d * (k - 1) for k, d in each]
+            pairs = [(t // 2, t - t // 2) for t in totals]
+        else:
+            pairs = [(int(p), int(p)) for p in self.padding]
+        return tuple(amount for pair in reversed(pairs) for amount in pair)
+
     def forward(self, input: ArrayLike) -> Any:
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            rank = getattr(input, "ndim", None)
+            if rank not in (self._spatial + 1, self._spatial + 2):
+                raise ShapeError(
+                    f"{type(self).__name__}: input must have {self._spatial + 1} or "
+                    f"{self._spatial + 2} dimensions, got {rank}"
+                )
+            channels = (0, 0) if self.layout == "NHWC" else ()
+            input = F.pad(input, channels + self._edges(), self.padding_mode)
+            padding = 0
         return type(self)._function(
             input,
             self.weight,
             self.bias,
             self.stride,
-            self.padding,
+            padding,
             self.dilation,
             self.groups,
             layout=self.layout,
@@ -170,7 +195,8 @@ class Conv2d(_Direct):
         groups: input and output channels are split into this many groups, each convolved apart; it
             divides both.
         bias: add a value per output channel.
-        padding_mode: only "zeros".
+        padding_mode: what is beyond the edge: "zeros", "reflect" (the picture mirrored, its edge
+            once), "replicate" (the edge) or "circular" (the other side).
         device, dtype: "cpu"; float32 (default), float64 or bfloat16.
         layout: "NCHW" or "NHWC", of input and output. The weight is (K, C/groups, R, S) in both.
 
@@ -277,7 +303,7 @@ class ConvTranspose2d(_Transposed):
     Args:
         output_padding: rows and columns added on one side of the result; less than stride or
             dilation.
-        Others as for `Conv2d`; padding takes no names.
+        Others as for `Conv2d`; padding takes no names, padding_mode only "zeros".
     """
 
     _spatial, _function = 2, staticmethod(F.conv_transpose2d)

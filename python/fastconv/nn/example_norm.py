@@ -1,4 +1,4 @@
-"""Normalisation within each example: the same in training and evaluation mode."""
+"""Normalisation within each example: the same in training and evaluation mode, unless statistics are kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from .. import functional as F
 from .._arrays import ArrayLike
 from ..errors import ShapeError
+from ..tensor import Tensor
 from . import init
 from ._args import cpu, flag, float_dtype, integer, memory_layout, number
 from .module import Module
@@ -44,6 +45,11 @@ class _ExampleNorm(Module):
 
 
 class _InstanceNorm(_ExampleNorm):
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+    # Files of PyTorch before 0.4.1 lack it.
+    _optional_state = frozenset({"num_batches_tracked"})
     _rank = 0
 
     def __init__(
@@ -63,38 +69,69 @@ class _InstanceNorm(_ExampleNorm):
         self.affine = flag(owner, "affine", affine)
         super().__init__(eps, self.affine, True, (self.num_features,), device, dtype)
         self.momentum = None if momentum is None else number(owner, "momentum", momentum, 0.0, 1.0)
-        if flag(owner, "track_running_stats", track_running_stats):
-            raise ShapeError(
-                f"{owner}: track_running_stats must be False: each example has its own"
-            )
+        self.track_running_stats = flag(owner, "track_running_stats", track_running_stats)
+        channels, target = self.num_features, float_dtype(owner, dtype)
+        tracks = self.track_running_stats
+        self.register_buffer("running_mean", np.zeros(channels, target) if tracks else None)
+        self.register_buffer("running_var", np.ones(channels, target) if tracks else None)
+        self.register_buffer("num_batches_tracked", np.array(0, np.int64) if tracks else None)
         self.layout = memory_layout(owner, layout)
+
+    def reset_running_stats(self) -> None:
+        """Mean 0, variance 1."""
+        if self.running_mean is not None and self.running_var is not None:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.numpy()[...] = 0
+
+    def reset_parameters(self) -> None:
+        """Weight 1 and bias 0, where there are any, and fresh running statistics."""
+        self.reset_running_stats()
+        super().reset_parameters()
 
     def forward(self, input: ArrayLike) -> Any:
         owner = type(self).__name__
         shape = tuple(getattr(input, "shape", ()))
-        if len(shape) != self._rank:
-            raise ShapeError(f"{owner}: input must have {self._rank} dimensions, got shape {shape}")
-        channels = shape[-1 if self.layout == "NHWC" else 1]
+        if len(shape) not in (self._rank - 1, self._rank):
+            raise ShapeError(
+                f"{owner}: input must have {self._rank - 1} or {self._rank} dimensions, "
+                f"got shape {shape}"
+            )
+        one = len(shape) == self._rank - 1
+        channels = shape[-1 if self.layout == "NHWC" else 0 if one else 1]
         if channels != self.num_features:
             raise ShapeError(f"{owner}: expects {self.num_features} channels, got {channels}")
-        return F.instance_norm(
-            input, weight=self.weight, bias=self.bias, eps=self.eps, layout=self.layout
+        result = F.instance_norm(
+            F.unsqueeze(input, 0) if one else input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or self.running_mean is None,
+            0.0 if self.momentum is None else self.momentum,
+            self.eps,
+            layout=self.layout,
         )
+        return F.squeeze(result, 0) if one else result
 
     def extra_repr(self) -> str:
-        text = f"{self.num_features}, eps={self.eps:g}, affine={self.affine}"
+        text = f"{self.num_features}, eps={self.eps:g}, momentum={self.momentum}, "
+        text += f"affine={self.affine}, track_running_stats={self.track_running_stats}"
         return text + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
 
 
 class InstanceNorm1d(_InstanceNorm):
-    """(N, C, L), each channel of each example normalised; see `functional.instance_norm`.
+    """(N, C, L) or (C, L), each channel of each example normalised; see `functional.instance_norm`.
 
     Args:
         num_features: C.
         eps: added to the variance.
-        momentum: not used: there are no running statistics.
+        momentum: weight of the new value in the running statistics; None, as 0, leaves them alone, as
+            in PyTorch.
         affine: learn weight and bias.
-        track_running_stats: only False.
+        track_running_stats: keep running statistics, the examples' averaged, and use them in
+            evaluation mode.
         device, dtype: "cpu"; float32 (default), float64 or bfloat16.
         layout: "NCHW", or "NHWC" where channels come last.
 
@@ -105,13 +142,13 @@ class InstanceNorm1d(_InstanceNorm):
 
 
 class InstanceNorm2d(_InstanceNorm):
-    """(N, C, H, W), each channel of each example normalised; see `InstanceNorm1d`."""
+    """(N, C, H, W) or (C, H, W), each channel of each example normalised; see `InstanceNorm1d`."""
 
     _rank = 4
 
 
 class InstanceNorm3d(_InstanceNorm):
-    """(N, C, D, H, W), each channel of each example normalised; see `InstanceNorm1d`."""
+    """(N, C, D, H, W) or (C, D, H, W), each channel of each example normalised; see `InstanceNorm1d`."""
 
     _rank = 5
 

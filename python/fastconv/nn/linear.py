@@ -9,14 +9,13 @@ import numpy as np
 
 from .. import functional as F
 from .._arrays import ArrayLike
-from ..errors import ShapeError
 from . import init
-from ._args import cpu, flag, float_dtype, integer, number
+from ._args import cpu, flag, float_dtype, integer
 from ._drawing import draw_first
 from .module import Module
 from .parameter import Parameter
 
-__all__ = ["Concat", "ConstantPad2d", "Flatten", "Identity", "Linear", "ZeroPad2d"]
+__all__ = ["Concat", "Flatten", "Identity", "Linear"]
 
 
 class Linear(Module):
@@ -111,47 +110,3 @@ class Concat(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
-
-
-class ConstantPad2d(Module):
-    """Adds `value` around the last two dimensions, or takes rows and columns away where negative.
-
-    Args:
-        padding: an int for all four sides, or (left, right, top, bottom).
-        value: what to add.
-    """
-
-    def __init__(self, padding: Any, value: float) -> None:
-        super().__init__()
-        owner = type(self).__name__
-        if isinstance(padding, (tuple, list)):
-            if len(padding) != 4:
-                raise ShapeError(
-                    f"{owner}: padding must be an integer or (left, right, top, bottom), "
-                    f"got {len(padding)} values"
-                )
-            sides = tuple(integer(owner, "padding", p, -(2**62)) for p in padding)
-        else:
-            sides = (integer(owner, "padding", padding, -(2**62)),) * 4
-        self.padding = sides
-        self.value = number(owner, "value", value)
-
-    def forward(self, input: ArrayLike) -> Any:
-        if getattr(input, "ndim", 4) not in (3, 4):
-            raise ShapeError(
-                f"{type(self).__name__}: the input must have 3 or 4 dimensions, got {input.ndim}"
-            )
-        return F.pad(input, self.padding, "constant", self.value)
-
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value:g}"
-
-
-class ZeroPad2d(ConstantPad2d):
-    """Adds zeros around the last two dimensions; see `ConstantPad2d`."""
-
-    def __init__(self, padding: Any) -> None:
-        super().__init__(padding, 0.0)
-
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
