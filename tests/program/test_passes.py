@@ -115,7 +115,7 @@ def test_few_channels_stay_in_pieces() -> None:
 
 def test_fold_batch_norm() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4))
-    before, after = before_and_after(net, "fold_batch_norm", 2, 3, 6, 6)
+    before, after = before_and_after(net, "fold_scale_and_shift", 2, 3, 6, 6)
     assert before.count("batch_norm_inference") == 2
     assert after.count("batch_norm_inference") == 1 and after.count("conv2d") == 1
 
@@ -130,7 +130,7 @@ def test_a_result_that_others_read_is_not_folded() -> None:
             y = self.conv(x)
             return self.bn(y), y
 
-    before, after = before_and_after(Net(), "fold_batch_norm", 2, 3, 6, 6)
+    before, after = before_and_after(Net(), "fold_scale_and_shift", 2, 3, 6, 6)
     assert before == after
 
 
@@ -182,7 +182,7 @@ def step_dumps(net: nn.Module, *shape: int) -> dict[str, list[str]]:
 
 def test_batch_norm_takes_relus_and_sums_in_training() -> None:
     dumps = step_dumps(Bottleneck(8, 4, 2), 2, 8, 8, 8)
-    before, after = dumps["fold_batch_norm"], dumps["fuse_batch_norm_relu"]
+    before, after = dumps["fold_scale_and_shift"], dumps["fuse_batch_norm_relu"]
     assert before.count("activation") == before.count("activation_backward") == 3
     assert before.count("elementwise") >= 1
     assert after.count("activation") == after.count("activation_backward") == 0

@@ -33,8 +33,14 @@ void fuse_conv_epilogue(Graph& graph) {
         const ValueId operand = node.in(later < 0 ? 0 : static_cast<size_t>(later));
         const int at = makers[static_cast<size_t>(operand)];
         if (at < 0 || uses.only_reader(operand) < 0) continue;
-        Node& conv = graph.nodes[static_cast<size_t>(at)];
-        if (!open(conv) || conv.out(0) != operand) continue;
+        // An activation does not mind that the convolution's result has got another shape in between.
+        Node& maker = graph.nodes[static_cast<size_t>(at)];
+        const bool view = later < 0 && is(maker, "reshape");
+        const ValueId made = view ? maker.in(0) : operand;
+        const int source = view ? makers[static_cast<size_t>(made)] : at;
+        if (source < 0 || uses.only_reader(made) < 0) continue;
+        Node& conv = graph.nodes[static_cast<size_t>(source)];
+        if (!open(conv) || conv.out(0) != made) continue;
         if (later >= 0) {
             if (conv.in(3) != kNone) continue;
             conv.inputs.resize(std::max<size_t>(4, conv.inputs.size()), kNone);
@@ -43,7 +49,7 @@ void fuse_conv_epilogue(Graph& graph) {
             conv.attributes.set("activation", node.attributes.get<std::string>("kind"));
             conv.attributes.set("slope", node.attributes.number("slope"));
         }
-        conv.outputs[0] = node.out(0);
+        maker.outputs[0] = node.out(0);
         makers[static_cast<size_t>(node.out(0))] = at;
         gone[n] = true;
     }

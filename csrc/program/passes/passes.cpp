@@ -11,7 +11,7 @@ constexpr Pass kPasses[] = {
     {"remove_dead_code", remove_dead_code},
     {"simplify_layout", simplify_layout},
     {"join_padding", join_padding},
-    {"fold_batch_norm", fold_batch_norm},
+    {"fold_scale_and_shift", fold_scale_and_shift},
     {"fuse_batch_norm_relu", fuse_batch_norm_relu},
     {"fuse_conv_epilogue", fuse_conv_epilogue},
     {"fuse_conv_statistics", fuse_conv_statistics},

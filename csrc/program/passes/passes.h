@@ -16,8 +16,10 @@ void simplify_layout(Graph& graph);
 // Zeros around pictures that only a convolution reads become its padding (inference: the gradient for the
 // weights reads the padded picture too).
 void join_padding(Graph& graph);
-// A convolution's batch-norm by fixed statistics goes into its weights and bias (inference).
-void fold_batch_norm(Graph& graph);
+// A batch-norm by fixed statistics, or a sum, difference, product or quotient with a constant (a number, or
+// one for each channel), goes into the weights and bias of the convolution, linear layer or batch-norm behind
+// which it stands (inference).
+void fold_scale_and_shift(Graph& graph);
 // An activation, or a sum and then an activation, behind a convolution is applied as it stores its results.
 void fuse_conv_epilogue(Graph& graph);
 // A ReLU behind a batch-norm, or behind the sum of one and another array, is applied in the same pass, and
