@@ -45,10 +45,21 @@ def test_options() -> None:
     net = fc.models.lenet5(num_classes=7, in_channels=3, input_size=32, dtype="float64")
     assert net(np.zeros((2, 3, 32, 32))).shape == (2, 7)
     assert net.fc1.weight.shape == (120, 400)
+    for size, features, padding in (
+        (12, 16, [2, 2]),
+        (31, 16 * 5 * 5, [2, 2]),
+        (64, 16 * 13 * 13, [0, 0]),
+        ((20, 45), 16 * 3 * 8, [2, 0]),
+    ):
+        net = fc.models.lenet5(input_size=size)
+        height, width = (size, size) if isinstance(size, int) else size
+        x = np.zeros((1, 1, height, width), np.float32)
+        assert net.fc1.weight.shape == (120, features) and list(net.conv1.padding) == padding
+        assert net(x).shape == fc.compile(net.eval(), x)(x).shape == (1, 10)
     for bad, error in [
         ({"num_classes": 0}, fc.ShapeError),
         ({"in_channels": 1.5}, fc.DTypeError),
-        ({"input_size": 30}, fc.ShapeError),
+        ({"input_size": (28, 11)}, fc.ShapeError),
     ]:
         with pytest.raises(error, match="lenet5"):
             fc.models.lenet5(**bad)  # type: ignore[arg-type]

@@ -131,6 +131,7 @@ def test_state_dicts_are_torchvisions(name: str) -> None:
 def test_published_sizes(name: str) -> None:
     count, giga, smallest = PUBLISHED[name]
     entry = models.info(name)
+    assert entry.smallest == (299 if name == "inception_v3" else smallest)
     net: Any = models.create(name)
     table = net.summary((1, *entry.input_shape))
     assert table.parameters == parameters(net) == count
@@ -209,11 +210,25 @@ def test_bad_arguments_of_classes() -> None:
         (lambda: models.SqueezeNet("1_0"), fc.ShapeError, "^SqueezeNet: version"),
         (lambda: models.DenseNet("d", (), 12, 16), fc.ShapeError, "^d: depths must name one"),
         (lambda: models.lenet5(input_size="28"), fc.DTypeError, "^lenet5: input_size"),  # type: ignore[arg-type]
-        (lambda: models.lenet5(input_size=64), fc.ShapeError, "^lenet5: input_size must be 28"),
+        (
+            lambda: models.lenet5(input_size=11),
+            fc.ShapeError,
+            "^lenet5: input_size must be at least",
+        ),
+        (lambda: models.mnist_cnn(input_size=(3, 4, 5)), fc.ShapeError, "^mnist_cnn: input_size"),
     ]
     for call, error, text in calls:
         with pytest.raises(error, match=text):
             call()
+
+
+@unfilled
+@pytest.mark.parametrize("name", ["mnist_cnn", "mnist_cnn_improved"])
+def test_sizes_of_images_for_digits(name: str) -> None:
+    for size in ((14, 14), (15, 40), (64, 33)):
+        net: Any = models.create(name, input_size=size)
+        assert net.summary((2, 1, *size)).layers[-1].output_shape == (2, 10)
+    assert parameters(models.create(name, input_size=28)) == parameters(models.create(name))
 
 
 @unfilled

@@ -120,6 +120,7 @@ class AlexNet(nn.Module):
 @register(
     input_shape=(3, 224, 224),
     source="Krizhevsky et al., ImageNet classification with deep convolutional neural networks (2012)",
+    smallest=_SMALLEST,
 )
 def alexnet(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> AlexNet:
     """AlexNet: (N, in_channels, H, W), H and W at least 63, -> (N, num_classes) logits.

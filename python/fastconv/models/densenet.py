@@ -26,7 +26,7 @@ __all__ = [
 # A bottleneck's 1x1 makes so many times the growth rate.
 _BOTTLENECK = 4
 _SOURCE = "Huang et al., Densely connected convolutional networks (2017)"
-_listed = register(input_shape=(3, 224, 224), source=_SOURCE)
+_listed = register(input_shape=(3, 224, 224), source=_SOURCE, smallest=29)
 
 
 class _DenseLayer(nn.Module):
@@ -187,7 +187,7 @@ def densenet201(num_classes: int = 1000, in_channels: int = 3, **options: Any) -
     return DenseNet("densenet201", (6, 12, 48, 32), 32, 64, num_classes, in_channels, **options)
 
 
-@register(input_shape=(3, 32, 32), source=_SOURCE)
+@register(input_shape=(3, 32, 32), source=_SOURCE, smallest=4)
 def densenet_cifar(
     num_classes: int = 10,
     in_channels: int = 3,

@@ -183,7 +183,11 @@ class GoogLeNet(nn.Module):
         )
 
 
-@register(input_shape=(3, 224, 224), source="Szegedy et al., Going deeper with convolutions (2015)")
+@register(
+    input_shape=(3, 224, 224),
+    source="Szegedy et al., Going deeper with convolutions (2015)",
+    smallest=_SMALLEST,
+)
 def googlenet(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> GoogLeNet:
     """GoogLeNet: (N, in_channels, H, W), H and W at least 15, -> (N, num_classes) logits.
 
@@ -197,7 +201,9 @@ def googlenet(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> 
             13,004,888 parameters, 6,624,904 without the auxiliary heads. "paper" has the 5x5
             filters, biases instead of batch normalisation, and local response normalisation behind
             the first and third convolution (5 channels, alpha 1e-4 over their mean, beta 0.75, k
-            1, which the paper leaves open); 13,378,280 and 6,998,552 parameters.
+            1, which the paper leaves open); 13,378,280 and 6,998,552 parameters. In both the
+            auxiliary heads average to a grid of 4x4 as torchvision's do, whatever the image's size:
+            at 224x224 by windows of 4x4 pixels where the paper has 5x5 of stride 3.
         aux_logits: whether there are auxiliary heads.
         transform_input: take images standardised by ImageNet's mean and deviation, as torchvision's
             checkpoint of this network is used.

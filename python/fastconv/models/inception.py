@@ -263,6 +263,7 @@ class InceptionV3(nn.Module):
 @register(
     input_shape=(3, 299, 299),
     source="Szegedy et al., Rethinking the Inception architecture for computer vision (2016)",
+    smallest=_SMALLEST_WITH_HEAD,
 )
 def inception_v3(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> InceptionV3:
     """Inception v3: (N, in_channels, H, W), H and W at least 75, -> (N, num_classes) logits.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
 from .. import nn
-from ..errors import ShapeError
-from ..nn._args import integer
+from ..nn._args import IntOrPair, integer, pair
 from .registry import register
 
 __all__ = ["lenet5"]
@@ -16,16 +16,20 @@ __all__ = ["lenet5"]
 # then the widths of the hidden linear layers, each followed by tanh.
 _CONVOLUTIONS = ((6, 5), (16, 5))
 _HIDDEN = (120, 84)
+# Images below the paper's size are padded on each side, as digits of 28 pixels are to 32.
+_PAPER_SIZE, _PADDING = 32, 2
+_SMALLEST = 12
 
 
 @register(
     input_shape=(1, 28, 28),
     source="LeCun et al., Gradient-based learning applied to document recognition (1998)",
+    smallest=_SMALLEST,
 )
 def lenet5(
-    num_classes: int = 10, in_channels: int = 1, *, input_size: int = 28, dtype: Any = None
+    num_classes: int = 10, in_channels: int = 1, *, input_size: IntOrPair = 28, dtype: Any = None
 ) -> nn.Sequential:
-    """LeNet-5 as it is used today: (N, in_channels, S, S) -> (N, num_classes) logits.
+    """LeNet-5 as it is used today: (N, in_channels, H, W) -> (N, num_classes) logits.
 
     Two 5x5 convolutions (6 and 16 channels) with tanh and 2x2 average pooling, then linear layers
     of 120, 84 and `num_classes`, tanh between them. The first convolution pads 28-pixel images to
@@ -34,7 +38,8 @@ def lenet5(
     Args:
         num_classes: width of the last layer.
         in_channels: channels of the input, 1 for grey and 3 for colour images.
-        input_size: S, in pixels: 28 (padded by 2 on each side) or 32 (the paper's).
+        input_size: H and W in pixels, an integer or a pair, at least 12 each. Sizes below 32, the
+            paper's, are padded by 2 on each side. The first linear layer's width follows from it.
         dtype: element type of the parameters, float32 by default.
 
     Raises:
@@ -45,17 +50,19 @@ def lenet5(
     """
     num_classes = integer("lenet5", "num_classes", num_classes, 1)
     channels = integer("lenet5", "in_channels", in_channels, 1)
-    if integer("lenet5", "input_size", input_size, 1) not in (28, 32):
-        raise ShapeError(f"lenet5: input_size must be 28 or 32, got {input_size!r}")
+    sizes = list(pair("lenet5", "input_size", input_size, _SMALLEST))
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    padding, size = (32 - input_size) // 2, 32
+    padding = [_PADDING if size < _PAPER_SIZE else 0 for size in sizes]
     for number, (width, kernel) in enumerate(_CONVOLUTIONS, start=1):
         layers[f"conv{number}"] = nn.Conv2d(channels, width, kernel, padding=padding, dtype=dtype)
         layers[f"tanh{number}"] = nn.Tanh()
         layers[f"pool{number}"] = nn.AvgPool2d(2)
-        channels, padding, size = width, 0, (size - kernel + 1) // 2
+        sizes = [
+            (size + 2 * pad - kernel + 1) // 2 for size, pad in zip(sizes, padding, strict=True)
+        ]
+        channels, padding = width, [0, 0]
     layers["flatten"] = nn.Flatten()
-    features = channels * size * size
+    features = channels * math.prod(sizes)
     for number, width in enumerate(_HIDDEN, start=1):
         layers[f"fc{number}"] = nn.Linear(features, width, dtype=dtype)
         layers[f"tanh{number + len(_CONVOLUTIONS)}"] = nn.Tanh()

@@ -26,25 +26,27 @@ class Network:
         builder: function that builds it with fresh parameters.
         input_shape: (C, H, W) of the images it is made for by default.
         source: the paper it comes from.
+        smallest: the smallest height and width that it takes by default, in training too.
     """
 
     name: str
     builder: Callable[..., Module]
     input_shape: tuple[int, int, int]
     source: str
+    smallest: int = 1
 
 
 _networks: dict[str, Network] = {}
 
 
-def register(input_shape: tuple[int, int, int], source: str) -> Callable[[B], B]:
+def register(input_shape: tuple[int, int, int], source: str, smallest: int = 1) -> Callable[[B], B]:
     """Decorator that lists a builder under its function name; its docstring names the source."""
 
     def add(builder: B) -> B:
         name = builder.__name__
         if name in _networks:
             raise ShapeError(f"register: there is already a network named {name!r}")
-        _networks[name] = Network(name, builder, input_shape, source)
+        _networks[name] = Network(name, builder, input_shape, source, smallest)
         if builder.__doc__ and "Source" not in builder.__doc__:
             builder.__doc__ += f"\n\n    Source: {source}.\n    "
         return builder

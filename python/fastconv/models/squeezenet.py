@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .. import functional as F
@@ -36,9 +37,10 @@ _VERSIONS: dict[str, tuple[tuple[int, int], tuple[str | tuple[int, int], ...], i
         17,
     ),
 }
-_listed = register(
-    input_shape=(3, 224, 224),
-    source="Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters (2016)",
+_listed = partial(
+    register,
+    (3, 224, 224),
+    "Iandola et al., SqueezeNet: AlexNet-level accuracy with 50x fewer parameters (2016)",
 )
 
 
@@ -115,13 +117,13 @@ class SqueezeNet(nn.Module):
         return self.classifier(self.features(input))
 
 
-@_listed
+@_listed(_VERSIONS["squeezenet1_0"][2])
 def squeezenet1_0(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> SqueezeNet:
     """SqueezeNet 1.0, 1,248,424 parameters; arguments: `SqueezeNet`."""
     return SqueezeNet("squeezenet1_0", num_classes, in_channels, **options)
 
 
-@_listed
+@_listed(_VERSIONS["squeezenet1_1"][2])
 def squeezenet1_1(num_classes: int = 1000, in_channels: int = 3, **options: Any) -> SqueezeNet:
     """SqueezeNet 1.1, 1,235,496 parameters; arguments: `SqueezeNet`."""
     return SqueezeNet("squeezenet1_1", num_classes, in_channels, **options)

@@ -36,6 +36,7 @@ _listed = register(
     input_shape=(3, 224, 224),
     source="Simonyan & Zisserman, Very deep convolutional networks for large-scale image "
     "recognition (2015)",
+    smallest=_SMALLEST,
 )
 
 
