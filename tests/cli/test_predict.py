@@ -82,7 +82,7 @@ def test_files_leave_nothing_to_draw(folder: Path, monkeypatch: Any) -> None:
 
 WRONG_CONFIGS: list[tuple[dict[str, Any], str]] = [
     ({"image_shape": [1, 28]}, "not enough values"),
-    ({"image_shape": "abc"}, "square images"),
+    ({"image_shape": "abc"}, "in_channels must be an integer"),
     ({"image_shape": [1, 28.5, 28.5]}, "input_size"),
     ({"image_shape": [10**6, 28, 28]}, "wrong shapes: conv1.weight"),
     ({"image_shape": [10**10, 28, 28]}, "llocate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastconv import models
 from fastconv.cli import main
+from fastconv.cli.common import build_model
 from fastconv.data import load_dataset
+from fastconv.nn._drawing import undrawn
 from fastconv.train import load_checkpoint, save_checkpoint
 from tests.cli.helpers import MODULE, fastconv, write_data
 from tests.train.helpers import assert_same_checkpoint
@@ -248,3 +252,66 @@ def test_other_networks(name: str, tmp_path: Path, capsys: pytest.CaptureFixture
     last = out / "last.safetensors"
     assert main(["evaluate", str(last), *data]) == 0
     assert "accuracy" in capsys.readouterr().out
+
+
+# With FASTCONV_TEST_ZOO=all every network; some take half a minute and gigabytes of checkpoints.
+LIGHT = ("densenet121", "mnist_cnn_improved", "mobilenet_v2", "resnet20", "squeezenet1_1")
+TRAINED = models.list() if os.environ.get("FASTCONV_TEST_ZOO") == "all" else LIGHT
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_network_trains(name: str, tmp_path: Path, capsys: Any) -> None:
+    folder, out = write_data(tmp_path / "data", 8, 4), tmp_path / "run"
+    arguments = ["train", name, "--data", "mnist", "--data-dir", str(folder), "--out", str(out)]
+    assert main([*arguments, "--epochs", "1", "--batch-size", "4", "--lr", "1e-4"]) == 0
+    size = max(28, models.info(name).smallest)
+    assert (f"resized to {size} x {size}" in capsys.readouterr().out) == (size > 28)
+    checkpoint = load_checkpoint(out / "last.safetensors")
+    assert checkpoint.global_step == 2 and checkpoint.config["image_shape"] == [1, size, size]
+    assert np.isfinite(json.loads((out / "history.json").read_text())[0]["train_loss"])
+
+
+@pytest.mark.parametrize("name", models.list())
+def test_every_network_takes_the_least_size(name: str) -> None:
+    size = max(28, models.info(name).smallest)
+    with undrawn():
+        net = build_model(name, 10, (1, size, size))
+    assert net.summary((2, 1, size, size)).layers[-1].output_shape == (2, 10)
+
+
+def test_images_of_another_size(data: Path, tmp_path: Path, capsys: Any) -> None:
+    """Training, resuming, evaluation, prediction and export on resized images."""
+    from PIL import Image
+
+    folder, out = write_data(tmp_path / "data", 200), tmp_path / "run"
+    where = ["--data-dir", str(folder)]
+    sizes = ["--image-size", "21", "--batch-size", "8", "--epochs", "2"]
+    assert main(["train", "lenet5", "--data", "mnist", *where, *sizes, "--out", str(out)]) == 0
+    assert "200 training and 20 test images resized to 21 x 21 pixels, 2" in capsys.readouterr().out
+    last = out / "last.safetensors"
+    checkpoint = load_checkpoint(last)
+    assert checkpoint.config["image_shape"] == [1, 21, 21]
+    assert checkpoint.model["fc1.weight"].shape == (120, 16 * 3 * 3)
+    assert main(["evaluate", str(last), *where]) == 0
+    accuracy = 100 * checkpoint.history[-1]["val_accuracy"]
+    assert f"accuracy {accuracy:.2f} %" in capsys.readouterr().out
+    resume = ["train", "lenet5", "--resume", str(last), *where]
+    assert main([*resume, "--image-size", "22"]) == 2
+    assert "--image-size is 22, but" in capsys.readouterr().err
+    Image.fromarray(load_dataset("mnist", "test", data_dir=folder).images[3]).save(
+        tmp_path / "3.png"
+    )
+    assert main(["predict", str(last), str(tmp_path / "3.png"), "--top", "10", "--json"]) == 0
+    shares = {
+        c["name"]: c["probability"] for c in json.loads(capsys.readouterr().out)[0]["classes"]
+    }
+    assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_checkpoints_from_before_sizes(whole: tuple[Path, str], data: Path, tmp_path: Path) -> None:
+    """They have no image_size, and go on as they were."""
+    checkpoint = load_checkpoint(whole[0] / "last.safetensors")
+    del checkpoint.config["image_size"]
+    save_checkpoint(checkpoint, tmp_path / "old.safetensors")
+    arguments = ["--resume", str(tmp_path / "old.safetensors"), "--data-dir", str(data)]
+    assert main(["train", "lenet5", *arguments, "--quiet"]) == 0

@@ -145,7 +145,7 @@ BAD = [
     (["export", "lenet5", "x.onnx", "--weights", "weights"], "weights: "),
     (["export", "lenet5", "x.onnx", "--opset", "3"], "opset must be 13 to"),
     (["export", "lenet5", "x.onnx", "--size", "0"], "--size: expected an integer of at least 1"),
-    (["export", "lenet5", "x.onnx", "--size", "5"], "input_size must be 28 or 32, got 5"),
+    (["export", "lenet5", "x.onnx", "--size", "5"], "input_size must be at least 12, got 5"),
     (["export", "lenet5", "none/x.onnx"], "cannot write the file none/x.onnx: there is no folder"),
 ]
 
@@ -225,16 +225,15 @@ def test_data_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     from tests.data.helpers import FILES, idx_bytes
 
     folder = write_data(tmp_path / "data", 20)
-    (folder / FILES["train"][0]).write_bytes(idx_bytes(np.zeros((20, 30, 30), np.uint8)))
-    arguments = ["train", "lenet5", "--data", "mnist", "--data-dir", str(folder)]
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
-    assert "lenet5: input_size must be 28 or 32, got 30" in capsys.readouterr().err
-    arguments[1] = "vgg11"
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
-    assert (
-        "vgg11: images must be (N, 1, H, W) with H and W of at least 32" in capsys.readouterr().err
-    )
-    (folder / FILES["train"][0]).write_bytes(idx_bytes(np.zeros((20, 28, 32), np.uint8)))
-    arguments[1] = "mnist_cnn"
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 2
-    assert "mnist_cnn takes square images, the data has 28 x 32" in capsys.readouterr().err
+    common = ["--data", "mnist", "--data-dir", str(folder), "--out", str(tmp_path / "run")]
+    short = ["--epochs", "1", "--batch-size", "4"]
+    for size, line in (((30, 34), "20 test images, 1"), ((9, 12), "resized to 12 x 12 pixels")):
+        for split, count in (("train", 20), ("test", 20)):
+            images = idx_bytes(np.zeros((count, *size), np.uint8))
+            (folder / FILES[split][0]).write_bytes(images)
+        assert main(["train", "lenet5", *common, *short]) == 0
+        assert line in capsys.readouterr().out
+    for name, least in (("vgg11", 32), ("inception_v3", 299), ("lenet5", 12)):
+        assert main(["train", name, *common, *short, "--image-size", str(least - 1)]) == 2
+        shown = capsys.readouterr().err
+        assert f"at least {least}" in shown and shown.startswith(f"fastconv: error: {name}: ")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastconv.data import ArrayDataset, Standardize
+from fastconv.data import ArrayDataset, Resize, Standardize
 from fastconv.errors import DTypeError, ShapeError
 
 X = np.arange(6 * 4 * 5, dtype=np.uint8).reshape(6, 4, 5)
@@ -94,3 +94,27 @@ def test_standardize_refuses_other_arrays() -> None:
         Standardize((0, 0, 0), (1, 1, 1))(np.zeros((2, 2, 3, 3), np.uint8))
     with pytest.raises(ShapeError):
         Standardize()(np.zeros((3, 3), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(9, 7), (28, 40), (3, 28), (1, 1), (63, 5), (9, 28)])
+def test_resize_is_pillows(size: tuple[int, int]) -> None:
+    """Bilinear interpolation where images grow, means under a triangle where they shrink."""
+    from PIL import Image
+
+    images = np.random.default_rng(1).integers(0, 256, (3, 9, 28), dtype=np.uint8)
+    data = ArrayDataset(images, np.zeros(3, int), mean=(0.3,), std=(0.2,))
+    made = Resize(size, data.standardize())(images)
+    assert made.dtype == np.float32 and made.shape == (3, 1, *size)
+    for image, row in zip(data.standardize()(images)[:, 0], made[:, 0], strict=True):
+        picture = Image.fromarray(image)
+        expected = picture.resize(size[::-1], Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(row, np.asarray(expected), atol=2e-6)
+
+
+def test_resize_refuses_what_does_not_fit() -> None:
+    for size, error in ((0, ShapeError), ((3, 4, 5), ShapeError), (2.5, DTypeError)):
+        with pytest.raises(error, match=r"^Resize: size must be"):
+            Resize(size, Standardize())  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"^Resize: transform is a int, not callable"):
+        Resize(3, 4)  # type: ignore[arg-type]
+    assert repr(Resize((3, 4), Standardize())).startswith("Resize((3, 4), Standardize(mean")

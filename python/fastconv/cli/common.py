@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core, models
-from ..data import ArrayDataset
+from ..data import ArrayDataset, Loader, Resize
 from ..data.catalogue import DATASETS
 from ..errors import FastconvError, FormatError, ShapeError
 from ..nn._drawing import undrawn
@@ -24,8 +24,10 @@ from ..train import Checkpoint, load_checkpoint
 __all__ = [
     "add_data",
     "add_threads",
+    "batches",
     "build_model",
     "checkpoint_net",
+    "evaluation_batch",
     "fingerprint",
     "network_name",
     "percent",
@@ -33,6 +35,8 @@ __all__ = [
     "set_threads",
     "whole",
 ]
+
+_EVALUATION_BATCH = 256
 
 
 def whole(least: int) -> Callable[[str], int]:
@@ -106,9 +110,7 @@ def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:
     channels, height, width = image_shape
     options: dict[str, Any] = {"num_classes": classes, "in_channels": channels}
     if "input_size" in inspect.signature(models.info(name).builder).parameters:
-        if height != width:
-            raise ShapeError(f"{name} takes square images, the data has {height} x {width}")
-        options["input_size"] = height
+        options["input_size"] = height if height == width else (height, width)
     net = models.create(name, **options)
     net.summary((1, *image_shape))  # refuses images that are too small
     return net
@@ -134,6 +136,29 @@ def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:
     except (FastconvError, MemoryError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: {error or 'a network too large for the memory'}") from error
     return net.eval(), checkpoint
+
+
+def batches(
+    data: ArrayDataset, batch_size: int, image_shape: tuple[int, ...], **options: Any
+) -> Loader:
+    """A loader of the images as (C, H, W) `image_shape`, resized where they have another size.
+
+    Raises:
+        ShapeError: they have other channels.
+    """
+    channels, *size = image_shape
+    if channels != data.image_shape[0]:
+        raise ShapeError(
+            f"{data.name}: images have shape {data.image_shape}, expected {channels} channels"
+        )
+    if tuple(size) != data.image_shape[1:]:
+        options["transform"] = Resize(size, data.standardize())
+    return Loader(data, batch_size, **options)
+
+
+def evaluation_batch(image_shape: tuple[int, ...]) -> int:
+    """Images to evaluate at a time: 256, fewer where they are larger than 64 x 64."""
+    return max(1, _EVALUATION_BATCH * 64 * 64 // max(64 * 64, math.prod(image_shape[1:])))
 
 
 def fingerprint(data: ArrayDataset) -> str:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..data import Loader, load_dataset
+from ..data import load_dataset
 from ..functional import cross_entropy
 from ..train import evaluate
-from .common import add_data, add_threads, checkpoint_net, percent, set_threads, whole
+from .common import (
+    add_data,
+    add_threads,
+    batches,
+    checkpoint_net,
+    evaluation_batch,
+    percent,
+    set_threads,
+    whole,
+)
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         metavar="B",
         type=whole(1),
-        default=256,
-        help="images at a time (default: 256)",
+        help="images at a time (default: 256, fewer where they are large)",
     )
     add_threads(parser)
 
@@ -39,7 +47,9 @@ def run(options: argparse.Namespace) -> int:
         options.split,
         data_dir=options.data_dir,
     )
-    result = evaluate(net, cross_entropy, Loader(data, options.batch_size))
+    shape = tuple(int(n) for n in checkpoint.config["image_shape"])
+    size = options.batch_size or evaluation_batch(shape)
+    result = evaluate(net, cross_entropy, batches(data, size, shape))
     right = round(result["accuracy"] * result["images"])
     print(
         f"{data.name} ({options.split}): accuracy {percent(result['accuracy'])} "

@@ -7,18 +7,20 @@ nothing had happened: settings come from the checkpoint, and the result is the s
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .. import manual_seed, models, optim
-from ..data import Loader, load_dataset
-from ..errors import FastconvError, FormatError
+from ..data import load_dataset
+from ..errors import FastconvError, FormatError, ShapeError
 from ..train import Trainer, load_checkpoint
 from .common import (
     add_data,
     add_threads,
+    batches,
     build_model,
+    evaluation_batch,
     fingerprint,
     network_name,
     percent,
@@ -41,7 +43,6 @@ _BATCH_SIZE = 64
 # points of accuracy with LeNet-5 (mean of five seeds). With all 60,000 images they gain nothing.
 _FEW_IMAGES = {"bundled": {"batch_size": 32, "lr": 0.08}}
 _MOMENTUM_SWING = 0.05
-_EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Settings:
     momentum: float | None = None
     weight_decay: float | None = None
     seed: int = 0
+    image_size: int | None = None  # where images are resized
 
 
 # The kinds of what a checkpoint has of them.
@@ -65,6 +67,7 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("epochs", "batch_size", "seed"), int),
     **dict.fromkeys(("lr", "weight_decay"), (int, float)),
     "momentum": (int, float, type(None)),
+    "image_size": (int, type(None)),
 }
 
 
@@ -91,6 +94,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ),
         ("momentum", "X", real(below=1.0), f"of sgd and rmsprop (sgd: {sgd['momentum']:g})"),
         ("weight-decay", "X", real(), f"(sgd: {sgd['weight_decay']:g})"),
+        (
+            "image-size",
+            "S",
+            whole(1),
+            "resize images to S x S pixels (default: as they are, or the least that MODEL takes)",
+        ),
         ("seed", "S", whole(0), f"of weights and order of images (default: {defaults.seed})"),
     ):
         parser.add_argument(f"--{name}", metavar=metavar, type=kind, help=text)
@@ -116,6 +125,10 @@ def run(options: argparse.Namespace) -> int:
     train, test = (
         load_dataset(settings.data, split, data_dir=options.data_dir) for split in ("train", "test")
     )
+    settings = replace(settings, image_size=_image_size(settings, train.image_shape))
+    shape = train.image_shape
+    if settings.image_size is not None:
+        shape = (shape[0], settings.image_size, settings.image_size)
     digest = fingerprint(train)
     if checkpoint is not None and checkpoint.config.get("sha256") != digest:
         raise FastconvError(f"{options.resume} was written with other training images than these")
@@ -123,15 +136,15 @@ def run(options: argparse.Namespace) -> int:
         **asdict(settings),
         "sha256": digest,
         "classes": list(train.classes),
-        "image_shape": list(train.image_shape),
+        "image_shape": list(shape),
         "mean": list(train.mean),
         "std": list(train.std),
     }
 
     manual_seed(settings.seed)
-    net = build_model(settings.model, len(train.classes), train.image_shape)
-    batches = Loader(train, settings.batch_size, shuffle=True, seed=settings.seed)
-    optimizer, schedule = _optimizer(settings, net, settings.epochs * len(batches))
+    net = build_model(settings.model, len(train.classes), shape)
+    training = batches(train, settings.batch_size, shape, shuffle=True, seed=settings.seed)
+    optimizer, schedule = _optimizer(settings, net, settings.epochs * len(training))
     trainer = Trainer(
         net,
         models.auxiliary_cross_entropy,
@@ -143,16 +156,16 @@ def run(options: argparse.Namespace) -> int:
     )
     if checkpoint is not None:
         trainer.restore(checkpoint, str(options.resume))
-    validation = Loader(test, _EVALUATION_BATCH)
+    validation = batches(test, evaluation_batch(shape), shape)
     if not options.quiet:
         print(
             f"{settings.model} on {settings.data}: {len(train):,} training and "
-            f"{len(test):,} test images, {settings.epochs} epochs from {trainer.epoch} on, "
+            f"{len(test):,} test images{_resized(settings)}, {settings.epochs} epochs from {trainer.epoch} on, "
             f"files in {out}",
             flush=True,
         )
     try:
-        trainer.fit(batches, validation, epochs=settings.epochs, progress=not options.quiet)
+        trainer.fit(training, validation, epochs=settings.epochs, progress=not options.quiet)
     except KeyboardInterrupt:
         last = out / "last.safetensors"
         if last.exists():
@@ -162,6 +175,25 @@ def run(options: argparse.Namespace) -> int:
     print(f"test accuracy {percent(result['accuracy'])}, loss {result['loss']:.4f}")
     print(f"files: {', '.join(str(out / name) for name in _files(out))}")
     return 0
+
+
+def _image_size(settings: Settings, data_shape: tuple[int, ...]) -> int | None:
+    """What images are resized to, if at all: as asked for, or what a network needs at least."""
+    smallest = models.info(settings.model).smallest
+    size = settings.image_size
+    if size is None:
+        return smallest if min(data_shape[1:]) < smallest else None
+    if size < smallest:
+        raise ShapeError(
+            f"{settings.model}: images must be at least {smallest} pixels wide and high in "
+            f"training, --image-size is {size}"
+        )
+    return size
+
+
+def _resized(settings: Settings) -> str:
+    size = settings.image_size
+    return "" if size is None else f" resized to {size} x {size} pixels"
 
 
 def _files(out: Path) -> list[str]:
@@ -186,7 +218,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _saved_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
     """The settings in a checkpoint, which options may repeat but not change."""
     try:
-        settings = Settings(**{f.name: config[f.name] for f in fields(Settings)})
+        # Checkpoints from before images could be resized do not have the last.
+        saved = {"image_size": None, **config}
+        settings = Settings(**{f.name: saved[f.name] for f in fields(Settings)})
     except KeyError as missing:
         raise FormatError(
             f"{options.resume}: not written by `fastconv train`: no {missing} in it"
@@ -199,12 +233,12 @@ def _saved_settings(options: argparse.Namespace, config: dict[str, Any]) -> Sett
             )
     if settings.optimizer not in _OPTIMIZERS:
         raise FormatError(f"{options.resume}: there is no optimizer {settings.optimizer!r:.40}")
-    for name, saved in asdict(settings).items():
+    for name, value in asdict(settings).items():
         given = getattr(options, name)
-        if given is not None and given != saved:
+        if given is not None and given != value:
             option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
             raise FastconvError(
-                f"{option} is {given}, but {options.resume} continues a run with {saved}"
+                f"{option} is {given}, but {options.resume} continues a run with {value}"
             )
     return settings
 

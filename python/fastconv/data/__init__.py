@@ -14,7 +14,7 @@ from .image import load_image
 from .loader import Batch, Loader, Transform, epoch_order
 from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
 from .sources import cache_folder, load_dataset
-from .transforms import Standardize
+from .transforms import Resize, Standardize
 
 __all__ = [
     "PRESETS",
@@ -23,6 +23,7 @@ __all__ = [
     "DatasetInfo",
     "Loader",
     "Preprocess",
+    "Resize",
     "Scaling",
     "Standardize",
     "Transform",

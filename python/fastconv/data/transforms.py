@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
 
-__all__ = ["Standardize"]
+__all__ = ["Resize", "Standardize"]
 
 
 class Standardize:
@@ -73,3 +75,58 @@ class Standardize:
         out *= self._scale[images.dtype.itemsize]
         out += self._shift
         return out
+
+
+class Resize:
+    """A transform for `Loader`: images in another size, after `transform`.
+
+    Each result is a mean of the pixels around its place, weighed by a triangle that is two pixels of
+    the larger of both images wide: interpolation where images grow, averages where they shrink, as
+    Pillow's bilinear filter has it.
+
+    Args:
+        size: height and width of the results, an integer or a pair.
+        transform: makes float32 (N, C, H, W) of stored images, such as `dataset.standardize()`.
+
+    Raises:
+        ShapeError, DTypeError: the size is not positive, or no integer; `transform` cannot be called.
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        transform: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]],
+    ) -> None:
+        from ..nn._args import pair
+
+        self.size = pair("Resize", "size", size, 1)
+        if not callable(transform):
+            raise DTypeError(f"Resize: transform is a {type(transform).__name__}, not callable")
+        self.transform = transform
+
+    def __repr__(self) -> str:
+        return f"Resize({self.size}, {self.transform})"
+
+    def __call__(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """The transformed batch in the new size; raises as the transform does."""
+        from ..functional import resample
+
+        result: Any = self.transform(images)
+        for dim, size in zip((2, 3), self.size, strict=True):
+            if result.shape[dim] != size:
+                result = resample(result, dim, *_triangles(result.shape[dim], size))
+        made: npt.NDArray[np.float32] = result
+        return made
+
+
+@lru_cache(maxsize=16)
+def _triangles(old: int, new: int) -> tuple[NDArray, NDArray]:
+    """Places and weights of `old` pixels in each of `new`."""
+    step = old / new
+    reach = max(step, 1.0)
+    centre = (np.arange(new) + 0.5)[:, np.newaxis] * step
+    first = np.floor(centre - reach).astype(np.int64)
+    places = first + np.arange(math.ceil(2 * reach) + 1)
+    inside = (places >= 0) & (places < old)
+    weights = np.where(inside, np.maximum(0.0, 1.0 - np.abs(places + 0.5 - centre) / reach), 0.0)
+    return np.where(inside, places, -1), weights / weights.sum(1, keepdims=True)
