@@ -59,6 +59,13 @@ def heading(result: dict[str, Any]) -> str:
         + "".join(f", {k} {v}" for k, v in sorted(versions.items()) if k != name)
         for name, versions in result["engines"].items()
     )
+    trip = limits.get("round_trip")
+    placed = (
+        f"A line goes from one processor to another and back in {trip['before']:.2f} and "
+        f"{trip['after']:.2f} us. "
+        if trip
+        else ""
+    )
     caches = ", ".join(f"{k} {v >> 10} KiB" for k, v in machine["caches"].items())
     what = ", ".join(filter(None, (result["suite"], result.get("isa"))))
     told = [
@@ -67,7 +74,7 @@ def heading(result: dict[str, Any]) -> str:
         "",
         f"{machine['cpu']} ({machine['logical_cpus']} logical CPUs; {caches}). "
         f"FMA peak {limits['fma']['before']:.0f} GFLOP/s before and {limits['fma']['after']:.0f} "
-        f"after; memory {limits['stream']['before']:.1f} and {limits['stream']['after']:.1f} GB/s. "
+        f"after; memory {limits['stream']['before']:.1f} and {limits['stream']['after']:.1f} GB/s. {placed}"
         f"{engines}. {result['rounds']} rounds in turns.",
         "",
         f"`{' '.join(result['command'])}`",

@@ -48,7 +48,8 @@ class FastconvPeer(Peer):
         fma = core.fma_peak(seconds, self.threads)
         stream = core.stream_bandwidth(footprint, seconds, self.threads)
         self.fc.empty_cache()
-        return {"fma": fma, "stream": stream}
+        found = {"fma": fma, "stream": stream}
+        return found | {"round_trip": core.line_round_trip()} if self.threads > 1 else found
 
     def prepare(self, case: Case, inputs: dict[str, Any]) -> list[Job]:
         makers: dict[str, Callable[[Case, dict[str, Any]], tuple[Callable[[], Any], str]]] = {

@@ -1,9 +1,14 @@
 // fastconv._core.Graph and Program.
+#include <pybind11/stl.h>
+
 #include <cstring>
 #include <memory>
+#include <tuple>
+#include <vector>
 
 #include "bindings/bindings.h"
 #include "ops/conv2d/program.h"
+#include "program/arena.h"
 #include "program/kind.h"
 #include "program/passes/passes.h"
 #include "program/program.h"
@@ -263,6 +268,19 @@ void bind_program(py::module_& m) {
         for (const std::string& name : pass_names()) names.append(name);
         return names;
     });
+    // What `place` makes of (bytes, first, last, scratch), for tests: the whole's size and each one's offset.
+    m.def(
+        "arena_places",
+        [](const std::vector<std::tuple<size_t, int, int, bool>>& given, int team) {
+            std::vector<Interval> intervals;
+            for (const auto& [bytes, first, last, scratch] : given)
+                intervals.push_back({bytes, first, last, scratch, 0});
+            const size_t total = place(intervals, team);
+            std::vector<size_t> offsets;
+            for (const Interval& i : intervals) offsets.push_back(i.offset);
+            return std::make_tuple(total, offsets);
+        },
+        py::arg("intervals"), py::arg("team"));
     py::class_<BoundProgram>(m, "Program")
         .def(py::init<const GraphAndArrays&>())
         .def("run", &BoundProgram::run, py::arg("inputs"))

@@ -5,34 +5,9 @@
 
 #include "core/checks.h"
 #include "core/memory.h"
+#include "program/arena.h"
 
 namespace fastconv::program {
-
-size_t place(std::vector<Interval>& intervals) {
-    std::vector<Interval*> order;
-    for (Interval& i : intervals)
-        if (i.bytes) order.push_back(&i);
-    std::stable_sort(order.begin(), order.end(),
-                     [](const Interval* a, const Interval* b) { return a->bytes > b->bytes; });
-    size_t total = 0;
-    std::vector<const Interval*> placed;  // by offset
-    for (Interval* one : order) {
-        const size_t bytes = round_to_line(one->bytes);
-        size_t at = 0;
-        for (const Interval* other : placed) {
-            if (other->last < one->first || one->last < other->first) continue;
-            if (at + bytes <= other->offset) break;
-            at = std::max(at, other->offset + round_to_line(other->bytes));
-        }
-        one->offset = at;
-        total = std::max(total, at + bytes);
-        placed.insert(
-            std::upper_bound(placed.begin(), placed.end(), one,
-                             [](const Interval* a, const Interval* b) { return a->offset < b->offset; }),
-            one);
-    }
-    return total;
-}
 
 namespace {
 
@@ -233,7 +208,7 @@ class Planner {
             const auto bytes = static_cast<size_t>(span_of(graph_.values[v].type));
             if (s.output >= 0) continue;
             of_value[v] = static_cast<int>(intervals.size());
-            intervals.push_back({bytes, s.first, s.last, 0});
+            intervals.push_back({bytes, s.first, s.last, false, 0});
         }
         for (const Node& node : graph_.nodes)
             for (ValueId id : node.outputs)
@@ -244,9 +219,9 @@ class Planner {
             plan_.workspace_bytes = std::max(plan_.workspace_bytes, bytes);
             if (!bytes) continue;
             of_step[s] = static_cast<int>(intervals.size());
-            intervals.push_back({bytes, plan_.steps[s].node, plan_.steps[s].node, 0});
+            intervals.push_back({bytes, plan_.steps[s].node, plan_.steps[s].node, true, 0});
         }
-        plan_.arena_bytes = place(intervals);
+        plan_.arena_bytes = place(intervals, plan_.team);
 
         const auto ref = [&](ValueId id) -> Ref {
             if (id == kNone) return {};

@@ -10,16 +10,6 @@
 
 namespace fastconv::program {
 
-// A piece of memory that is needed from one step to another, both included.
-struct Interval {
-    size_t bytes = 0;
-    int first = 0, last = 0;
-    size_t offset = 0;  // found by `place`
-};
-// Gives intervals that meet in time places that do not meet in memory, 64-byte aligned; largest first, each
-// at the lowest place that is free. Returns the size of the whole.
-size_t place(std::vector<Interval>& intervals);
-
 // Memory of a step's operand: a base and a distance. Bases are the arena, then the caller's arrays.
 struct Ref {
     int32_t base = -1;  // -1: absent

@@ -21,6 +21,12 @@ def test_fma_peak_of_two_threads() -> None:
     assert 0.01 < _core.fma_peak(0.02, threads=2) < 2000
 
 
+def test_line_round_trip_is_plausible() -> None:
+    # Tens of nanoseconds within a core complex; 0 where no second processor is free.
+    trip = _core.line_round_trip()
+    assert trip == 0 or 0.005 < trip < 5000
+
+
 def test_memory_read_rate_is_plausible() -> None:
     rate = _core.memory_read_rate()
     assert 0.02 < rate < 10_000 or (rate == 0 and platform.machine() not in ("x86_64", "AMD64"))

@@ -26,6 +26,11 @@ double bind_memory_read_rate() {
     return memory_read_rate();
 }
 
+double bind_line_round_trip() {
+    const Computing computing;
+    return line_round_trip();
+}
+
 }  // namespace
 
 void bind_machine(py::module_& m) {
@@ -33,6 +38,7 @@ void bind_machine(py::module_& m) {
     m.def("stream_bandwidth", &bind_stream_bandwidth, py::arg("bytes"), py::arg("seconds"),
           py::arg("threads") = 1);
     m.def("memory_read_rate", &bind_memory_read_rate);
+    m.def("line_round_trip", &bind_line_round_trip);
 }
 
 }  // namespace fastconv::bindings

@@ -1,9 +1,12 @@
 #include "ops/machine/machine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
+#include <thread>
 
 #include "core/memory.h"
 #include "cpu/threads.h"
@@ -141,6 +144,41 @@ double memory_read_rate(int passes, double enough) {
 #else
     return 0;
 #endif
+}
+
+double line_round_trip() {
+    constexpr int kTrips = 500;
+    constexpr double kLongest = 0.02, kPass = 0.002;
+    struct alignas(2 * kAlignment) Line {
+        std::atomic<int> at{0};
+    } line;
+    std::atomic<bool> over{false};
+    std::thread other;
+    try {
+        other = std::thread([&] {
+            while (!over.load(std::memory_order_relaxed)) {
+                const int now = line.at.load(std::memory_order_acquire);
+                if (now % 2 == 1) line.at.store(now + 1, std::memory_order_release);
+            }
+        });
+    } catch (const std::system_error&) {
+        return 0;
+    }
+    double best = 1e30;
+    for (const Clock::time_point begin = Clock::now(); seconds_since(begin) < kLongest;) {
+        const Clock::time_point start = Clock::now();
+        int trips = 0;
+        for (; trips < kTrips && seconds_since(start) < kPass; ++trips) {
+            const int sent = 2 * trips + 1;
+            line.at.store(sent, std::memory_order_release);
+            while (line.at.load(std::memory_order_acquire) == sent && seconds_since(start) < kPass) {
+            }
+        }
+        if (trips == kTrips) best = std::min(best, seconds_since(start) / kTrips);
+    }
+    over.store(true, std::memory_order_relaxed);
+    other.join();
+    return best < 1 ? best * 1e6 : 0;
 }
 
 namespace {

@@ -25,6 +25,11 @@ double stream_bandwidth(int64_t bytes, double seconds, int64_t threads);
 // ends where that is enough. 0 where caches cannot be emptied.
 double memory_read_rate(int passes = 5, double enough = 1e30);
 
+// Microseconds for a cache line that one thread writes to go to another and back, the best of several hundred
+// round trips at a time: 0.1 between processors with a cache in common, 0.5 between others. 0 where no second
+// thread ran beside this one.
+double line_round_trip();
+
 // Whether memory keeps up with arithmetic on large transformed weights that are read once (a program's):
 // measured once, or as FASTCONV_FAST_MEMORY (0, 1) says, and told apart with room on both sides, so that what
 // follows from it does not change from run to run. DeviceError for another value of the variable.
