@@ -52,6 +52,13 @@ DType dtype_from_name(const std::string& text) {
 std::vector<Type> cast_infer(const Call& c) {
     c.operands(1, 1);
     const DType to = dtype_from_name(c.attributes.get<std::string>("dtype"));
+    if (c.in[0].dtype == DType::i64 || to == DType::i64) {
+        const DType other = to == DType::i64 ? c.in[0].dtype : to;
+        if (other != DType::f32 && other != DType::f64)
+            throw DTypeError(
+                message(c.name, ": from ", name(c.in[0].dtype), " to ", name(to), " is not possible"));
+        return {{to, c.in[0].shape}};
+    }
     require_float(c.name, "input", c.in[0].dtype);
     require_float(c.name, "dtype", to);
     return {{to, c.in[0].shape}};
@@ -64,6 +71,16 @@ void convert(const void* from, void* to, int64_t count) {
     for (int64_t i = 0; i < count; ++i) b[i] = static_cast<To>(a[i]);
 }
 
+// Towards zero, as NumPy; the least integer for NaN and what no int64 can be.
+template <class From>
+void to_integers(const void* from, void* to, int64_t count) {
+    const From* a = static_cast<const From*>(from);
+    int64_t* b = static_cast<int64_t*>(to);
+    const From limit = From(9223372036854775808.0);
+    for (int64_t i = 0; i < count; ++i)
+        b[i] = a[i] >= -limit && a[i] < limit ? static_cast<int64_t>(a[i]) : INT64_MIN;
+}
+
 std::unique_ptr<Step> cast_prepare(const Call& c) {
     const DType from = c.in[0].dtype, to = c.out[0].dtype;
     const int64_t count = element_count(c.name, c.in[0].shape);
@@ -73,6 +90,14 @@ std::unique_ptr<Step> cast_prepare(const Call& c) {
         });
     if (from == DType::f32 && to == DType::f64)
         return make_step([count](const Frame& f) { convert<float, double>(f.in[0], f.out[0], count); });
+    if (from == DType::i64 && to == DType::f32)
+        return make_step([count](const Frame& f) { convert<int64_t, float>(f.in[0], f.out[0], count); });
+    if (from == DType::i64 && to == DType::f64)
+        return make_step([count](const Frame& f) { convert<int64_t, double>(f.in[0], f.out[0], count); });
+    if (from == DType::f32 && to == DType::i64)
+        return make_step([count](const Frame& f) { to_integers<float>(f.in[0], f.out[0], count); });
+    if (from == DType::f64 && to == DType::i64)
+        return make_step([count](const Frame& f) { to_integers<double>(f.in[0], f.out[0], count); });
     if (from == DType::f64 && to == DType::f32)
         return make_step([count](const Frame& f) { convert<double, float>(f.in[0], f.out[0], count); });
     if (from == DType::f32 && to == DType::bf16)

@@ -104,8 +104,9 @@ class SymbolicArray:
         wanted = np.dtype(dtype)
         if wanted == self.dtype:
             return self
-        kinds = (self.dtype.kind, wanted.kind)
-        if "i" in kinds or "u" in kinds or "b" in kinds:
+        kinds = {self.dtype.kind, wanted.kind}
+        whole = kinds == {"i", "f"} and np.dtype(np.int64) in (self.dtype, wanted)
+        if kinds & {"i", "u", "b"} and not whole:
             raise CaptureError(f"compile: {self.dtype} cannot become {wanted} inside a program")
         made = self.capture.node("cast", [self.raw()], dtype=str(wanted))[0]
         return SymbolicArray(self.capture, made.value, made.dtype, made.physical, self.axes)

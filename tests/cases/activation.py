@@ -47,6 +47,14 @@ FUNCTIONS: list[tuple[str, dict[str, Any]]] = [
     ("softplus", {"beta": 2.0, "threshold": 3.0}),
     ("softplus", {"beta": -0.5}),
     ("mish", {}),
+    ("threshold", {"threshold": 0.5, "value": -2.0}),
+    ("threshold", {"threshold": -1.5, "value": 20.0}),
+    ("hardshrink", {}),
+    ("hardshrink", {"lambd": 1.5}),
+    ("softshrink", {}),
+    ("softshrink", {"lambd": 1.5}),
+    ("softsign", {}),
+    ("logsigmoid", {}),
 ]
 SHAPES: list[tuple[int, ...]] = [(), (1,), (7,), (3, 5, 1), (2, 3, 7, 9), (0, 4), (50001,)]
 

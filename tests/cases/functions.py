@@ -307,7 +307,7 @@ TABLE |= {
     "split": Entry(
         {
             "input": (ANY, lambda: f32(6, 2)),
-            "split_size": value(SIZES, (1, 5)),
+            "split_size_or_sections": value(SIZES, (1, 5)),
             "dim": value(INT, 0),
         }
     ),
@@ -444,3 +444,128 @@ def _norms_of(rank, shape, number, optional):
 TABLE |= _norms_of(1, (2, 4, 7), INT, "integer or None")
 TABLE |= _norms_of(2, (2, 4, 6, 5), PAIR, OPTIONAL_PAIR)
 TABLE |= _norms_of(3, (2, 4, 4, 3, 5), TRIPLE, OPTIONAL_TRIPLE)
+
+# Functions made of others: activations, other orders of elements, distances, losses.
+_VECTORS = array(3, 4)
+_SIGNS = ARRAY, lambda: np.sign(f32(3, 4))
+_PROBABILITIES = ARRAY, lambda: np.clip(np.abs(f32(3, 4)), 0.1, 0.9)
+_PATCHES = {
+    "kernel_size": value(PAIR, 2),
+    "dilation": value(PAIR, 1),
+    "padding": value(PAIR, 1),
+    "stride": value(PAIR, 2),
+}
+_WEIGHT = OPTIONAL, lambda: positive(3, 4)
+
+
+def _loss_of(names, **more):
+    return Entry({**dict.fromkeys(names, _VECTORS), **more, "reduction": REDUCTION})
+
+
+TABLE |= {
+    "threshold": _elementwise(threshold=value(FLOAT, 0.1), value=value(FLOAT, -2.0)),
+    "hardshrink": _elementwise(lambd=value(FLOAT, 0.25)),
+    "softshrink": _elementwise(lambd=value(FLOAT, 0.25)),
+    "softsign": _elementwise(),
+    "tanhshrink": _elementwise(),
+    "logsigmoid": _elementwise(),
+    "softmin": _elementwise(dim=value(INT, 1)),
+    "glu": Entry({"input": array(2, 6), "dim": value(INT, 1)}),
+    "alpha_dropout": _elementwise(p=value(FLOAT, 0.5), training=value(BOOL, True)),
+    "feature_alpha_dropout": _channel_dropout(2, 4, 3, 5),
+    "pixel_shuffle": Entry(
+        {
+            "input": (ANY, lambda: f32(2, 8, 3, 4)),
+            "upscale_factor": value(INT, 2),
+            "layout": LAYOUT,
+        }
+    ),
+    "pixel_unshuffle": Entry(
+        {
+            "input": (ANY, lambda: f32(2, 3, 4, 6)),
+            "downscale_factor": value(INT, 2),
+            "layout": LAYOUT,
+        }
+    ),
+    "channel_shuffle": Entry(
+        {"input": (ANY, lambda: f32(2, 6, 4)), "groups": value(INT, 3), "layout": LAYOUT}
+    ),
+    "unfold": Entry({"input": array(2, 3, 5, 6), **_PATCHES}),
+    "fold": Entry({"input": array(2, 12, 12), "output_size": value(PAIR, (5, 6)), **_PATCHES}),
+    "normalize": _elementwise(p=value(FLOAT, 2.0), dim=value(INT, 1), eps=value(FLOAT, 1e-6)),
+    "cosine_similarity": Entry(
+        {"x1": _VECTORS, "x2": _VECTORS, "dim": value(INT, 1), "eps": value(FLOAT, 1e-6)}
+    ),
+    "pairwise_distance": Entry(
+        {
+            "x1": _VECTORS,
+            "x2": (ARRAY, lambda: f32(3, 4)[::-1].copy()),
+            "p": value(FLOAT, 2.0),
+            "eps": value(FLOAT, 1e-6),
+            "keepdim": value(BOOL, False),
+        }
+    ),
+    "margin_ranking_loss": _loss_of(("input1", "input2"), target=_SIGNS, margin=value(FLOAT, 0.5)),
+    "hinge_embedding_loss": _loss_of(("input",), target=_SIGNS, margin=value(FLOAT, 0.5)),
+    "cosine_embedding_loss": _loss_of(
+        ("input1", "input2"),
+        target=(ARRAY, lambda: np.array([1, -1, 1], np.float32)),
+        margin=value(FLOAT, 0.5),
+    ),
+    "triplet_margin_loss": _loss_of(
+        ("anchor",),
+        positive=(ARRAY, lambda: f32(3, 4)[::-1].copy()),
+        negative=(ARRAY, lambda: 2 * f32(3, 4)),
+        margin=value(FLOAT, 0.5),
+        p=value(FLOAT, 2.0),
+        eps=value(FLOAT, 1e-6),
+        swap=value(BOOL, True),
+    ),
+    "smooth_l1_loss": _loss(beta=value(FLOAT, 0.5)),
+    "mse_loss": _loss(weight=_WEIGHT),
+    "l1_loss": _loss(weight=_WEIGHT),
+    "huber_loss": _loss(delta=value(FLOAT, 0.5), weight=_WEIGHT),
+    "binary_cross_entropy": _loss_of(
+        (), input=_PROBABILITIES, target=_PROBABILITIES, weight=_WEIGHT
+    ),
+    "kl_div": _loss_of(("input",), target=_PROBABILITIES, log_target=value(BOOL, False)),
+    "poisson_nll_loss": _loss_of(
+        ("input",),
+        target=(ARRAY, lambda: positive(3, 4)),
+        log_input=value(BOOL, True),
+        full=value(BOOL, True),
+        eps=value(FLOAT, 1e-6),
+    ),
+    "gaussian_nll_loss": Entry(
+        {
+            "input": _VECTORS,
+            "target": (ARRAY, lambda: f32(3, 4)[::-1].copy()),
+            "var": (ARRAY, lambda: positive(3, 4)),
+            "full": value(BOOL, True),
+            "eps": value(FLOAT, 1e-5),
+            "reduction": REDUCTION,
+        },
+        numbers_for_arrays=True,  # for variances
+    ),
+    "soft_margin_loss": _loss_of(("input",), target=_SIGNS),
+    "multilabel_soft_margin_loss": _loss_of(
+        ("input",), target=_PROBABILITIES, weight=(OPTIONAL, lambda: positive(4))
+    ),
+    "multi_margin_loss": Entry(
+        {
+            "input": _VECTORS,
+            "target": (LABELS, lambda: np.array([0, 3, 1])),
+            "p": value(INT, 2),
+            "margin": value(FLOAT, 0.5),
+            "weight": (OPTIONAL, lambda: positive(4)),
+            "reduction": REDUCTION,
+        }
+    ),
+    "multilabel_margin_loss": Entry(
+        {
+            "input": array(4),
+            "target": (LABELS, lambda: np.array([0, 3, 3, 0], np.int8)),
+            "reduction": REDUCTION,
+        }
+    ),
+}

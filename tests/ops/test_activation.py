@@ -44,6 +44,11 @@ def expected(function: str, x: Any, **o: Any) -> Any:
         "silu": lambda: x / (1 + np.exp(-x)),
         "softplus": lambda: _softplus(x, o.get("beta", 1.0), o.get("threshold", 20.0)),
         "mish": lambda: x * np.tanh(np.log1p(np.exp(x))),
+        "threshold": lambda: np.where(x > o["threshold"], x, o["value"]),
+        "hardshrink": lambda: np.where(np.abs(x) > o.get("lambd", 0.5), x, 0.0),
+        "softshrink": lambda: np.sign(x) * np.maximum(np.abs(x) - o.get("lambd", 0.5), 0.0),
+        "softsign": lambda: x / (1 + np.abs(x)),
+        "logsigmoid": lambda: -np.log1p(np.exp(-x)),
     }
     return definitions[function]()
 
@@ -53,7 +58,7 @@ def _softplus(x: Any, beta: float, threshold: float) -> Any:
 
 
 # Where a derivative jumps.
-_KINKS = [-3.0, -2.0, -1.5, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0]
+_KINKS = [-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 6.0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -114,7 +119,7 @@ def test_nan_and_infinity(function: str, options: dict[str, Any], dtype: Any) ->
     y = getattr(F, function)(x, **options).reshape(40, 3)
     assert np.isnan(y[:, 0]).all()
     limits = {"relu": (np.inf, 0), "relu6": (6, 0), "sigmoid": (1, 0), "tanh": (1, -1)}
-    limits |= {"hardsigmoid": (1, 0)}
+    limits |= {"hardsigmoid": (1, 0), "logsigmoid": (0, -np.inf), "softsign": (np.nan, np.nan)}
     bounds = {"hardtanh": ("max_val", "min_val"), "clamp": ("max", "min")}
     if function in bounds:
         high, low = bounds[function]
@@ -245,6 +250,14 @@ def test_any_memory(function: tuple[str, dict[str, Any]], n: int, memory: str) -
         (lambda: F.clamp(np.zeros(3, "f4"), np.nan), fc.ShapeError, "clamp: .*NaN"),
         (lambda: F.clamp(np.zeros(3, "f4"), max=np.zeros(3)), fc.DTypeError, "clamp: max must be"),  # type: ignore[arg-type]
         (lambda: F.softplus(np.zeros(3, "f4"), None), fc.DTypeError, "softplus: beta"),  # type: ignore[arg-type]
+        (lambda: F.threshold(np.zeros(3, "f4"), np.nan, 0.0), fc.ShapeError, "threshold: thr.*NaN"),
+        (lambda: F.hardshrink(np.zeros(3, "f4"), np.nan), fc.ShapeError, "hardshrink: lambd .*NaN"),
+        (
+            lambda: F.softshrink(np.zeros(3, "f4"), -1.0),
+            fc.ShapeError,
+            "softshrink: lambd must not",
+        ),
+        (lambda: F.softsign(np.zeros(3, int)), fc.DTypeError, "^softsign: input must be float32"),
         (lambda: F.relu(np.zeros((1,) * 9, "f4")), fc.ShapeError, "relu: input has 9 dimensions"),
     ],
 )

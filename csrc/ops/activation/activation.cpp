@@ -9,10 +9,10 @@ namespace fastconv {
 
 Activation activation_from_name(const std::string& name) {
     static constexpr const char* names[] = {
-        "relu", "relu6",      "leaky_relu", "sigmoid",     "tanh",      "gelu",     "gelu_tanh",
-        "elu",  "selu",       "celu",       "hardsigmoid", "hardswish", "hardtanh", "clamp",
-        "silu", "softplus",   "mish",       "neg",         "abs",       "exp",      "log",
-        "sqrt", "reciprocal", "erf",        "sign",        "floor",     "ceil",     "round"};
+        "relu", "relu6", "leaky_relu",  "sigmoid",   "tanh",      "gelu",      "gelu_tanh",  "elu",
+        "selu", "celu",  "hardsigmoid", "hardswish", "hardtanh",  "clamp",     "silu",       "softplus",
+        "mish", "neg",   "abs",         "exp",       "log",       "sqrt",      "reciprocal", "erf",
+        "sign", "floor", "ceil",        "round",     "threshold", "hardshrink"};
     for (size_t i = 0; i < std::size(names); ++i)
         if (name == names[i]) return static_cast<Activation>(i);
     throw ShapeError("activation: unknown function '" + name + "'");

@@ -39,11 +39,13 @@ enum class Activation : uint8_t {
     floor,
     ceil,
     round,
+    threshold,
+    hardshrink,
 };
 
 // What a function needs besides its argument. `slope`: leaky_relu's slope, elu's and celu's alpha, softplus's
-// beta, the lower bound of hardtanh and clamp. `bound`: softplus's threshold, the upper bound of the last
-// two.
+// beta, the lower bound of hardtanh and clamp, where threshold and hardshrink begin to pass. `bound`:
+// softplus's threshold, the upper bound of hardtanh and clamp, what threshold puts in place of the rest.
 struct ActivationNumbers {
     double slope = 0, bound = 0;
 };

@@ -83,6 +83,10 @@ T forward(Activation kind, T slope, T bound, T x) {
             return std::ceil(x);
         case Activation::round:
             return std::nearbyint(x);
+        case Activation::threshold:
+            return x <= slope ? bound : x;
+        case Activation::hardshrink:
+            return std::abs(x) <= slope ? T(0) : x;
     }
     return x;
 }
@@ -152,6 +156,10 @@ T derivative(Activation kind, T slope, T bound, T saved) {
         case Activation::ceil:
         case Activation::round:
             return T(0);
+        case Activation::threshold:
+            return s <= slope ? T(0) : T(1);
+        case Activation::hardshrink:
+            return std::abs(s) <= slope ? T(0) : T(1);
     }
     return T(0);
 }

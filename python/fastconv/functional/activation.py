@@ -170,6 +170,32 @@ def mish(input: ArrayLike) -> ArrayLike:
     return apply("mish", "mish", input, True)
 
 
+def threshold(input: ArrayLike, threshold: float, value: float) -> ArrayLike:
+    """x where x > threshold, `value` elsewhere; NaN stays NaN. Any shape.
+
+    Raises:
+        ShapeError: `threshold` is NaN.
+        DTypeError: an option is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    limit = number("threshold", "threshold", threshold)
+    if math.isnan(limit):
+        raise ShapeError("threshold: threshold must not be NaN")
+    return apply("threshold", "threshold", input, True, limit, number("threshold", "value", value))
+
+
+def hardshrink(input: ArrayLike, lambd: float = 0.5) -> ArrayLike:
+    """x where |x| > lambd, 0 elsewhere; NaN stays NaN. Any shape.
+
+    Raises:
+        ShapeError: `lambd` is NaN.
+        DTypeError: `lambd` is not a number, or the input is not float32, float64 or bfloat16.
+    """
+    limit = number("hardshrink", "lambd", lambd)
+    if math.isnan(limit):
+        raise ShapeError("hardshrink: lambd must not be NaN")
+    return apply("hardshrink", "hardshrink", input, True, limit)
+
+
 def _softmax(op: str, input: ArrayLike, dim: int, log: bool) -> ArrayLike:
     array = as_array(op, "input", input)
     order = MemoryOrder(array)

@@ -31,11 +31,13 @@ class _Cut(NamedTuple):
     step: int = 1
 
 
-def split(input: ArrayLike, split_size: int | Sequence[int], dim: int = 0) -> tuple[Any, ...]:
+def split(
+    input: ArrayLike, split_size_or_sections: int | Sequence[int], dim: int = 0
+) -> tuple[Any, ...]:
     """The input cut along `dim` into consecutive pieces. Any element type.
 
     Args:
-        split_size: the size of every piece but perhaps the last, or the sizes of all pieces, which add up to
+        split_size_or_sections: the size of every piece but perhaps the last, or the sizes of all pieces, which add up to
             that of the dimension.
 
     Returns:
@@ -49,16 +51,16 @@ def split(input: ArrayLike, split_size: int | Sequence[int], dim: int = 0) -> tu
     x = as_array(op, "input", input)
     at = _existing(op, dim, x)
     size = x.shape[at]
-    if isinstance(split_size, (tuple, list)):
-        lengths = sizes(op, "split_size", split_size)
+    if isinstance(split_size_or_sections, (tuple, list)):
+        lengths = sizes(op, "split_size_or_sections", split_size_or_sections)
         if builtins.min(lengths, default=0) < 0 or builtins.sum(lengths) != size:
             raise ShapeError(
-                f"{op}: split_size must add up to {size}, the size of dimension {at}, got {lengths}"
+                f"{op}: split_size_or_sections must add up to {size}, the size of dimension {at}, got {lengths}"
             )
     else:
-        each = integer(op, "split_size", split_size)
+        each = integer(op, "split_size_or_sections", split_size_or_sections)
         if each < 1:
-            raise ShapeError(f"{op}: split_size must be at least 1, got {each}")
+            raise ShapeError(f"{op}: split_size_or_sections must be at least 1, got {each}")
         lengths = _evenly(op, size, each)
     return _split(op, input, x, at, lengths)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from ..errors import DTypeError, ShapeError
 from ..tensor import as_array, finish
 from ._args import floating, integer, number
 from ._args import reduction as checked_reduction
+from ._composed import composed
 from .activation import log_softmax
 from .autocast import widened
 from .elementary import neg
-from .elementwise import add, mul
+from .elementwise import add, div, mul
 from .reduce import mean
 from .reduce import sum as sum_over
 
@@ -218,32 +220,98 @@ def _broadcast(op: str, what: str, value: Any, shape: tuple[int, ...]) -> NDArra
         ) from error
 
 
-def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> ArrayLike:
+def _with_weight(
+    op: str, losses: ArrayLike, weight: ArrayLike, shape: tuple[int, ...], kind: str, shares: bool
+) -> ArrayLike:
+    """Losses times their weights; with `shares` the mean divides by the sum of the weights."""
+    w = as_array(op, "weight", weight)
+    if w.shape != shape:
+        raise ShapeError(f"{op}: weight must have the input's shape {shape}, got {w.shape}")
+    weighted = mul(losses, widened(weight))
+    if kind == "none":
+        return weighted
+    if kind == "mean" and not shares:
+        return mean(weighted)
+    total = sum_over(weighted)
+    return div(total, sum_over(widened(weight))) if kind == "mean" else total
+
+
+def _of_difference(
+    op: str,
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str,
+    weight: ArrayLike | None,
+    delta: float = 1.0,
+) -> ArrayLike:
+    if weight is None:
+        return _pointwise(op, input, target, reduction, delta)
+    kind = checked_reduction(op, reduction)
+    losses = _pointwise(op, input, target, "none", delta)
+    return _with_weight(op, losses, weight, losses.shape, kind, op != "huber_loss")
+
+
+@composed
+def mse_loss(
+    input: ArrayLike, target: ArrayLike, reduction: str = "mean", weight: ArrayLike | None = None
+) -> ArrayLike:
     """(input - target)^2, averaged, summed or ("none") for each element.
+
+    Args:
+        input, target: of one shape and type: float32, float64 or bfloat16.
+        reduction: "mean", "sum" or "none".
+        weight: a factor for each loss, of the input's shape; the mean divides by their sum.
 
     Raises:
         ShapeError: the shapes differ, or the reduction is unknown.
         DTypeError: the types differ, or are not float32, float64 or bfloat16.
     """
-    return _pointwise("mse_loss", input, target, reduction)
+    return _of_difference("mse_loss", input, target, reduction, weight)
 
 
-def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> ArrayLike:
-    """|input - target|, averaged, summed or ("none") for each element; errors as `mse_loss`.
+@composed
+def l1_loss(
+    input: ArrayLike, target: ArrayLike, reduction: str = "mean", weight: ArrayLike | None = None
+) -> ArrayLike:
+    """|input - target|, averaged, summed or ("none") for each element; weight and errors as of `mse_loss`.
 
     The derivative where the two are equal is 0.
     """
-    return _pointwise("l1_loss", input, target, reduction)
+    return _of_difference("l1_loss", input, target, reduction, weight)
 
 
+@composed
 def huber_loss(
-    input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: ArrayLike | None = None,
 ) -> ArrayLike:
     """d^2 / 2 for |d| <= delta, delta (|d| - delta / 2) beyond; d = input - target (Huber, 1964).
 
-    Errors as `mse_loss`; ShapeError too where delta is not greater than 0.
+    Errors as `mse_loss`; ShapeError too where delta is not greater than 0. `weight` is a factor for each loss,
+    of the input's shape; the mean is over the elements, as in PyTorch.
     """
-    return _pointwise("huber_loss", input, target, reduction, number("huber_loss", "delta", delta))
+    bound = number("huber_loss", "delta", delta)
+    return _of_difference("huber_loss", input, target, reduction, weight, bound)
+
+
+@composed
+def smooth_l1_loss(
+    input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0
+) -> ArrayLike:
+    """d^2 / (2 beta) for |d| < beta, |d| - beta / 2 beyond; d = input - target (Girshick, 2015).
+
+    Errors as `mse_loss`; ShapeError too where beta is negative. With 0 it is `l1_loss`.
+    """
+    op = "smooth_l1_loss"
+    width = number(op, "beta", beta)
+    if not 0 <= width < math.inf:
+        raise ShapeError(f"{op}: beta must be finite and not negative, got {width}")
+    if width < 2.0**-100:  # whose inverse is no float32 number
+        return l1_loss(input, target, reduction)
+    return mul(huber_loss(input, target, reduction, width), 1.0 / width)
 
 
 def binary_cross_entropy_with_logits(

@@ -77,12 +77,14 @@ def resample(
             raise ShapeError(
                 f"{op}: weight must have the shape {places.shape} of index, got {factors.shape}"
             )
-    return _resampled(op, input, x, [(at, Taps.of(x.shape[at], places, factors))])
+    return resampled(op, input, x, [(at, Taps.of(x.shape[at], places, factors))])
 
 
-def _resampled(
+def resampled(
     op: str, input: ArrayLike, x: NDArray, tables: Sequence[tuple[int, Taps]]
 ) -> ArrayLike:
+    """The sums of one table after the other, each along its dimension; x is the input's array."""
+
     def run(v: NDArray, steps: Sequence[tuple[int, Taps]]) -> NDArray:
         # Several sums one after the other are rounded to bfloat16 once.
         narrow = len(steps) > 1 and _ops.is_bfloat16(v.dtype)
@@ -156,7 +158,7 @@ def interpolate(
         for i, (old, new, scale) in enumerate(zip(before, after, scales, strict=True))
         if old != new or not _keeps(kind, x.ndim, scale)
     ]
-    return _resampled(op, input, x, tables)
+    return resampled(op, input, x, tables)
 
 
 def _keeps(kind: str, rank: int, scale: float | None) -> bool:

@@ -1,14 +1,14 @@
-"""Activation layers and dropout: the functions of `fastconv.functional` as modules. Any shape."""
+"""Activation layers: the functions of `fastconv.functional` as modules. Any shape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
 from .._arrays import ArrayLike
+from ..errors import ShapeError
 from ._args import choice, cpu, flag, float_dtype, integer, memory_layout, number
 from .init import constant_
 from .module import Module
@@ -18,15 +18,14 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
     "SELU",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "LeakyReLU",
+    "LogSigmoid",
     "LogSoftmax",
     "Mish",
     "PReLU",
@@ -35,8 +34,14 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
+    "Softmin",
     "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -260,61 +265,101 @@ class LogSoftmax(Softmax):
         return F.log_softmax(input, self._axis(input))
 
 
-class Dropout(Module):
-    """In training mode sets each element to 0 with probability `p`, dividing the others by 1 - p.
-
-    The mask follows from `fastconv.manual_seed`. Source: Srivastava et al., JMLR 15 (2014).
-    """
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        self.p = number("Dropout", "p", p, 0.0, 1.0)
-        flag("Dropout", "inplace", inplace)
+class Softmin(Softmax):
+    """softmax(-x) along `dim`; see `Softmax`."""
 
     def forward(self, input: ArrayLike) -> Any:
-        return F.dropout(input, self.p, self.training)
-
-    def extra_repr(self) -> str:
-        return f"p={self.p:g}"
+        return F.softmin(input, self._axis(input))
 
 
-class _ChannelDropout(Module):
-    """Whole channels set to 0, in any number of dimensions."""
+class Softmax2d(Module):
+    """Softmax over the channels of (N, C, H, W) or (C, H, W), or in NHWC over the last dimension."""
 
-    _function: Callable[..., Any]
-
-    def __init__(self, p: float = 0.5, inplace: bool = False, *, layout: str = "NCHW") -> None:
+    def __init__(self, *, layout: str = "NCHW") -> None:
         super().__init__()
-        owner = type(self).__name__
-        self.p = number(owner, "p", p, 0.0, 1.0)
-        flag(owner, "inplace", inplace)
-        self.layout = memory_layout(owner, layout)
+        self.layout = memory_layout("Softmax2d", layout)
 
     def forward(self, input: ArrayLike) -> Any:
-        return type(self)._function(input, self.p, self.training, layout=self.layout)
+        rank = getattr(input, "ndim", 4)
+        if rank not in (3, 4):
+            raise ShapeError(f"Softmax2d: input must have 3 or 4 dimensions, got {rank}")
+        return F.softmax(input, -1 if self.layout == "NHWC" else -3)
+
+
+class Softsign(Module):
+    """x / (1 + |x|)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.softsign(input)
+
+
+class Tanhshrink(Module):
+    """x - tanh(x)."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.tanhshrink(input)
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + exp(-x)))."""
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.logsigmoid(input)
+
+
+class Hardshrink(Module):
+    """x where |x| > lambd, 0 elsewhere."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = number("Hardshrink", "lambd", lambd)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.hardshrink(input, self.lambd)
 
     def extra_repr(self) -> str:
-        return f"p={self.p:g}" + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
+        return f"{self.lambd:g}"
 
 
-class Dropout1d(_ChannelDropout):
-    """In training mode sets each channel of (N, C, L) to 0 with probability `p`; see `Dropout2d`."""
+class Softshrink(Module):
+    """x - lambd where x > lambd, x + lambd where x < -lambd, 0 between."""
 
-    _function = staticmethod(F.dropout1d)
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = number("Softshrink", "lambd", lambd, 0.0)
 
+    def forward(self, input: ArrayLike) -> Any:
+        return F.softshrink(input, self.lambd)
 
-class Dropout2d(_ChannelDropout):
-    """In training mode sets each channel of (N, C, H, W) to 0 with probability `p`, dividing the others by
-    1 - p.
-
-    The mask follows from `fastconv.manual_seed`. With layout "NHWC" channels come last. Source: Tompson
-    et al., "Efficient object localization using convolutional networks" (2015).
-    """
-
-    _function = staticmethod(F.dropout2d)
+    def extra_repr(self) -> str:
+        return f"{self.lambd:g}"
 
 
-class Dropout3d(_ChannelDropout):
-    """In training mode sets each channel of (N, C, D, H, W) to 0 with probability `p`; see `Dropout2d`."""
+class Threshold(Module):
+    """x where x > threshold, `value` elsewhere."""
 
-    _function = staticmethod(F.dropout3d)
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value = number("Threshold", "value", value)
+        flag("Threshold", "inplace", inplace)
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.threshold(input, self.threshold, self.value)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold:g}, value={self.value:g}"
+
+
+class GLU(Module):
+    """a * sigmoid(b), a and b being the halves of the input along `dim`. Source: Dauphin et al. (2017)."""
+
+    def __init__(self, dim: int = -1) -> None:
+        super().__init__()
+        self.dim = integer("GLU", "dim", dim, -(2**31))
+
+    def forward(self, input: ArrayLike) -> Any:
+        return F.glu(input, self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"

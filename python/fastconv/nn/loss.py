@@ -10,10 +10,21 @@ from ..tensor import Tensor
 from ._args import choice, integer, number
 from .module import Module
 
-__all__ = ["BCEWithLogitsLoss", "CrossEntropyLoss", "HuberLoss", "L1Loss", "MSELoss", "NLLLoss"]
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
 
 
 class _Loss(Module):
+    """The way in which losses become one number."""
+
     def __init__(self, reduction: str) -> None:
         super().__init__()
         self.reduction = choice(
@@ -109,6 +120,37 @@ class HuberLoss(_Loss):
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Any:
         return F.huber_loss(input, target, reduction=self.reduction, delta=self.delta)
+
+
+class SmoothL1Loss(_Loss):
+    """The squared difference over 2 beta where the difference is below `beta`, linear beyond."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = number("SmoothL1Loss", "beta", beta, 0.0)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:
+        return F.smooth_l1_loss(input, target, self.reduction, self.beta)
+
+
+class BCELoss(_Loss):
+    """Cross-entropy of probabilities with targets in [0, 1], element by element.
+
+    Args:
+        weight: weight of each element, broadcast to the input; kept as a buffer.
+        reduction: "mean", "sum" or "none".
+
+    `BCEWithLogitsLoss` is more exact. See `functional.binary_cross_entropy`.
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.register_buffer("weight", weight)
+
+    def forward(self, input: ArrayLike, target: ArrayLike) -> Any:
+        return F.binary_cross_entropy(input, target, self.weight, self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):

@@ -12,7 +12,7 @@ from ..functional.resize import MODES
 from ._args import choice, flag, memory_layout
 from .module import Module
 
-__all__ = ["Upsample"]
+__all__ = ["Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d"]
 
 
 class Upsample(Module):
@@ -40,7 +40,7 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         if (size is None) == (scale_factor is None):
-            raise ShapeError("Upsample: expects either size or scale_factor")
+            raise ShapeError(f"{type(self).__name__}: expects either size or scale_factor")
         self.size, self.scale_factor = size, scale_factor
         self.mode = choice("Upsample", "mode", mode, MODES)
         self.align_corners = (
@@ -66,3 +66,29 @@ class Upsample(Module):
         if self.align_corners is not None:
             text += f", align_corners={self.align_corners}"
         return text + (f", layout={self.layout!r}" if self.layout != "NCHW" else "")
+
+
+class UpsamplingNearest2d(Upsample):
+    """(N, C, H, W) by nearest neighbours, to `size` or `scale_factor` times as large; see `Upsample`."""
+
+    def __init__(
+        self,
+        size: int | Sequence[int] | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        *,
+        layout: str = "NCHW",
+    ) -> None:
+        super().__init__(size, scale_factor, "nearest", layout=layout)
+
+
+class UpsamplingBilinear2d(Upsample):
+    """(N, C, H, W) bilinearly, corners staying where they are; see `Upsample`."""
+
+    def __init__(
+        self,
+        size: int | Sequence[int] | None = None,
+        scale_factor: float | Sequence[float] | None = None,
+        *,
+        layout: str = "NCHW",
+    ) -> None:
+        super().__init__(size, scale_factor, "bilinear", True, layout=layout)

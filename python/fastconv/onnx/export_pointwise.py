@@ -114,6 +114,19 @@ def _mish(t: Translation, x: str, slope: float, bound: float) -> str:
     return t.emit("Mul", [x, t.emit("Tanh", [t.emit("Softplus", [x])])])
 
 
+@_composes("threshold")
+def _threshold(t: Translation, x: str, limit: float, value: float) -> str:
+    """Through "less or equal", which NaN is not."""
+    below = t.emit("LessOrEqual", [x, t.graph.floats(limit)])
+    return t.emit("Where", [below, t.graph.floats(value), x])
+
+
+@_composes("hardshrink")
+def _hardshrink(t: Translation, x: str, limit: float, bound: float) -> str:
+    inside = t.emit("LessOrEqual", [t.emit("Abs", [x]), t.graph.floats(limit)])
+    return t.emit("Where", [inside, t.graph.floats(0.0), x])
+
+
 @translates("activation", of={*_PLAIN, *_ALPHA, *_composed})
 def _activation(t: Translation, step: Step) -> None:
     view = t.view(step.operands[0])
@@ -139,19 +152,29 @@ _BINARY = {
 }
 
 
-@translates("elementwise", of=_BINARY)
+def _binary(t: Translation, step: Step, names: list[str]) -> str:
+    kind = t.get(step, "kind")
+    if kind == "equal":
+        return t.emit("Cast", [t.emit("Equal", names)], to=_FLOAT)
+    return t.emit(_BINARY[kind], names)
+
+
+_FLOAT = 1  # TensorProto.FLOAT
+
+
+@translates("elementwise", of={*_BINARY, "equal"})
 def _elementwise(t: Translation, step: Step) -> None:
     names, axes = together(t, list(step.operands[:2]))
-    t.put(step.results[0], t.emit(_BINARY[t.get(step, "kind")], names), axes)
+    t.put(step.results[0], _binary(t, step, names), axes)
 
 
-@translates("elementwise_scalar", of=_BINARY)
+@translates("elementwise_scalar", of={*_BINARY, "equal"})
 def _elementwise_scalar(t: Translation, step: Step) -> None:
     view = t.view(step.operands[0])
     names = [view.name, t.graph.floats(t.get(step, "value"))]
     if t.get(step, "first"):
         names.reverse()
-    t.put(step.results[0], t.emit(_BINARY[t.get(step, "kind")], names), view.axes)
+    t.put(step.results[0], _binary(t, step, names), view.axes)
 
 
 def together(t: Translation, values: list[int | None]) -> tuple[list[str], Axes]:

@@ -14,6 +14,10 @@ inline vf negate(vf v) { return zero() - v; }
 inline vf where_positive(vf v, vf yes, vf no) {
     return select(less(zero(), v), yes, select(unordered(v, v), yes, no));
 }
+// `yes` where size > limit or v is NaN, `no` elsewhere.
+inline vf beyond(vf limit, vf size, vf v, vf yes, vf no) {
+    return select(less(limit, size), yes, select(unordered(v, v), yes, no));
+}
 // min(max(v + 3, 0), 6), NaN where v is.
 inline vf shifted_relu6(vf v) { return min(set1(6.0f), max(zero(), v + set1(3.0f))); }
 inline vf sign_of(vf v) {
@@ -109,6 +113,10 @@ inline void with_function(Activation kind, ActivationNumbers numbers, const Use&
             return use([](vf v) { return set1(-1.0f) * floor(set1(-1.0f) * v); });
         case Activation::round:
             return use([](vf v) { return round_even(v); });
+        case Activation::threshold:
+            return use([a, b](vf v) { return beyond(a, v, v, v, b); });
+        case Activation::hardshrink:
+            return use([a](vf v) { return beyond(a, abs(v), v, v, zero()); });
         default:
             return;
     }
@@ -182,6 +190,10 @@ inline void with_function_gradient(Activation kind, ActivationNumbers numbers, c
         case Activation::ceil:
         case Activation::round:
             return use([](vf, vf) { return zero(); });
+        case Activation::threshold:
+            return use([a](vf v, vf g) { return beyond(a, v, v, g, zero()); });
+        case Activation::hardshrink:
+            return use([a](vf v, vf g) { return beyond(a, abs(v), v, g, zero()); });
         default:
             return;
     }
