@@ -13,6 +13,7 @@ from .graph import Graph, Node, uses_of
 from .ops import KNOWN, run
 from .ops.padding import amounts
 from .ops.registry import MAX_REPEATED_BYTES
+from .patterns import recognise
 
 # Of all constants together that folding makes: the larger of this and four times what the file holds, and
 # of those that are one element repeated.
@@ -25,6 +26,7 @@ def rewrite(graph: Graph) -> None:
     """All of the rewriting, in place."""
     fold_constants(graph)
     join_padding(graph)
+    recognise(graph)
     use_linear(graph)
     remove_unread(graph)
 

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Made by rewriting, not read from files.
-_INTERNAL = frozenset({"Linear"})
+_INTERNAL = frozenset({"LayerNorm", "Linear"})
 
 
 def known_names() -> frozenset[str]:

@@ -11,8 +11,9 @@ from ... import functional as F
 from ...errors import ShapeError
 from ...tensor import Tensor
 from ..graph import Node
-from .registry import Inputs, at, axis, computed, scalar, values
-from .shapes import reshape, transpose
+from .pointwise import operand
+from .registry import Inputs, at, axes, axis, computed, scalar, values
+from .shapes import as_tensor, reshape, transpose
 
 
 @computed("BatchNormalization")
@@ -115,6 +116,35 @@ def _layer_norm(node: Node, inputs: Inputs, training: bool) -> Any:
     inverse = F.pow(F.add(var, eps), -0.5)
     y = F.mul(F.mul(centred, inverse), weight)
     return y if bias is None else F.add(y, bias), mean, inverse
+
+
+@computed("LayerNorm")
+def _composed_layer_norm(node: Node, inputs: Inputs, training: bool) -> Any:
+    """What means, differences and square roots become: see `patterns`."""
+    x, weight, bias = inputs[0], at(inputs, 1), at(inputs, 2)
+    dims = tuple(sorted(axes(node, node.attributes["axes"], x.ndim)))
+    order = (*(d for d in range(x.ndim) if d not in dims), *dims)
+    places = tuple(n if d in dims else 1 for d, n in enumerate(x.shape))
+    own = [
+        None
+        if v is None or (1,) * (x.ndim - v.ndim) + v.shape != places
+        else reshape(as_tensor(v, x), tuple(x.shape[d] for d in dims))
+        for v in (weight, bias)
+    ]
+    scale, shift = own
+    if scale is None and weight is not None:
+        shift = None  # the product comes first
+    moved = F.layer_norm(
+        transpose(x, order),
+        tuple(x.shape[d] for d in dims),
+        scale,
+        shift,
+        node.attributes["epsilon"],
+    )
+    y = transpose(moved, tuple(int(d) for d in np.argsort(order)))
+    if scale is None and weight is not None:
+        y = F.mul(y, operand(weight, x))
+    return y if bias is None or shift is not None else F.add(y, operand(bias, x))
 
 
 @computed("MeanVarianceNormalization")
