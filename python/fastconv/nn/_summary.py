@@ -92,10 +92,10 @@ def summary(module: Module, input_shape: Sequence[int]) -> Summary:
     where its code reads contents), and note every layer.
 
     A row stands for a module without submodules, or one with parameters of its own; a layer used
-    twice has two rows. Multiply-accumulates follow from the shapes: output elements times C/groups
-    * R * S for a convolution, input elements times K/groups * R * S for a transposed one, output
-    elements times inputs for linear. The module's modes, hooks and buffers are afterwards as they
-    were.
+    twice has two rows. A network from an ONNX file has a row for each node. Multiply-accumulates
+    follow from the shapes: output elements times C/groups * R * S for a convolution, input elements
+    times K/groups * R * S for a transposed one, output elements times inputs for linear. The
+    module's modes, hooks and buffers are afterwards as they were.
 
     Args:
         input_shape: shape of the input, batch included.
@@ -113,6 +113,10 @@ def summary(module: Module, input_shape: Sequence[int]) -> Summary:
     handles: list[HookHandle] = []
     try:
         for name, part in module.named_modules():
+            noting = part._note_calls(_noter(name, rows, counted))
+            if noting is not None:
+                handles.append(noting)
+                continue
             own = list(part.parameters(recurse=False))
             if own or next(part.children(), None) is None:
                 handles.append(part.register_forward_hook(_recorder(name, rows, counted)))
@@ -138,6 +142,20 @@ def summary(module: Module, input_shape: Sequence[int]) -> Summary:
         trainable=sum(p.size for p in parameters if p.requires_grad),
         macs=sum(row.macs for row in rows),
     )
+
+
+def _noter(prefix: str, rows: list[LayerSummary], counted: set[int]) -> Any:
+    """What a module that runs more than its layers calls for each of its operations."""
+
+    def note(
+        name: str, kind: str, own: list[Any], output_shape: tuple[int, ...], macs: int
+    ) -> None:
+        fresh = [p for p in own if id(p) not in counted]
+        counted.update(id(p) for p in fresh)
+        full = f"{prefix}.{name}" if prefix else name
+        rows.append(LayerSummary(full, kind, output_shape, sum(p.size for p in fresh), macs))
+
+    return note
 
 
 def _recorder(name: str, rows: list[LayerSummary], counted: set[int]) -> Any:

@@ -367,6 +367,11 @@ class Module:
         """Multiply-accumulates of one call of this layer itself; 0 where they are not the cost."""
         return 0
 
+    def _note_calls(self, note: Any) -> Any:
+        """Have `note(name, type, parameters, output_shape, macs)` called for each operation that is no layer's,
+        until `remove` of what this returns; None where layers are all there is."""
+        return None
+
     def summary(self, input_shape: Sequence[int]) -> Summary:
         """A table of layers, output shapes, parameters and multiply-accumulates; `print` it.
 

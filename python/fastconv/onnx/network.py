@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .._arrays import ArrayLike, NDArray, is_floating
 from .._symbolic import is_symbolic
-from ..errors import DTypeError, FastconvError, ShapeError
+from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..nn import Module, Parameter
 from ..tensor import Tensor, as_array
 from .graph import Graph, Input, Node, uses_of
@@ -28,6 +31,7 @@ _LEARNED = {
     "Gemm": (0, 1, 2),
     "GroupNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
+    "LayerNorm": (1, 2),
     "LayerNormalization": (1, 2),
     "Linear": (1, 2),
     "MatMul": (0, 1),
@@ -47,6 +51,12 @@ def load(path: PathLike | bytes) -> OnnxModule:
     the batch's, may be any. Weights of MatMul and Gemm are kept as (outputs, inputs), as in `nn.Linear`. float16
     and bfloat16 files are computed in float32.
 
+    Activations and layer norms that a file spells out (x * sigmoid(x), gelu by erf or tanh, hardswish by its
+    limits; mean, difference and square root) are run as one function; a layer norm's factor and summand so are
+    parameters, as those of other normalisations. Factors and summands for each channel behind a layer stay
+    parameters of their own, which train as the file has them; `fc.compile` puts them into the layer's weights,
+    as it does batch norms, for inference only.
+
     Args:
         path: a file, or the contents of one. External data must lie in the file's folder or below it.
 
@@ -55,16 +65,30 @@ def load(path: PathLike | bytes) -> OnnxModule:
         normalisation uses and updates statistics, and dropout drops.
 
     Raises:
-        FormatError: not an ONNX file; damaged; an opset below 7 or unknown; ops that are missing (all of them in
-            one message); values that do not fit together.
+        FormatError, which names the file: not an ONNX file; damaged; an opset below 7 or unknown; ops that are
+            missing (all of them in one message); values that do not fit together.
         ImportError: the package onnx is not installed.
         OSError: the file cannot be read.
 
     Source: the Open Neural Network Exchange standard, https://onnx.ai/onnx/operators.
     """
-    graph = read(path)
-    rewrite(graph)
-    return OnnxModule(graph)
+    try:
+        graph = read(path)
+        rewrite(graph)
+        return OnnxModule(graph)
+    except FormatError as error:
+        raise _of_file(error, path) from error
+
+
+def _of_file(error: FormatError, path: PathLike | bytes) -> FormatError:
+    """The same error with the file's name in front."""
+    name = "" if isinstance(path, (bytes, bytearray, memoryview)) else str(os.fspath(path))
+    text = str(error)
+    return (
+        error
+        if not name or name in text
+        else FormatError(f"onnx.load: {name}: {text.removeprefix('onnx.load: ')}")
+    )
 
 
 class _Scope(Module):
@@ -91,6 +115,7 @@ class OnnxModule(_Scope):
         self._graph = graph
         self._places: dict[str, tuple[str, ...]] = {}
         self._constants = _Constants()
+        self._noted: Callable[[str, str, Any, tuple[Any, ...], int], None] | None = None
         self._gone = _last_readers(graph)
         kinds = _kinds(graph)
         for name, kind in kinds.items():
@@ -132,7 +157,17 @@ class OnnxModule(_Scope):
         for given, declared in zip(args, self.inputs, strict=True):
             found[declared.name] = _entering(declared, given)
         for node, gone in zip(self._graph.nodes, self._gone, strict=True):
-            made = self._run(node, [found[name] for name in node.inputs])
+            inputs = [found[name] for name in node.inputs]
+            made = self._run(node, inputs)
+            if self._noted is not None and isinstance(made[0], Tensor):
+                own = [v for v in inputs if isinstance(v, Parameter)]
+                self._noted(
+                    node.name,
+                    node.called or node.op,
+                    own,
+                    made[0].shape,
+                    _macs(node, inputs, made[0]),
+                )
             for name, value in zip(node.outputs, made, strict=False):
                 if name:
                     found[name] = value
@@ -150,6 +185,10 @@ class OnnxModule(_Scope):
             raise ShapeError(f"onnx: {node} has the outputs {node.outputs}, not all of which exist")
         return made
 
+    def _note_calls(self, note: Any) -> Any:
+        self._noted = note
+        return _Noting(self)
+
     def _named_inputs(self) -> str:
         return ", ".join(i.name for i in self.inputs)
 
@@ -157,6 +196,28 @@ class OnnxModule(_Scope):
         return (
             f"inputs={self._named_inputs()}, outputs={', '.join(self.outputs)}, opset={self.opset}"
         )
+
+
+class _Noting:
+    """Ends the notes of a network's nodes."""
+
+    def __init__(self, net: OnnxModule) -> None:
+        self._net = net
+
+    def remove(self) -> None:
+        self._net._noted = None
+
+
+def _macs(node: Node, inputs: list[Any], result: Any) -> int:
+    """Multiply-accumulates of one node."""
+    if node.op in ("Conv", "ConvTranspose"):
+        each = math.prod(inputs[1].shape[1:])
+        return int(each * (result.size if node.op == "Conv" else inputs[0].size))
+    if node.op in ("Linear", "MatMul"):
+        return int(result.size * inputs[0].shape[-1])
+    if node.op == "Gemm":
+        return int(result.size * inputs[0].shape[0 if node.get("transA", 0) else 1])
+    return 0
 
 
 class _Constants(dict[str, NDArray]):

@@ -198,9 +198,14 @@ def _argument(node: Node, inputs: Inputs, training: bool) -> Any:
 @known("CumSum")
 def _cumulative_sum(node: Node, inputs: Inputs, training: bool) -> Any:
     x = inputs[0]
-    where = axis(node, int(scalar(node, "axis", inputs[1], 0)), x.ndim)
+    where = sum_axis(node, inputs)
     flipped = np.flip(x, where) if node.get("reverse", 0) else x
     total = np.cumsum(flipped, where, dtype=x.dtype)
     if node.get("exclusive", 0):
         total = total - flipped
     return np.flip(total, where) if node.get("reverse", 0) else total
+
+
+def sum_axis(node: Node, inputs: Inputs) -> int:
+    """The dimension of a CumSum."""
+    return axis(node, int(scalar(node, "axis", inputs[1], 0)), inputs[0].ndim)

@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from ... import functional as F
+from ..._arrays import NDArray, is_floating
 from ...errors import DTypeError
-from ...tensor import Tensor
+from ...functional.elementwise import sum_to
+from ...tensor import Tensor, finish
 from ..graph import Node
 from ..tensors import element_type
 from .registry import (
+    KNOWN,
     MAX_KNOWN_BYTES,
     Inputs,
     Value,
@@ -175,6 +178,23 @@ def _clip(node: Node, inputs: Inputs, training: bool) -> Any:
             return F.relu(inputs[0])
     # ONNX: where the lower bound is the larger one, the result is the upper bound.
     return F.clamp(inputs[0], min(low, high), high)
+
+
+@computed("Mod")
+def _mod(node: Node, inputs: Inputs, training: bool) -> Any:
+    """The rest of a division by contents, with PyTorch's gradients: 1, and minus the whole quotient."""
+    x, y = (values(node, v) for v in inputs)
+    rest = KNOWN["Mod"](node, (x, y), training)
+    if not is_floating(rest.dtype):
+        return rest
+
+    def backward(g: NDArray, needs: tuple[bool, ...]) -> tuple[NDArray | None, ...]:
+        with np.errstate(all="ignore"):
+            times = np.round((x - rest) / y).astype(g.dtype)
+            of_y = np.ascontiguousarray(-g * times)
+        return sum_to(g, x.shape) if needs[0] else None, sum_to(of_y, y.shape) if needs[1] else None
+
+    return finish("Mod", rest, tuple(inputs), backward)
 
 
 @computed("Softmax", "LogSoftmax")

@@ -6,9 +6,10 @@ import math
 from typing import Any
 
 from ... import functional as F
+from ..._arrays import is_floating
 from ..graph import Node
-from .numpy_ops import of_nothing, reduced_axes
-from .registry import Inputs, computed
+from .numpy_ops import of_nothing, reduced_axes, sum_axis
+from .registry import KNOWN, Inputs, computed, values
 
 _OPS = ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean")
 _MORE = ("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare")
@@ -66,3 +67,23 @@ def _of_single(node: Node, x: Any) -> Any:
         return x
     before, _, after = _PARTS[node.op]
     return after(before(x))
+
+
+@computed("CumSum")
+def _cumulative_sum(node: Node, inputs: Inputs, training: bool) -> Any:
+    """Sums of 2, 4, 8 ... elements, each of two of half the length: a program needs no contents for them."""
+    x = inputs[0]
+    if not is_floating(x.dtype):
+        return KNOWN["CumSum"](node, [values(node, v) for v in inputs], training)
+    where = sum_axis(node, inputs)
+    ahead = bool(node.get("reverse", 0))
+
+    def moved(total: Any, step: int) -> Any:
+        amounts = (-step, step) if ahead else (step, -step)
+        return F.pad(total, (0, 0) * (x.ndim - 1 - where) + amounts)
+
+    total, step = moved(x, 1) if node.get("exclusive", 0) and x.shape[where] else x, 1
+    while step < x.shape[where]:
+        total = F.add(total, moved(total, step))
+        step *= 2
+    return total
