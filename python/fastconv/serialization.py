@@ -42,8 +42,8 @@ def save(
 
     Args:
         net_or_dict: a `nn.Module`, whose `state_dict()` is written, or a mapping of names to arrays
-            (NumPy, `Tensor` or DLPack): bool, integers of 8 to 64 bits, float16, float32 or
-            float64, of any shape.
+            (NumPy, `Tensor` or DLPack): bool, integers of 8 to 64 bits, bfloat16, float16, float32
+            or float64, of any shape.
         path: the file to write. A symbolic link is followed.
         metadata: names and values, both strings, to keep in the file's header.
 

@@ -59,6 +59,13 @@ def test_round_trip(tmp_path: Path) -> None:
     assert found.optimizer["state"] == saved.optimizer["state"]
 
 
+def test_bfloat16_stays(tmp_path: Path) -> None:
+    array = np.array([[1, -2.5, np.nan]], pytest.importorskip("ml_dtypes").bfloat16)
+    save_checkpoint(Checkpoint({"a": array}, {}, None, 0, 0, 0, {}), tmp_path / "c")
+    found = load_checkpoint(tmp_path / "c").model["a"]
+    assert found.dtype == array.dtype and found.tobytes() == array.tobytes()
+
+
 def test_same_state_makes_the_same_file(tmp_path: Path) -> None:
     save_checkpoint(example(), tmp_path / "a")
     save_checkpoint(example(), tmp_path / "b")

@@ -110,6 +110,31 @@ def test_bfloat16_is_widened(tmp_path: Path) -> None:
         fc.load(path, key="a")
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (2, 3)])
+def test_bfloat16_is_saved(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """The file holds bfloat16, byte for byte; float32 holds each of its numbers."""
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    numbers = np.array([[1, -2.5, np.inf], [3e38, -0.0, np.nan]], np.float32)
+    values = np.resize(numbers, shape).astype(dtype)
+    path = tmp_path / "a.safetensors"
+    fc.save({"a": values, "b": fc.tensor(values), "c": np.asfortranarray(values)}, path)
+    raw = path.read_bytes()
+    assert raw.endswith(3 * values.tobytes()) and raw.count(b'"BF16"') == 3
+    for array in fc.load(path).values():
+        assert array.dtype == np.float32 and array.shape == shape
+        np.testing.assert_array_equal(array, values.astype(np.float32))
+
+
+def test_networks_in_bfloat16_come_back(tmp_path: Path) -> None:
+    pytest.importorskip("ml_dtypes")
+    net = fc.models.lenet5().bfloat16()
+    fc.save(net, tmp_path / "net")
+    other = fc.models.lenet5(dtype="bfloat16")
+    other.load_state_dict(fc.load(tmp_path / "net"))
+    for a, b in zip(net.parameters(), other.parameters(), strict=True):
+        assert a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+
+
 def file_of(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _core
 from .._arrays import NDArray
 from ..errors import DTypeError, FormatError
 from ..tensor import as_array
@@ -61,10 +62,13 @@ def serialize(
                 f"{op}: the name {name!r} is a {type(name).__name__}, expected a string"
             )
         array = as_array(op, f"{name!r}", np.asarray(value) if np.isscalar(value) else value)
+        if _core.is_bfloat16(array.dtype):
+            arrays[name] = np.asarray(array, order="C")
+            continue
         if array.dtype.newbyteorder("=") not in _DTYPES:
             raise DTypeError(
                 f"{op}: {name!r} is {array.dtype}, expected bool, 8- to 64-bit integers, "
-                "float16, float32 or float64"
+                "bfloat16, float16, float32 or float64"
             )
         arrays[name] = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
     for key, text in (metadata or {}).items():
@@ -75,9 +79,10 @@ def serialize(
 
 
 def read(
-    op: str, path: PathLike, *, arrays: bool = True
+    op: str, path: PathLike, *, arrays: bool = True, keep_bfloat16: bool = False
 ) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Arrays (none without `arrays`) and metadata of a safetensors file."""
+    """Arrays (none without `arrays`) and metadata of a safetensors file. bfloat16 becomes float32
+    unless it is kept."""
     name = os.fspath(path)
     _check_header(op, name)
     package = _safetensors(op)
@@ -94,7 +99,7 @@ def read(
                         f"expected one of {', '.join(_FILE_DTYPES)}"
                     )
             narrow = [key for key in names if file.get_slice(key).get_dtype() == "BF16"]
-            wide = _bfloat16(name, narrow) if narrow else {}
+            wide = _bfloat16(op, name, narrow, keep_bfloat16) if narrow else {}
             for key in names:
                 if key in wide:
                     found[key] = wide[key]
@@ -110,9 +115,10 @@ def read(
         raise FormatError(f"{op}: {name}: {error}") from error
 
 
-def _bfloat16(name: str, keys: list[str]) -> dict[str, NDArray]:
-    """Arrays that NumPy has no type for, as float32; the package has checked where they lie."""
+def _bfloat16(op: str, name: str, keys: list[str], keep: bool) -> dict[str, NDArray]:
+    """Arrays that NumPy has no type for; the package has checked where they lie."""
     found: dict[str, NDArray] = {}
+    kept = _core.bfloat16_dtype(op) if keep else None
     with open(name, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
@@ -120,7 +126,8 @@ def _bfloat16(name: str, keys: list[str]) -> dict[str, NDArray]:
             begin, end = header[key]["data_offsets"]
             file.seek(8 + length + begin)
             words = np.fromfile(file, "<u2", (end - begin) // 2)
-            found[key] = widen(words).reshape(header[key]["shape"])
+            values = widen(words) if kept is None else words.astype(np.uint16).view(kept)
+            found[key] = values.reshape(header[key]["shape"])
     return found
 
 

@@ -84,7 +84,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         ImportError: the package safetensors is not installed.
         OSError: the file is missing or cannot be read.
     """
-    arrays, metadata = read("load_checkpoint", path)
+    arrays, metadata = read("load_checkpoint", path, keep_bfloat16=True)
     if _KEY not in metadata:
         raise FormatError(
             f"load_checkpoint: {path}: holds weights but no training state; not a checkpoint"
