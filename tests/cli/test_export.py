@@ -12,6 +12,7 @@ import fastconv as fc
 from fastconv.cli import main
 from fastconv.cli.common import checkpoint_net
 from tests.cli.helpers import fastconv, write_data
+from tests.models.test_weights import state_file
 from tests.onnx.helpers import eager, images, run
 from tests.support import assert_close
 
@@ -48,6 +49,19 @@ def test_a_named_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert [d.dim_value for d in dims] == [2, 1, 28, 28]
     x = images(2, 1, 28, 28)
     assert_close(run(model, x)[0], eager(net, x)[0], 1e-5)
+
+
+def test_wrapped_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where they lie is said by --key; classes and channels are the weights' own."""
+    net = fc.models.create("lenet5", num_classes=4, in_channels=3).eval()
+    weights = state_file(tmp_path, net, "module.", lambda s: {"a": {"net": s}, "b": {"net": s}})
+    arguments = ["export", "lenet5", str(tmp_path / "net.onnx"), "--weights", str(weights)]
+    assert main(arguments) == 2
+    assert "weights.pth" in capsys.readouterr().err
+    assert main([*arguments, "--key", "b.net"]) == 0
+    assert "images (N, 3, 28, 28)" in capsys.readouterr().out
+    x = images(2, 3, 28, 28)
+    assert_close(run(onnx.load(tmp_path / "net.onnx"), x)[0], eager(net, x)[0], 1e-5)
 
 
 def test_other_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import resource
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ from tests.models.test_weights import state_file
 from tests.support import rng
 
 DATA = Path(__file__).parents[1] / "formats/data"
+CONFIG: dict[str, Any] = {
+    "model": "lenet5",
+    "classes": [str(i) for i in range(10)],
+    "image_shape": [1, 28, 28],
+    "mean": [0.3],
+    "std": [0.3],
+}
 BORDER = Preprocess("unit", size=28, channels=1)
 
 
@@ -34,6 +42,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fc.manual_seed(3)
     state_file(folder, models.lenet5(), "module.", lambda s: {"state_dict": s, "epoch": 1})
     shutil.copy(DATA / "row.keras", folder)
+    fc.save(models.lenet5(in_channels=5), folder / "five")
+    broken = models.lenet5()
+    broken.fc3.bias.numpy()[4] = np.nan
+    fc.save(broken, folder / "nan")
+    save_checkpoint(
+        Checkpoint(broken.state_dict(), {}, None, 0, 0, 0, {}, config=CONFIG),
+        folder / "nan.safetensors",
+    )
     (folder / "names").write_text("\n".join(f"class {i}" for i in range(10)))
     (folder / "few").write_text("one\ntwo\n")
     return folder
@@ -100,13 +116,7 @@ def test_settings_that_do_not_fit(
     wrong: dict[str, Any], message: str, folder: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """A checkpoint is a file from anywhere: its settings are refused before memory is touched."""
-    config = {
-        "model": "lenet5",
-        "classes": [str(i) for i in range(10)],
-        "image_shape": [1, 28, 28],
-        "mean": [0.3],
-        "std": [0.3],
-    }
+    config = CONFIG
     path = tmp_path / "net.safetensors"
     for settings, code in ((config, 0), (config | wrong, 2)):
         state = models.lenet5().state_dict()
@@ -116,6 +126,35 @@ def test_settings_that_do_not_fit(
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
     shown = capsys.readouterr().err
     assert re.search(message, shown) and shown.count("\n") == 1 and str(path) in shown
+
+
+@pytest.mark.parametrize("name", ["lenet5", "squeezenet1_1", "vgg11"])
+def test_sizes_that_the_weights_have(
+    name: str, folder: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """Classes and channels, without options that say them."""
+    monkeypatch.chdir(folder)
+    if name == "vgg11":  # small
+        for constant in ("_HIDDEN", "_GRID"):
+            monkeypatch.setattr(sys.modules["fastconv.models.vgg"], constant, 2)
+    for channels, classes in ((1, 7), (3, 12)):
+        net = models.create(name, num_classes=classes, in_channels=channels).eval()
+        fc.save(net, "weights")
+        assert (
+            main(["predict", name, "--weights", "weights", "a.png", "--json", "--top", "99"]) == 0
+        )
+        (shown,) = json.loads(capsys.readouterr().out)
+        _, height, width = models.info(name).input_shape
+        preset = "unit" if channels == 1 else "imagenet"
+        prepare = Preprocess(preset, size=(height, width), channels=channels)
+        row = as_probabilities("test", np.asarray(net(prepare("a.png"))))[0]
+        shares = {c["name"]: c["probability"] for c in shown["classes"]}
+        np.testing.assert_allclose([shares[str(i)] for i in range(classes)], row, rtol=1e-6)
+        again = models.create(name, weights="weights")
+        assert [p.shape for p in again.parameters()] == [p.shape for p in net.parameters()]
+        given = ["--in-channels", str(channels), "--num-classes", str(classes)]
+        assert main(["predict", name, "--weights", "weights", "a.png", *given]) == 0
+        capsys.readouterr()
 
 
 def test_options_of_preprocessing(folder: Path, monkeypatch: Any, capsys: Any) -> None:
@@ -162,10 +201,27 @@ BAD = [
     ([*NAMED, "a.png", "--classes", "few"], "2 names for a network of 10 classes"),
     ([*NAMED, "a.png", "--classes", "none"], "No such file or directory: 'none'"),
     ([*NAMED, "a.png", "--classes", "a.png"], "predict: a.png: no text in UTF-8"),
-    (["lenet5", *NAMED[2:], "a.png", "--colour"], "unrecognized arguments: a.png --colour"),
+    (["lenet5", *NAMED[2:], "a.png", "--colour"], "there is no option --colour (see fastconv pred"),
+    (["lenet5", "a.png", "--device", "cuda"], "there is no option --device (see fastconv predict"),
+    (["x.onnx", "a.png", "--in-channels", "1"], "--in-channels does not go with an ONNX file"),
+    ([*NAMED, "a.png", "--in-channels", "2"], "argument --in-channels: invalid choice"),
+    ([*NAMED, "a.png", "--in-channels", "3"], "weights.pth: "),
+    (["lenet5", "--weights", "five", "a.png"], "images of 5 channels, expected 1 or 3"),
+    (
+        ["lenet5", "--weights", "nan", "a.png"],
+        "a.png: the network's output has the largest value nan",
+    ),
+    (["lenet5", "--weights", "nan", "a.png", "--json"], "expected a finite number"),
+    (
+        ["nan.safetensors", "a.png", "--json"],
+        "a.png: the network's output has the largest value nan",
+    ),
     ([*NAMED, "a.png", "--preset", "imagenet"], "the scaling is for 3 channels, not 1"),
     ([*NAMED, "a.png", "--preset", "vgg"], "argument --preset: invalid choice"),
-    ([*NAMED, "a.png", "--size", "9", "--resize", "8"], "resize is 8, expected at least the size"),
+    (
+        [*NAMED, "a.png", "--size", "29", "--resize", "28"],
+        "resize is 28, expected at least the size",
+    ),
     ([*NAMED, "a.png", "--invert"], "--invert goes with a checkpoint of fastconv train only"),
     ([*NAMED, "a.png", "--checkpoint", "x"], "--model does not go with --checkpoint"),
     ([*NAMED, "a.png", "--num-classes", "3"], "wrong shapes: fc3.weight"),

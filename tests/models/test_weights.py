@@ -180,3 +180,15 @@ def test_bad_guesses() -> None:
         models.classify(3, [image])  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match=r"the network gives \(1, 2, 3\), expected \(N, classes\)"):
         models.classify(Constant(np.zeros((2, 3))), [image])
+
+
+def test_outputs_that_are_no_numbers() -> None:
+    rows = np.array([[0.0, -np.inf, 1.0], [2.0, 1.0, 0.0]])
+    assert models.classification.as_probabilities("op", rows)[0, 1] == 0
+    for bad in (np.nan, np.inf):
+        rows[1, 2] = bad
+        with pytest.raises(fc.FastconvError, match=rf"^op: 1: .* has the largest value {bad},"):
+            models.classification.as_probabilities("op", rows)
+    rows[1] = -np.inf
+    with pytest.raises(fc.FastconvError, match=r"^op: b: .* has the largest value -inf,"):
+        models.classification.as_probabilities("op", rows, ["a", "b"])

@@ -8,6 +8,7 @@ interrupted by Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import signal
 import sys
@@ -47,16 +48,23 @@ def _parser() -> argparse.ArgumentParser:
             add_help=command is not bench,
         )
         command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+        sub.set_defaults(run=command.run, parser=sub)
     return parser
 
 
 def _parsed(arguments: list[str]) -> argparse.Namespace:
     """The options; argparse leaves images over that follow options between them and the model."""
-    parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    if rest and (options.run is not predict.run or any(text.startswith("-") for text in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options, rest = _parser().parse_known_args(arguments)
+    command: argparse.ArgumentParser = options.parser
+    unknown = [text for text in rest if text.startswith("-") and text != "-"]
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        known = [text for action in command._actions for text in action.option_strings]
+        near = difflib.get_close_matches(name, known, 2, cutoff=0.75)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        command.error(f"there is no option {name[:40]}{hint}")
+    if rest and options.run is not predict.run:
+        command.error(f"expected no more arguments, got {' '.join(rest)[:80]!r}")
     if rest:
         options.images += [Path(text) for text in rest]
     return options

@@ -17,7 +17,8 @@ import numpy as np
 from .. import _core, models
 from ..data import ArrayDataset, Loader, Resize
 from ..data.catalogue import DATASETS
-from ..errors import FastconvError, FormatError, ShapeError
+from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..models.weights import built_for_weights
 from ..nn._drawing import undrawn
 from ..train import Checkpoint, load_checkpoint
 
@@ -29,6 +30,7 @@ __all__ = [
     "checkpoint_net",
     "evaluation_batch",
     "fingerprint",
+    "named_net",
     "network_name",
     "percent",
     "real",
@@ -136,6 +138,42 @@ def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:
     except (FastconvError, MemoryError, TypeError, ValueError) as error:
         raise FormatError(f"{path}: {error or 'a network too large for the memory'}") from error
     return net.eval(), checkpoint
+
+
+def named_net(name: str, options: argparse.Namespace) -> tuple[Any, tuple[int, int, int]]:
+    """The network `name` with the weights of --weights, random ones without, and its (C, H, W).
+
+    Classes and channels that no option gives are those of the weights.
+
+    Raises:
+        FormatError: the weights do not fit, or their file is damaged.
+        ShapeError: the network cannot take images of --size.
+    """
+    known = models.info(name)
+    sizes = {
+        "num_classes": inspect.signature(known.builder).parameters["num_classes"].default,
+        "in_channels": known.input_shape[0],
+    }
+    given = {size: getattr(options, size) for size in sizes if getattr(options, size) is not None}
+    height, width = (options.size or default for default in known.input_shape[1:])
+    shape = (0, height, width)
+
+    def build(**sizes: int) -> Any:
+        nonlocal shape
+        both = sizes | given
+        shape = (both["in_channels"], height, width)
+        return build_model(name, both["num_classes"], shape)
+
+    if options.weights is None:
+        return build(**sizes), shape
+    left = {size: value for size, value in sizes.items() if size not in given}
+    try:
+        net = built_for_weights(build, left, options.weights, key=options.key)
+    except (FormatError, DTypeError):
+        raise
+    except FastconvError as error:
+        raise FormatError(f"{options.weights}: {error}") from error
+    return net, shape
 
 
 def batches(

@@ -6,17 +6,14 @@ from --weights (without it they are random)."""
 from __future__ import annotations
 
 import argparse
-import inspect
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import models, onnx
-from ..errors import FastconvError, FormatError, ShapeError
-from ..nn._drawing import undrawn
-from .common import build_model, checkpoint_net, whole
+from ..errors import ShapeError
+from .common import checkpoint_net, named_net, whole
 
 __all__ = ["add_arguments", "run"]
 
@@ -28,11 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="F", type=Path, help="file with the state dict of a named network"
     )
+    parser.add_argument("--key", metavar="K", help="where they lie in a checkpoint of PyTorch")
     parser.add_argument(
-        "--num-classes", metavar="K", type=whole(1), help="classes of a named network"
+        "--num-classes",
+        metavar="K",
+        type=whole(1),
+        help="classes of a named network (default: as the weights have)",
     )
     parser.add_argument(
-        "--in-channels", metavar="C", type=whole(1), help="channels of a named network's images"
+        "--in-channels",
+        metavar="C",
+        type=whole(1),
+        help="channels of a named network's images (default: as the weights have)",
     )
     parser.add_argument(
         "--size",
@@ -71,7 +75,7 @@ def _network(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
     path = Path(options.source)
     if options.source in models.list() and not path.is_file():
         return _named(options)
-    for option in ("weights", "num_classes", "in_channels"):
+    for option in ("weights", "key", "num_classes", "in_channels"):
         if getattr(options, option) is not None:
             raise ShapeError(
                 f"--{option.replace('_', '-')} goes with the name of a network, not with a checkpoint"
@@ -87,19 +91,8 @@ def _network(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
 
 
 def _named(options: argparse.Namespace) -> tuple[Any, tuple[int, ...]]:
-    known = models.info(options.source)
-    channels, height, width = known.input_shape
-    shape = (options.in_channels or channels, options.size or height, options.size or width)
-    classes = inspect.signature(known.builder).parameters["num_classes"].default
-    with undrawn() if options.weights is not None else nullcontext():
-        net = build_model(options.source, options.num_classes or classes, shape)
     if options.weights is None:
+        if options.key is not None:
+            raise ShapeError("--key goes with --weights")
         print(f"{options.source}: random weights; --weights reads others")
-        return net, shape
-    try:
-        models.load_weights(net, options.weights)
-    except FormatError:
-        raise
-    except FastconvError as error:
-        raise FormatError(f"{options.weights}: {error}") from error
-    return net, shape
+    return named_net(options.source, options)

@@ -23,10 +23,9 @@ from .._arrays import NDArray
 from ..data import PRESETS, Preprocess, Standardize, load_image
 from ..errors import FormatError, ShapeError
 from ..models.classification import as_probabilities, best_guesses
-from ..nn._drawing import undrawn
 from ..tensor import Tensor, no_grad
 from ..train import predict
-from .common import add_threads, checkpoint_net, percent, set_threads, whole
+from .common import add_threads, checkpoint_net, named_net, percent, set_threads, whole
 
 __all__ = ["add_arguments", "image_to_input", "run"]
 
@@ -36,6 +35,7 @@ _FOR_PICTURES = (
     "weights",
     "key",
     "num_classes",
+    "in_channels",
     "preset",
     "size",
     "resize",
@@ -61,7 +61,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="F", type=Path, help="its weights: .pth, .safetensors, .h5 ..."
     )
     parser.add_argument("--key", metavar="K", help="where they lie in a checkpoint of PyTorch")
-    parser.add_argument("--num-classes", metavar="K", type=whole(1), help="classes of the network")
+    parser.add_argument(
+        "--num-classes", metavar="K", type=whole(1), help="classes (default: as the weights have)"
+    )
+    parser.add_argument(
+        "--in-channels",
+        metavar="C",
+        type=int,
+        choices=(1, 3),
+        help="1 for grey images, 3 for colour (default: as the weights have)",
+    )
     parser.add_argument(
         "--preset", choices=list(PRESETS), help="how pixels are scaled (default: imagenet)"
     )
@@ -162,7 +171,8 @@ def _trained(
     except (TypeError, ValueError) as error:
         raise FormatError(f"{path}: not written by `fastconv train`: {error}") from error
     inputs = [standardize(image_to_input(p, shape, invert=options.invert)) for p in images]
-    return predict(net, np.concatenate(inputs), probabilities=True), classes
+    shares = predict(net, np.concatenate(inputs), probabilities=True)
+    return as_probabilities("predict", shares, images), classes
 
 
 def image_to_input(path: Path, shape: tuple[int, ...], *, invert: bool = False) -> NDArray:
@@ -201,7 +211,7 @@ def _pictures(
             raise FormatError(f"predict: {options.classes}: no text in UTF-8: {error}") from error
     shape: tuple[int | None, ...]
     if isinstance(model, str):
-        net, shape = _named(options, model), models.info(model).input_shape
+        net, shape = _named(options, model)
         channels_last = False
     else:
         net = _imported(options, model)
@@ -220,7 +230,7 @@ def _pictures(
     for path in images:
         x = prepare(path)
         rows.append(_first_output(net, x.transpose(0, 2, 3, 1).copy() if channels_last else x))
-    return as_probabilities("predict", np.concatenate(rows)), classes
+    return as_probabilities("predict", np.concatenate(rows), images), classes
 
 
 def _first_output(net: Any, x: NDArray) -> NDArray:
@@ -230,20 +240,22 @@ def _first_output(net: Any, x: NDArray) -> NDArray:
     return np.asarray(result[0] if isinstance(result, tuple) else result)
 
 
-def _named(options: argparse.Namespace, name: str) -> Any:
+def _named(options: argparse.Namespace, name: str) -> tuple[Any, tuple[int, int, int]]:
+    """The network and its (C, H, W)."""
     if options.weights is None:
         raise ShapeError(f"predict: {name} needs its weights: give --weights")
-    arguments = {} if options.num_classes is None else {"num_classes": options.num_classes}
-    with undrawn():
-        net = models.create(name, **arguments)
-    models.load_weights(net, options.weights, key=options.key)
-    return net
+    net, shape = named_net(name, options)
+    if shape[0] not in (1, 3):
+        raise ShapeError(
+            f"predict: {options.weights} has {name} for images of {shape[0]} channels, expected 1 or 3"
+        )
+    return net, shape
 
 
 def _imported(options: argparse.Namespace, path: Path) -> Any:
     from .. import onnx
 
-    for name in ("weights", "key", "num_classes"):
+    for name in ("weights", "key", "num_classes", "in_channels"):
         if getattr(options, name) is not None:
             raise ShapeError(f"predict: --{name.replace('_', '-')} does not go with an ONNX file")
     net = onnx.load(path)

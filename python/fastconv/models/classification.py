@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arrays import NDArray
 from ..data.preprocessing import Preprocess, imagenet_classes
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, FastconvError, ShapeError
 from ..nn import Module
 
 __all__ = ["Guess", "as_probabilities", "best_guesses", "classify"]
@@ -45,6 +45,7 @@ def classify(
     Raises:
         ShapeError: `classes` are not as many as the network's, the result is not (N, classes), or
             `top` is below 1.
+        FastconvError: an output has NaN or positive infinity in it.
         DTypeError, FormatError, ImportError, OSError: as `Preprocess`.
     """
     from ..train import predict
@@ -61,13 +62,24 @@ def classify(
     return best_guesses("classify", probabilities, top, classes)
 
 
-def as_probabilities(op: str, output: NDArray) -> NDArray:
-    """Rows of probabilities: softmax, unless the network has ended in one."""
+def as_probabilities(op: str, output: NDArray, images: Sequence[object] | None = None) -> NDArray:
+    """Rows of probabilities: softmax, unless the network has ended in one.
+
+    Raises:
+        ShapeError: the output is not (N, classes).
+        FastconvError: one of them has no largest number; `images` name them.
+    """
     if output.ndim > 2 and output.size == output.shape[0] * output.shape[1]:
         output = output.reshape(output.shape[:2])
     if output.ndim != 2 or not output.size:
         raise ShapeError(f"{op}: the network gives {output.shape}, expected (N, classes)")
     rows = output.astype(np.float64)
+    for i, row in enumerate(rows):
+        if not np.isfinite(row.max()):  # minus infinity is a probability of 0
+            raise FastconvError(
+                f"{op}: {i if images is None else images[i]}: the network's output has the largest value "
+                f"{row.max():g}, expected a finite number: its weights or the scaling of pixels are wrong"
+            )
     sums = rows.sum(1)
     if rows.min() >= 0 and bool(np.all(np.abs(sums - 1) <= _SUM_TOLERANCE)):
         return rows

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import DTypeError, ShapeError
 from ..nn import Module
-from ..nn._drawing import undrawn
-from .weights import load_weights
+from .weights import built_for_weights
 
 __all__ = ["Network", "create", "info", "list_networks", "register"]
 
@@ -79,7 +80,8 @@ def create(name: str, *, weights: str | os.PathLike[str] | None = None, **option
 
     Args:
         name: one of `list()`.
-        weights: a file to load with `load_weights`; without it parameters are fresh.
+        weights: a file to load with `load_weights`; without it parameters are fresh. Where
+            `num_classes` or `in_channels` is not given, the network has as many as the weights.
 
     Raises:
         ShapeError: there is no such network, or the weights do not fit it.
@@ -88,7 +90,10 @@ def create(name: str, *, weights: str | os.PathLike[str] | None = None, **option
     builder = info(name).builder
     if weights is None:
         return builder(**options)
-    with undrawn():
-        net = builder(**options)
-    load_weights(net, weights)
-    return net
+    parameters = inspect.signature(builder).parameters
+    open_sizes = {
+        name: parameters[name].default
+        for name in ("num_classes", "in_channels")
+        if name in parameters and name not in options
+    }
+    return built_for_weights(partial(builder, **options), open_sizes, weights)
