@@ -16,6 +16,7 @@ const std::map<std::string, NodeKind>& all_kinds() {
         add_conv2d_kinds(list);
         add_dropout_kinds(list);
         add_elementwise_kinds(list);
+        add_gather_kinds(list);
         add_linear_kinds(list);
         add_local_response_norm_kinds(list);
         add_matmul_kinds(list);

@@ -16,6 +16,7 @@ void add_concat_kinds(KindList& list);
 void add_conv2d_kinds(KindList& list);
 void add_dropout_kinds(KindList& list);
 void add_elementwise_kinds(KindList& list);
+void add_gather_kinds(KindList& list);
 void add_linear_kinds(KindList& list);
 void add_local_response_norm_kinds(KindList& list);
 void add_matmul_kinds(KindList& list);

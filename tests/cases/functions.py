@@ -569,3 +569,52 @@ TABLE |= {
         }
     ),
 }
+
+# Elements at places.
+
+
+def _unpooled(rank, number, optional, places):
+    return {
+        f"max_unpool{rank}d": Entry(
+            {
+                "input": array(2, 3, *places.shape),
+                "indices": (LABELS, lambda: np.broadcast_to(places, (2, 3, *places.shape)).copy()),
+                "kernel_size": value(number, 2),
+                "stride": value(optional, 2),
+                "padding": value(number, 0),
+                "layout": LAYOUT,
+            }
+        )
+    }
+
+
+TABLE |= _unpooled(1, INT, "integer or None", np.array([1, 2, 4]))
+TABLE |= _unpooled(2, PAIR, OPTIONAL_PAIR, np.array([[1, 2], [9, 14]]))
+TABLE |= _unpooled(3, TRIPLE, OPTIONAL_TRIPLE, np.array([[[1, 6], [9, 14]], [[33, 38], [40, 63]]]))
+TABLE |= {
+    "embedding": Entry(
+        {
+            "input": (LABELS, lambda: np.array([0, 3, 1])),
+            "weight": array(4, 5),
+            "padding_idx": value("integer or None", 1),
+        }
+    ),
+    "one_hot": Entry(
+        {"input": (LABELS, lambda: np.array([0, 3, 1])), "num_classes": value(INT, 4)}
+    ),
+    "affine_grid": Entry(
+        {
+            "theta": array(2, 2, 3),
+            "size": value(SIZES, (2, 1, 3, 4)),
+        }
+    ),
+    "grid_sample": Entry(
+        {
+            "input": array(2, 3, 4, 5),
+            "grid": (ARRAY, lambda: f32(2, 3, 2, 2) / 2),
+            "mode": value(CHOICE, "bilinear"),
+            "padding_mode": value(CHOICE, "border"),
+        },
+        finite=("grid",),
+    ),
+}

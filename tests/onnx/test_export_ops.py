@@ -259,6 +259,27 @@ CASES = {
     "fold": Case(lambda x: F.fold(x, (4, 5), 2), (8, 12)),
     "padded by reflection": Case(lambda x: F.pad(x, (1, 2, 2, 1), "reflect"), (3, 4, 5), (), ("Pad",)),
     "padded in circles": Case(lambda x: F.pad(x, (1, 2, 2, 1), "circular"), (3, 4, 5)),
+    "one_hot": Case(
+        lambda x: F.one_hot(F.max_pool2d(x, 2, return_indices=True)[1], 20), (3, 4, 5)
+    ),
+    "max_unpool2d": Case(
+        lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), (3, 4, 6)
+    ),
+    "max_unpool2d channels-last": Case(
+        lambda x: F.max_unpool2d(
+            *F.max_pool2d(x, 2, return_indices=True, layout="NHWC"), 2, layout="NHWC"
+        ),
+        (4, 6, 3),
+    ),
+    "embedding": Case(
+        lambda x, w: F.embedding(F.max_pool2d(x, 2, return_indices=True)[1], w), (3, 4, 6), ((24, 5),)
+    ),
+    "grid_sample": Case(
+        lambda x: F.grid_sample(
+            x, F.affine_grid(F.reshape(F.tanh(x[:, 0, :2, :3]), (-1, 2, 3)), (x.shape[0], 3, 4, 5))
+        ),
+        (3, 4, 6),
+    ),
     "a number less": Case(lambda x: F.sub(2.0, x), (5, 3), (), ("Sub",)),
     "a number over": Case(lambda x: F.div(2.0, F.exp(x)), (5, 3), (), ("Exp", "Div")),
     "pow": Case(lambda x: F.pow(F.abs(x), 1.5), (5, 3), (), ("Abs", "Pow")),

@@ -51,3 +51,13 @@ def pad_backward(
 def resample(c: Capture, input: Any, dim: int, begin: Any, index: Any, weight: Any) -> Any:
     table = [None if part is None else c.constant(part) for part in (begin, index, weight)]
     return c.node("resample", [input, *table], dim=dim)[0]
+
+
+@recorder
+def gather(c: Capture, op: str, input: Any, index: Any) -> Any:
+    return c.node("gather", [input, index], op=op)[0]
+
+
+@recorder
+def scatter(c: Capture, op: str, input: Any, index: Any, length: int, sum: bool) -> Any:
+    return c.node("scatter", [input, index], op=op, length=length, sum=sum)[0]

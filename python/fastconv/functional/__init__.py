@@ -87,6 +87,10 @@ from .gates import (
     softsign,
     tanhshrink,
 )
+from .grid import (
+    affine_grid,
+    grid_sample,
+)
 from .indexing import (
     chunk,
     expand,
@@ -127,6 +131,13 @@ from .pair_loss import (
     hinge_embedding_loss,
     margin_ranking_loss,
     triplet_margin_loss,
+)
+from .places import (
+    embedding,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+    one_hot,
 )
 from .plan import (
     Conv2dPlan,
@@ -198,6 +209,7 @@ __all__ = [
     "adaptive_max_pool2d",
     "adaptive_max_pool3d",
     "add",
+    "affine_grid",
     "alpha_dropout",
     "amax",
     "amin",
@@ -232,6 +244,7 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
     "erf",
     "exp",
     "expand",
@@ -244,6 +257,7 @@ __all__ = [
     "global_avg_pool2d",
     "global_max_pool2d",
     "glu",
+    "grid_sample",
     "group_norm",
     "hardshrink",
     "hardsigmoid",
@@ -271,6 +285,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maximum",
     "mean",
     "minimum",
@@ -284,6 +301,7 @@ __all__ = [
     "neg",
     "nll_loss",
     "normalize",
+    "one_hot",
     "pad",
     "pairwise_distance",
     "permute",

@@ -37,7 +37,7 @@ def split(
     """The input cut along `dim` into consecutive pieces. Any element type.
 
     Args:
-        split_size_or_sections: the size of every piece but perhaps the last, or the sizes of all pieces, which add up to
+        split_size_or_sections: the size of every piece but perhaps the last, or the sizes of all, which add up to
             that of the dimension.
 
     Returns:

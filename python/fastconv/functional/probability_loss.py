@@ -288,9 +288,10 @@ def _class_labels(op: str, target: ArrayLike, classes: int, least: int) -> NDArr
 
 def chosen(labels: NDArray, classes: int, dtype: Any) -> NDArray:
     """1 where the class is the label, else 0: (..., classes), of a floating type."""
-    # float64 tells all classes apart.
-    numbers = labels.astype(np.dtype(np.float64)).reshape((*labels.shape, 1))
-    every = np.arange(classes, dtype=np.float64).reshape((1,) * labels.ndim + (classes,))
+    # float32 tells so many classes apart, float64 all.
+    exact = np.dtype(np.float32 if classes <= 2**24 else np.float64)
+    numbers = labels.astype(exact).reshape((*labels.shape, 1))
+    every = np.arange(classes, dtype=exact).reshape((1,) * labels.ndim + (classes,))
     found = _ops.elementwise("equal", numbers, every)
     return as_array("chosen", "classes", _converted(found, dtype))
 

@@ -103,6 +103,7 @@ from .padding import (
     ZeroPad3d,
 )
 from .parameter import Parameter
+from .places import Embedding, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -168,6 +169,7 @@ __all__ = [
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
+    "Embedding",
     "FeatureAlphaDropout",
     "Flatten",
     "Fold",
@@ -201,6 +203,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Mish",
     "Module",
     "ModuleList",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import CaptureError
 from .export_pointwise import together
 from .export_recording import Step
 from .export_translation import Translation, ordered, translates
@@ -117,3 +118,31 @@ def _wrapped(t: Translation, name: str, axis: int, before: int, after: int) -> s
     if after:
         parts.append(sliced(t, name, [0], [after], [axis]))
     return name if len(parts) == 1 else t.emit("Concat", parts, axis=axis)
+
+
+@translates("gather")
+def _gather(t: Translation, step: Step) -> None:
+    x, index = (t.plain(v) for v in step.operands)
+    full = t.emit("Expand", [index, t.shape_of(step, t.shapes(step.results[0]))])
+    name = t.emit("GatherElements", [x, full], axis=1)
+    t.put(step.results[0], name)
+
+
+@translates("scatter")
+def _scatter(t: Translation, step: Step) -> None:
+    if t.get(step, "sum") and t.graph.opset < 16:
+        raise CaptureError("export: sums at places need opset 16")
+    added = {"reduction": "add"} if t.get(step, "sum") else {}
+    y, index = (t.plain(v) for v in step.operands)
+    full = t.emit("Expand", [index, t.shape_of(step, t.shapes(step.operands[0]))])
+    empty = t.emit("Expand", [t.graph.floats(0.0), t.shape_of(step, t.shapes(step.results[0]))])
+    t.put(step.results[0], t.emit("ScatterElements", [empty, full, y], axis=1, **added))
+
+
+_TYPES = {"float32": 1, "int64": 7}  # of TensorProto
+
+
+@translates("cast")
+def _cast(t: Translation, step: Step) -> None:
+    view = t.view(step.operands[0])
+    t.put(step.results[0], t.emit("Cast", [view.name], to=_TYPES[t.get(step, "dtype")]), view.axes)
