@@ -1,6 +1,21 @@
 """Layers, losses and what they are made of, named and defaulted as in `torch.nn`.
 
 Spatial layers take `layout="NCHW"` (default) or `"NHWC"`. State-dict keys are PyTorch's.
+
+What of `torch.nn` is left out, and why:
+
+- recurrent networks: RNN, RNNBase, RNNCell, RNNCellBase, LSTM, LSTMCell, GRU, GRUCell, CTCLoss
+- attention: Transformer, TransformerEncoder, TransformerEncoderLayer, TransformerDecoder,
+  TransformerDecoderLayer, MultiheadAttention, RMSNorm
+- language models: EmbeddingBag, AdaptiveLogSoftmaxWithLoss, LinearCrossEntropyLoss, Bilinear
+- sizes are given when a layer is built: LazyBatchNorm1d, LazyBatchNorm2d, LazyBatchNorm3d, LazyConv1d,
+  LazyConv2d, LazyConv3d, LazyConvTranspose1d, LazyConvTranspose2d, LazyConvTranspose3d,
+  LazyInstanceNorm1d, LazyInstanceNorm2d, LazyInstanceNorm3d, LazyLinear
+- one process, one processor: DataParallel, SyncBatchNorm
+- random numbers other than dropout's masks are not drawn in programs: RReLU, FractionalMaxPool2d,
+  FractionalMaxPool3d
+- old names of Module, LocalResponseNorm and NLLLoss: Container, CrossMapLRN2d, NLLLoss2d
+- attributes and ModuleList serve: ModuleDict, ParameterList, ParameterDict
 """
 
 from . import init
