@@ -63,6 +63,8 @@ struct ConvCandidate {
     // Whether it is chosen only where weights would be packed for one run: not where they are packed once for
     // many.
     bool single = false;
+    // Whether `run` applies an activation that follows the bias alone, where it does not fuse more.
+    bool fuses_activation = false;
 };
 
 struct WgradCandidate {

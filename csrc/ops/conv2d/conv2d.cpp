@@ -116,10 +116,11 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 }
 
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics,
-// pitched, single}
+// pitched, single, fuses_activation}
 constexpr ConvCandidate kFprop[] = {
     {"winograd_rows", winograd_rows_fprop_declines, false, winograd_rows_packed_bytes,
-     winograd_rows_fprop_pack, winograd_rows_fprop, winograd_rows_fprop_unwanted},
+     winograd_rows_fprop_pack, winograd_rows_fprop, winograd_rows_fprop_unwanted, nullptr, nullptr, false,
+     false, false, true},
     {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
      strip_fprop_unwanted},
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop,
@@ -333,7 +334,9 @@ void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Con
         a.in = Pixels(problem, fprop).packed(a.in, arena, args.team);
     }
     const bool sums = args.statistics.wanted && !candidate.fuses_statistics;
-    const bool finish = !args.epilogue.plain() && (sums || !candidate.fuses);
+    const bool fuses =
+        candidate.fuses || (candidate.fuses_activation && !args.epilogue.residual && !args.epilogue.saved);
+    const bool finish = !args.epilogue.plain() && (sums || !fuses);
     // Passes over the result, and arrays like it, know no pitch.
     const bool arrays = args.epilogue.residual || args.epilogue.saved || (!fprop && args.epilogue.activate);
     const bool aside = asked_out && (!out_pitch || sums || finish || arrays);

@@ -14,14 +14,14 @@
 #include "core/precision.h"
 #include "ops/conv2d/conv2d.h"
 #include "ops/conv2d/cost.h"
+#include "ops/conv2d/pooled.h"
 #include "ops/machine/machine.h"
 #include "program/parse.h"
 #include "program/registry.h"
 
 namespace fastconv::program {
-namespace {
 
-Conv2dParams params(const Call& c) {
+Conv2dParams conv2d_params(const Call& c) {
     Conv2dParams p;
     p.stride = pair_of(c, "stride");
     p.dilation = pair_of(c, "dilation");
@@ -38,10 +38,12 @@ Conv2dParams params(const Call& c) {
     return p;
 }
 
-double operations(const Conv2dProblem& p) {
+double conv2d_operations(const Conv2dProblem& p) {
     return 2.0 * static_cast<double>(p.n * p.pixels_out()) * static_cast<double>(p.k) *
            static_cast<double>(p.group_c() * p.taps());
 }
+
+namespace {
 
 void require_like(const Call& c, const char* what, const Type& got, DType dtype, const Shape& shape) {
     require_dtype(c.name, what, got.dtype, dtype);
@@ -75,7 +77,7 @@ Roles roles_of(const Call& c) {
         c.operands(2, of_input || of_weight ? 2 : 3);
         const Shape input = of_input ? shape_of(c) : c.in[0].shape;
         const Shape weight = of_weight ? shape_of(c) : of_input ? c.in[0].shape : c.in[1].shape;
-        r.problem = conv_transpose2d_problem(c.name, c.in[0].dtype, input, weight, params(c), extra);
+        r.problem = conv_transpose2d_problem(c.name, c.in[0].dtype, input, weight, conv2d_params(c), extra);
         const DType dtype = r.problem.dtype;
         if (of_weight) {
             // wgrad of (x = dy, dy = x)
@@ -93,19 +95,19 @@ Roles roles_of(const Call& c) {
         }
     } else if (of_input) {
         c.operands(2, 4);
-        r.problem = conv2d_problem(c.name, c.in[0].dtype, shape_of(c), c.in[0].shape, params(c));
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, shape_of(c), c.in[0].shape, conv2d_params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
         r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2, r.saved = 3;
         r.result = {r.problem.dtype, r.problem.x_shape()}, r.channels = r.problem.c;
     } else if (of_weight) {
         c.operands(2, 3);
-        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, shape_of(c), params(c));
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, shape_of(c), conv2d_params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
         r.direction = ConvDirection::wgrad, r.line = 2;
         r.result = {r.problem.dtype, r.problem.weight_shape()};
     } else {
         c.operands(2, 5);
-        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, c.in[1].shape, params(c));
+        r.problem = conv2d_problem(c.name, c.in[0].dtype, c.in[0].shape, c.in[1].shape, conv2d_params(c));
         require_dtype(c.name, "weight", c.in[1].dtype, r.problem.dtype);
         r.bias = 2, r.residual = 3, r.line = 4;
         r.result = {r.problem.dtype, r.problem.y_shape()}, r.channels = r.problem.k;
@@ -190,7 +192,7 @@ class ConvStep final : public Step {
                                                            r_.residual >= 0 || r_.saved >= 0 || activate_);
     }
     std::string algorithm() const override { return plan_.algorithm(); }
-    double operations() const override { return program::operations(r_.problem); }
+    double operations() const override { return conv2d_operations(r_.problem); }
 
     bool run(const Frame& f) const override {
         ConvPrologue prologue;
@@ -276,6 +278,13 @@ bool conv2d_takes_line(const Call& c) {
     return !r.transposed && r.direction != ConvDirection::dgrad && plan_of(c, r).fuses_prologue();
 }
 
+bool conv2d_pools(const Call& c) {
+    const Roles r = roles_of(c);
+    const Conv2dProblem& p = r.problem;
+    if (r.transposed || !p.n || r.residual >= 0 || r.line >= 0 || r.saved >= 0 || c.wants(1)) return false;
+    return !pooled_conv_declines(p, r.direction) && std::string(plan_of(c, r).algorithm()) == "winograd_rows";
+}
+
 std::optional<ConvChoice> conv2d_choice(const Call& c) {
     const std::string node = c.name;
     const bool convolves = node == "conv2d" || node == "conv2d_input" || node == "conv2d_weight" ||
@@ -311,6 +320,7 @@ void add_conv2d_kinds(KindList& list) {
     list.push_back({"conv_transpose2d", infer, prepare, 0, 0});
     list.push_back({"conv_transpose2d_input", infer, prepare, 0, 0});
     list.push_back({"conv_transpose2d_weight", infer, prepare, 0, 0});
+    add_pooled_conv_kinds(list);
 }
 
 }  // namespace fastconv::program

@@ -5,6 +5,7 @@
 
 #include "core/precision.h"
 #include "ops/conv2d/kernels.h"
+#include "ops/conv2d/pooled.h"
 
 namespace fastconv {
 namespace {
@@ -24,6 +25,8 @@ WinogradRows setup(const Conv2dProblem& p) {
     g.parts = std::clamp<int64_t>(groups / 2, std::min<int64_t>(groups, 2), kMostParts);
     const int64_t band = std::clamp<int64_t>(kBand / (p.k * g.row_points() * lanes), 1, p.p);
     g.band = (p.p + (p.p + band - 1) / band - 1) / ((p.p + band - 1) / band);
+    g.activate = g.pools = g.x_lanes = g.y_lanes = false;
+    g.kept = g.dbias = nullptr;
     return g;
 }
 
@@ -99,6 +102,8 @@ void winograd_rows_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& ar
     if (arena.counting()) return;
     g.x = static_cast<const float*>(args.in);
     set_floats(args, g);
+    g.activate = args.epilogue.activate;
+    g.activation = args.epilogue.activation, g.slope = static_cast<float>(args.epilogue.slope);
     FC_ISA_PICK(winograd_rows_fprop)(g, scratch, args.team);
 }
 
@@ -121,6 +126,41 @@ void winograd_rows_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& a
     g.x = static_cast<const float*>(args.x), g.dy = static_cast<const float*>(args.dy);
     g.out = static_cast<float*>(args.dweight);
     FC_ISA_PICK(winograd_rows_wgrad)(g, partial, scratch, args.team);
+}
+
+int64_t pooled_conv_lanes() { return FC_ISA_PICK(winograd_rows_lanes)(); }
+
+const char* pooled_conv_declines(const Conv2dProblem& p, ConvDirection direction) {
+    if (p.n % pooled_conv_lanes()) return "images leave lanes empty";
+    if (p.p < 2 || p.q < 2) return "there is nothing to average";
+    return direction == ConvDirection::fprop   ? winograd_rows_fprop_declines(p)
+           : direction == ConvDirection::dgrad ? winograd_rows_dgrad_declines(p)
+                                               : winograd_rows_wgrad_declines(p);
+}
+
+void pooled_conv_run(const Conv2dProblem& p, const PooledConv& pooled, const PooledConvArgs& args,
+                     Arena& arena) {
+    const bool wgrad = pooled.direction == ConvDirection::wgrad;
+    WinogradRows g = setup(p);
+    g.activate = g.pools = true;
+    g.activation = pooled.activation, g.slope = static_cast<float>(pooled.slope);
+    g.x_lanes = pooled.x_lanes, g.y_lanes = pooled.y_lanes;
+    float* partial =
+        wgrad ? arena.take<float>(static_cast<size_t>(g.parts * p.k * (p.c * p.taps() + 1))) : nullptr;
+    const int64_t floats =
+        wgrad ? FC_ISA_PICK(winograd_rows_wgrad_scratch)(g) : FC_ISA_PICK(winograd_rows_scratch)(g);
+    float* scratch = arena.take<float>(static_cast<size_t>(floats * args.team));
+    if (arena.counting()) return;
+    g.x = args.x, g.dy = args.dy, g.packed = args.packed, g.bias = args.bias, g.kept = args.kept;
+    g.out = args.out, g.dbias = args.dbias;
+    switch (pooled.direction) {
+        case ConvDirection::fprop:
+            return FC_ISA_PICK(winograd_rows_fprop)(g, scratch, args.team);
+        case ConvDirection::dgrad:
+            return FC_ISA_PICK(winograd_rows_dgrad)(g, scratch, args.team);
+        case ConvDirection::wgrad:
+            return FC_ISA_PICK(winograd_rows_wgrad)(g, partial, scratch, args.team);
+    }
 }
 
 }  // namespace fastconv

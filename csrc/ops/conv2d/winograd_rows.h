@@ -6,11 +6,16 @@
 // the other, weights broadcast. dgrad is the transposed algorithm: points of dy's tiles, the same products,
 // and tiles of dx that overlap and are added up. So neither the frame of zeros around dy nor that of x's rows
 // is multiplied. wgrad sums the products of both in each lane, and adds up the lanes at the end.
+//
+// Between layers arrays may stay "in lanes": (N / L, C, H, W, L) with the images of a vector of L lanes side
+// by side. With `pools` an activation and averages over windows of 2x2 follow fprop, whose gradient is the
+// others' dy; the activated y is then kept in lanes for them.
 #pragma once
 
 #include <cstdint>
 
 #include "cpu/isa.h"
+#include "ops/activation/activation.h"
 
 namespace fastconv {
 
@@ -24,6 +29,15 @@ struct WinogradRows {
     float* out;           // y, dx or dW
     int64_t parts, band;  // wgrad: of the images, and dy's rows at a time
 
+    bool activate, pools;
+    Activation activation;
+    float slope;
+    bool x_lanes, y_lanes;  // whether x or dx, and the averages or their gradient, lie in lanes
+    float* kept;            // y, or null where fprop need not keep it
+    float* dbias;           // wgrad's, or null
+
+    int64_t averages_p() const { return p / 2; }
+    int64_t averages_q() const { return q / 2; }
     int64_t tiles() const { return (q + kTile - 1) / kTile; }
     int64_t points() const { return kTile + s - 1; }
     // Tiles that have the point.
@@ -48,7 +62,7 @@ FC_ISA_DECLARE(int64_t winograd_rows_scratch(const WinogradRows& g))
 FC_ISA_DECLARE(int64_t winograd_rows_wgrad_scratch(const WinogradRows& g))
 FC_ISA_DECLARE(void winograd_rows_fprop(const WinogradRows& g, float* scratch, int team))
 FC_ISA_DECLARE(void winograd_rows_dgrad(const WinogradRows& g, float* scratch, int team))
-// partial: dW of each part.
+// partial: dW of each part, then dbias of each.
 FC_ISA_DECLARE(void winograd_rows_wgrad(const WinogradRows& g, float* partial, float* scratch, int team))
 
 }  // namespace fastconv

@@ -19,6 +19,7 @@ constexpr Pass kPasses[] = {
     {"mask_before_pooling", mask_before_pooling},
     {"fuse_activation_gradient", fuse_activation_gradient},
     {"fuse_batch_norm_load", fuse_batch_norm_load},
+    {"pool_in_lanes", pool_in_lanes},
     {"join_in_place", join_in_place},
 };
 

@@ -37,6 +37,10 @@ void fuse_gradient_sum(Graph& graph);
 void mask_before_pooling(Graph& graph);
 // The gradient of an activation is taken as a convolution's input gradient is stored.
 void fuse_activation_gradient(Graph& graph);
+// A convolution of few channels, its activation and averages over windows of 2x2 become one node, and what
+// leads their gradient back to the convolution's gradients is done as those read it. Between such nodes
+// arrays have a vector of images side by side.
+void pool_in_lanes(Graph& graph);
 // Arrays that are joined are written where they belong in the joined one, and gradients that are cut read
 // where they lie: without copies. It goes last: other passes do not know of pitches.
 void join_in_place(Graph& graph);

@@ -156,6 +156,27 @@ void input_gradient_row(const RowSums& all, const float* sums, float* row, int64
     }
 }
 
+// What follows a row of y: the activation,
+void activate_row(const WinogradRows& g, float* row, int64_t plane) {
+    with_activation(g.activation, g.slope, [&](const auto& f) {
+        for (int64_t k = 0; k < g.k; ++k)
+            for (float *v = row + k * plane, *end = v + g.q * VL; v < end; v += VL) store(v, f(load(v)));
+    });
+}
+// and averages of it and the row before.
+void average_rows(const WinogradRows& g, const float* row, int64_t plane, float* to, int64_t to_plane) {
+    const vf quarter = set1(0.25f);
+    for (int64_t k = 0; k < g.k; ++k) {
+        const float* v = row + k * plane;
+        const float* before = v - g.q * VL;
+        float* average = to + k * to_plane;
+        for (int64_t j = 0; j < g.averages_q(); ++j, v += 2 * VL, before += 2 * VL, average += VL) {
+            const vf sum = (load(before) + load(v)) + (load(before + VL) + load(v + VL));
+            store(average, sum * quarter);
+        }
+    }
+}
+
 // One direction: what it reads and what it writes.
 template <bool kDgrad>
 struct Direction {
@@ -190,6 +211,52 @@ struct Direction {
     struct Scratch {
         float *in, *out, *points, *sums;
     };
+    int64_t out_floats() const { return width * (out_rows + (!kDgrad && g.pools ? 2 : 0)) * out_cols * VL; }
+    // The points of `rows` rows from `low` on.
+    template <class F>
+    void to_points(int64_t image, int64_t images, int64_t low, int64_t rows, const Scratch& at) const {
+        const RowPoints<F> to{g, depth * rows};
+        if (kDgrad && g.pools) return averages_to_points(to, image, low, rows, at);
+        const int64_t in_plane = in_rows * in_cols;
+        const float* from = at.in;
+        int64_t plane = rows * in_cols * VL;
+        if (!kDgrad && g.x_lanes) {
+            from = g.x + (image * in_plane * depth) + low * in_cols * VL, plane = in_plane * VL;
+        } else {
+            planes_to_lanes((kDgrad ? g.dy : g.x) + image * depth * in_plane + low * in_cols,
+                            depth * in_plane, images, depth, in_plane, rows * in_cols, at.in);
+        }
+        for (int64_t d = 0, to_row = 0; d < depth; ++d)
+            for (int64_t row = 0; row < rows; ++row, ++to_row)
+                if constexpr (kDgrad)
+                    to.gradient(from + d * plane + row * in_cols * VL, at.points, to_row);
+                else
+                    to.input(from + d * plane + row * in_cols * VL, at.points, to_row);
+    }
+    template <class F>
+    void averages_to_points(const RowPoints<F>& to, int64_t image, int64_t low, int64_t rows,
+                            const Scratch& at) const {
+        const int64_t ap = g.averages_p(), aq = g.averages_q();
+        const int64_t first = least(low / 2, ap), count = least(ap, (low + rows + 1) / 2) - first;
+        const float* from = at.in;
+        int64_t plane = count * aq * VL;
+        if (g.y_lanes) {
+            from = g.dy + image * depth * ap * aq + first * aq * VL, plane = ap * aq * VL;
+        } else {
+            planes_to_lanes(g.dy + image * depth * ap * aq + first * aq, depth * ap * aq, VL, depth, ap * aq,
+                            count * aq, at.in);
+        }
+        float* const row_of_dy = at.in + depth * ap * aq * VL;
+        for (int64_t d = 0, to_row = 0; d < depth; ++d)
+            for (int64_t row = low; row < low + rows; ++row, ++to_row) {
+                const float* const y =
+                    g.kept + image * depth * in_rows * in_cols + (d * in_rows + row) * in_cols * VL;
+                const int64_t average = row / 2 - first;
+                pooled_gradient_row(g, y, average < count ? from + d * plane + average * aq * VL : nullptr,
+                                    row_of_dy);
+                to.gradient(row_of_dy, at.points, to_row);
+            }
+    }
     // Rows [i0, i1) of the result of images [image, image + images).
     template <class F>
     void run(const RowSums& all, int64_t image, int64_t images, int64_t i0, int64_t i1,
@@ -198,25 +265,39 @@ struct Direction {
         const int64_t low = most(0, kDgrad ? first(i0) - more : first(i0));
         const int64_t rows =
             most(0, least(in_rows, (kDgrad ? first(i1 - 1) : first(i1 - 1) + more) + 1) - low);
-        const int64_t in_plane = in_rows * in_cols, out_plane = out_rows * out_cols;
-        planes_to_lanes((kDgrad ? g.dy : g.x) + image * depth * in_plane + low * in_cols, depth * in_plane,
-                        images, depth, in_plane, rows * in_cols, at.in);
-        const RowPoints<F> to{g, depth * rows};
-        for (int64_t row = 0; row < depth * rows; ++row)
-            if constexpr (kDgrad)
-                to.gradient(at.in + row * in_cols * VL, at.points, row);
-            else
-                to.input(at.in + row * in_cols * VL, at.points, row);
-        const int64_t out_rows_here = i1 - i0;
+        to_points<F>(image, images, low, rows, at);
+        const int64_t out_plane = out_rows * out_cols, out_rows_here = i1 - i0;
+        const bool pools = !kDgrad && g.pools;
+        // Rows of the result in lanes: all those here, all there are where they stay so, or the last two.
+        float* out = at.out - i0 * out_cols * VL;
+        int64_t plane = out_rows_here * out_cols * VL;
+        const bool stays = pools ? g.kept != nullptr : kDgrad && g.x_lanes;
+        if (stays) out = (pools ? g.kept : g.out) + image * width * out_plane, plane = out_plane * VL;
+        if (pools && !stays) out = at.out, plane = 2 * out_cols * VL;
+        // Averages.
+        const int64_t ap = g.averages_p(), aq = g.averages_q(), a0 = i0 / 2, a_rows = i1 / 2 - a0;
+        float* averages = at.out + 2 * width * out_cols * VL - a0 * aq * VL;
+        int64_t averages_plane = a_rows * aq * VL;
+        if (g.y_lanes) averages = g.out + image * width * ap * aq, averages_plane = ap * aq * VL;
         for (int64_t i = i0; i < i1; ++i) {
             const int64_t r0 = begin(first(i)), r1 = most(r0, end(first(i)));
             all.run(at.points, rows, r0, r1, first(i) + r0 * step() - low, step(), at.sums);
-            float* const row = at.out + (i - i0) * out_cols * VL;
-            if constexpr (kDgrad)
-                input_gradient_row<F>(all, at.sums, row, out_rows_here * out_cols * VL);
-            else
-                output_row<F>(all, at.sums, row, out_rows_here * out_cols * VL);
+            float* const row = out + (pools && !stays ? i % 2 : i) * out_cols * VL;
+            if constexpr (kDgrad) {
+                input_gradient_row<F>(all, at.sums, row, plane);
+            } else {
+                output_row<F>(all, at.sums, row, plane);
+                if (g.activate) activate_row(g, row, plane);
+                if (pools && i % 2) average_rows(g, row, plane, averages + i / 2 * aq * VL, averages_plane);
+            }
         }
+        if (pools) {
+            if (!g.y_lanes)
+                lanes_to_planes(averages + a0 * aq * VL, width, ap * aq, a_rows * aq,
+                                g.out + image * width * ap * aq + a0 * aq, width * ap * aq, images);
+            return;
+        }
+        if (stays) return;
         lanes_to_planes(at.out, width, out_plane, out_rows_here * out_cols,
                         g.out + image * width * out_plane + i0 * out_cols, width * out_plane, images);
     }
@@ -235,13 +316,15 @@ void run_all(const WinogradRows& g, float* scratch, int team) {
             [&](int64_t item, int64_t end, int worker) {
                 float* const in = scratch + worker * size;
                 float* const out = in + direction.depth * direction.in_rows * direction.in_cols * VL;
-                float* const points = out + direction.width * direction.out_rows * direction.out_cols * VL;
+                float* const points = out + direction.out_floats();
                 float* const sums = points + direction.depth * direction.in_rows * g.row_points() * VL;
                 for (; item < end; ++item) {
                     const int64_t image = item / bands * VL, band = item % bands;
-                    direction.template run<F>(
-                        all, image, least(VL, g.n - image), band * direction.out_rows / bands,
-                        (band + 1) * direction.out_rows / bands, {in, out, points, sums});
+                    const int64_t unit = !kDgrad && g.pools ? 2 : 1;  // rows that stay together
+                    const int64_t units = ceil_div(direction.out_rows, unit);
+                    direction.template run<F>(all, image, least(VL, g.n - image), band * units / bands * unit,
+                                              least(direction.out_rows, (band + 1) * units / bands * unit),
+                                              {in, out, points, sums});
                 }
             },
             team);
@@ -291,7 +374,8 @@ void winograd_rows_pack(const WinogradRows& g, bool dgrad, const float* weight, 
 // The images in lanes, their points, a row's sums and the result in lanes.
 int64_t winograd_rows_scratch(const WinogradRows& g) {
     const int64_t x = g.c * g.h, y = g.k * g.p;
-    return (x * g.w + y * g.q + most(x, y) * g.row_points()) * VL + sums_floats(g);
+    const int64_t pairs = g.pools ? 2 * g.k * g.q : 0;
+    return (x * g.w + y * g.q + pairs + most(x, y) * g.row_points()) * VL + sums_floats(g);
 }
 
 void winograd_rows_fprop(const WinogradRows& g, float* scratch, int team) {

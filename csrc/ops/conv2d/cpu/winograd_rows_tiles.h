@@ -1,6 +1,7 @@
 // Images to lanes and back, rows to points and back.
 #pragma once
 
+#include "ops/activation/cpu/functions.h"
 #include "ops/conv2d/cpu/winograd_matrices.h"
 #include "ops/conv2d/winograd_rows.h"
 
@@ -168,6 +169,29 @@ struct RowPoints {
         });
     }
 };
+
+// A row of dy: the gradient `g` of the averages of it and its neighbour, null behind the last window, through
+// the activation. Returns its sum.
+inline vf pooled_gradient_row(const WinogradRows& w, const float* y, const float* g, float* to) {
+    vf sum = zero(), other = zero();
+    with_activation_gradient(w.activation, w.slope, [&](const auto& f) {
+        const vf quarter = set1(0.25f);
+        const int64_t pairs = w.averages_q();
+        for (int64_t j = 0; j < pairs; ++j, y += 2 * VL, to += 2 * VL) {
+            const vf d = g ? load(g + j * VL) * quarter : zero();
+            const vf d0 = f(load(y), d), d1 = f(load(y + VL), d);
+            store(to, d0);
+            store(to + VL, d1);
+            sum = sum + d0, other = other + d1;
+        }
+        if (w.q > 2 * pairs) {
+            const vf d = f(load(y), zero());
+            store(to, d);
+            sum = sum + d;
+        }
+    });
+    return sum + other;
+}
 
 // f(Form<4, s>()).
 template <class Function>

@@ -109,13 +109,30 @@ void finish(const WinogradRows& g, int64_t filters, const float* sums, float* dw
     if (count > 0) add_lanes(waiting, dw + done, tail(count));
 }
 
+void finish_bias(int64_t width, const float* sums, float* db) {
+    for (int64_t k = 0; k < width; k += VL) {
+        vf v[VL];
+        for (int64_t e = 0; e < VL; ++e) v[e] = k + e < width ? load(sums + (k + e) * VL) : zero();
+        add_lanes(v, db + k, tail(width - k));
+    }
+}
+
+void add_parts(const float* partial, int64_t parts, int64_t count, float* to) {
+    for (int64_t i = 0; i < count; i += VL) {
+        const Tail some = tail(count - i);
+        vf sum = load(partial + i, some);
+        for (int64_t part = 1; part < parts; ++part) sum = sum + load(partial + part * count + i, some);
+        store(to + i, sum, some);
+    }
+}
+
 struct Sizes {
     int64_t lanes, x, dy, sums;
     explicit Sizes(const WinogradRows& g)
-        : lanes(most(g.c * g.h * g.w, g.k * g.band * g.q) * VL),
+        : lanes((most(g.c * g.h * g.w, g.k * g.band * g.q) + (g.pools ? g.q : 0)) * VL),
           x(g.c * g.reach(g.p) * g.row_points() * VL),
           dy(g.k * g.band * g.row_points() * VL),
-          sums(g.points() * g.k * g.c * g.r * VL) {}
+          sums((g.points() * g.c * g.r + (g.pools ? 1 : 0)) * g.k * VL) {}
     int64_t all() const { return lanes + x + dy + sums; }
 };
 
@@ -126,8 +143,10 @@ int64_t winograd_rows_wgrad_scratch(const WinogradRows& g) { return Sizes(g).all
 void winograd_rows_wgrad(const WinogradRows& g, float* partial, float* scratch, int team) {
     const int64_t x_size = g.c * g.h * g.w, y_size = g.k * g.p * g.q, groups = ceil_div(g.n, VL);
     const int64_t frame = g.reach(g.p), filter = g.c * g.r * g.s, weights = g.k * filter;
+    const int64_t ap = g.averages_p(), aq = g.averages_q();
     const Sizes sizes(g);
     float* const to = g.parts == 1 ? g.out : partial;
+    float* const to_bias = g.parts == 1 ? g.dbias : partial + g.parts * weights;
     // Where the parts do not share out evenly, output channels are cut besides: x is transformed for each
     // cut.
     const int64_t cuts =
@@ -139,17 +158,20 @@ void winograd_rows_wgrad(const WinogradRows& g, float* partial, float* scratch, 
         float* const x = lanes + sizes.lanes;
         float* const dy = x + sizes.x;
         float* const sums = dy + sizes.dy;
+        float* const bias_sums = sums + g.points() * width * g.c * g.r * VL;
+        if (g.pools) zero_floats(bias_sums, width * VL);
         bool first = true;
         const int64_t last = (part + 1) * groups / g.parts;
         for (int64_t group = part * groups / g.parts; group < last; ++group) {
             const int64_t images = least(VL, g.n - group * VL);
-            images_to_lanes(g.x + group * VL * x_size, x_size, images, x_size, lanes);
+            const float* const x_rows = g.x_lanes ? g.x + group * VL * x_size : lanes;
+            if (!g.x_lanes) images_to_lanes(g.x + group * VL * x_size, x_size, images, x_size, lanes);
             const RowPoints<F> of_x{g, g.c * frame};
             for (int64_t c = 0; c < g.c; ++c)
                 for (int64_t f = 0; f < frame; ++f) {
                     const int64_t row = f - g.top;
                     if (row >= 0 && row < g.h)
-                        of_x.input(lanes + (c * g.h + row) * g.w * VL, x, c * frame + f);
+                        of_x.input(x_rows + (c * g.h + row) * g.w * VL, x, c * frame + f);
                     else
                         for (int64_t p = 0; p < g.points(); ++p)
                             zero_floats(of_x.at(x, p, c * frame + f, 0), g.tiles_with(p) * VL);
@@ -157,15 +179,42 @@ void winograd_rows_wgrad(const WinogradRows& g, float* partial, float* scratch, 
             for (int64_t from = 0; from < g.p; from += g.band) {
                 const int64_t rows = least(g.band, g.p - from), plane = g.p * g.q;
                 const RowPoints<F> of_dy{g, width * rows};
-                planes_to_lanes(g.dy + group * VL * y_size + k0 * plane + from * g.q, y_size, images, width,
-                                plane, rows * g.q, lanes);
-                for (int64_t row = 0; row < width * rows; ++row)
-                    of_dy.gradient(lanes + row * g.q * VL, dy, row);
+                if (g.pools) {
+                    const int64_t a0 = least(from / 2, ap), count = least(ap, (from + rows + 1) / 2) - a0;
+                    const float* averages = lanes;
+                    int64_t averages_plane = count * aq * VL;
+                    if (g.y_lanes) {
+                        averages = g.dy + ((group * g.k + k0) * ap + a0) * aq * VL;
+                        averages_plane = ap * aq * VL;
+                    } else {
+                        planes_to_lanes(g.dy + (group * VL * g.k + k0) * ap * aq + a0 * aq, g.k * ap * aq,
+                                        images, width, ap * aq, count * aq, lanes);
+                    }
+                    float* const row_of_dy = lanes + width * count * aq * VL;
+                    for (int64_t k = 0; k < width; ++k) {
+                        vf sum = load(bias_sums + k * VL);
+                        for (int64_t row = from; row < from + rows; ++row) {
+                            const float* y = g.kept + ((group * g.k + k0 + k) * g.p + row) * g.q * VL;
+                            const int64_t at = row / 2 - a0;
+                            const float* average =
+                                at < count ? averages + k * averages_plane + at * aq * VL : nullptr;
+                            sum = sum + pooled_gradient_row(g, y, average, row_of_dy);
+                            of_dy.gradient(row_of_dy, dy, k * rows + row - from);
+                        }
+                        store(bias_sums + k * VL, sum);
+                    }
+                } else {
+                    planes_to_lanes(g.dy + group * VL * y_size + k0 * plane + from * g.q, y_size, images,
+                                    width, plane, rows * g.q, lanes);
+                    for (int64_t row = 0; row < width * rows; ++row)
+                        of_dy.gradient(lanes + row * g.q * VL, dy, row);
+                }
                 add_products(g, width, x, dy, from, rows, sums, first);
                 first = false;
             }
         }
         finish<F>(g, width * g.c * g.r, sums, to + part * weights + k0 * filter);
+        if (g.dbias) finish_bias(width, bias_sums, to_bias + part * g.k + k0);
     };
     with_form(g, [&](auto form) {
         parallel_for(
@@ -179,12 +228,8 @@ void winograd_rows_wgrad(const WinogradRows& g, float* partial, float* scratch, 
             team);
     });
     if (g.parts == 1) return;
-    for (int64_t i = 0; i < weights; i += VL) {
-        const Tail some = tail(weights - i);
-        vf sum = load(partial + i, some);
-        for (int64_t part = 1; part < g.parts; ++part) sum = sum + load(partial + part * weights + i, some);
-        store(g.out + i, sum, some);
-    }
+    add_parts(partial, g.parts, weights, g.out);
+    if (g.dbias) add_parts(to_bias, g.parts, g.k, g.dbias);
 }
 
 }  // namespace fastconv::FC_ISA_NS
