@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import _ops
 from .._arrays import ArrayLike
 from ..errors import ShapeError
 from ..tensor import as_array
 from ._args import axis, number
 from ._composed import composed
 from .activation import apply, clamp, sigmoid, softmax, tanh
+from .cast import astype
 from .elementary import abs, neg
 from .elementwise import add, div, mul, sub
 from .indexing import chunk
@@ -24,16 +30,26 @@ def logsigmoid(input: ArrayLike) -> ArrayLike:
     return apply("logsigmoid", "softplus", input, True, -1.0, 40.0)
 
 
+def _rounded_once(
+    op: str, input: ArrayLike, function: Callable[[ArrayLike], ArrayLike]
+) -> ArrayLike:
+    """A function of several steps, in float32 for bfloat16."""
+    dtype = as_array(op, "input", input).dtype.newbyteorder("=")
+    if not _ops.is_bfloat16(dtype):
+        return function(input)
+    return astype(function(astype(input, np.float32)), dtype)
+
+
 @composed
 def softsign(input: ArrayLike) -> ArrayLike:
     """x / (1 + |x|) (Turian et al., 2009)."""
-    return div(input, add(abs(input), 1.0))
+    return _rounded_once("softsign", input, lambda x: div(x, add(abs(x), 1.0)))
 
 
 @composed
 def tanhshrink(input: ArrayLike) -> ArrayLike:
     """x - tanh(x)."""
-    return sub(input, tanh(input))
+    return _rounded_once("tanhshrink", input, lambda x: sub(x, tanh(x)))
 
 
 @composed
