@@ -1,6 +1,7 @@
 """The native functions of the ops, as the layer above calls them.
 
-Each runs at once on arrays, and on symbolic arrays (see `_symbolic`) adds nodes to their graph (`_record`).
+Each runs at once on arrays, and on symbolic arrays (see `_symbolic`) adds nodes to their graph (`_record`, which
+is imported when the first op is called).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _symbolic, random
-from ._record import Pooling, Recorder, recorders
 from ._symbolic import SymbolicArray
 
 if TYPE_CHECKING:
     from ._core import *  # noqa: F403
+    from ._record import Pooling, Recorder
 
 __all__ = ["Pooling", "dropout_key"]
 
@@ -39,8 +40,12 @@ def _dispatching(name: str, record: Recorder) -> Callable[..., Any]:
 
 
 if not TYPE_CHECKING:
-    for _name, _record in recorders.items():
-        globals()[_name] = _dispatching(_name, _record)
 
     def __getattr__(name: str) -> Any:
-        return getattr(_core, name)
+        here = globals()
+        if "Pooling" not in here and not name.startswith("__"):
+            from ._record import Pooling, recorders
+
+            here |= {op: _dispatching(op, record) for op, record in recorders.items()}
+            here["Pooling"] = Pooling
+        return here[name] if name in here else getattr(_core, name)

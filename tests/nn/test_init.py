@@ -180,6 +180,39 @@ def test_default_layers_are_uniform_within_the_fan(make: Callable[[], Any], boun
     assert np.array_equal(make().weight.numpy(), layer.weight.numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("kind", ["uniform_", "normal_"])
+def test_pieces_of_large_arrays(kind: str, dtype: str, monkeypatch: Any) -> None:
+    """The same values for any number of threads; each piece has others, and all the distribution."""
+    monkeypatch.setattr(init, "_PIECE", 4000)
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
+    before = fc.get_num_threads()
+    made = []
+    try:
+        for threads in (1, 2, 4):
+            fc.set_num_threads(threads)
+            fc.manual_seed(5)
+            array = np.full((9, 1111), np.nan, dtype)  # the last piece is a short one
+            getattr(init, kind)(array, 1.0, 3.0)
+            made.append((array, fc.random.generator().random()))
+    finally:
+        fc.set_num_threads(before)
+    values = made[0][0].astype(np.float64).reshape(-1)
+    for array, following in made[1:]:
+        assert array.tobytes() == made[0][0].tobytes() and following == made[0][1]
+    mean, deviation = (2.0, 2.0 / math.sqrt(12)) if kind == "uniform_" else (1.0, 3.0)
+    for piece in (values[:4000], values[4000:8000], values[8000:]):
+        assert piece.mean() == pytest.approx(mean, abs=5 * deviation / math.sqrt(piece.size))
+        assert piece.std() == pytest.approx(deviation, rel=0.06)
+    assert np.mean(values[:4000] == values[4000:8000]) < 0.05
+    again = np.zeros((9, 1111), dtype)
+    getattr(init, kind)(again, 1.0, 3.0, np.random.default_rng(1))
+    repeated = np.zeros((9, 1111), dtype)
+    getattr(init, kind)(repeated, 1.0, 3.0, np.random.default_rng(1))
+    assert again.tobytes() == repeated.tobytes() != made[0][0].tobytes()
+
+
 def test_default_batch_norm() -> None:
     layer = nn.BatchNorm2d(3)
     assert {k: v.tolist() for k, v in layer.state_dict().items()} == {

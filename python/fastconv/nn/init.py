@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._arrays import NDArray, is_floating
+from .._runtime import get_num_threads
 from ..errors import DTypeError, ShapeError
 from ..random import generator as library_generator
 from ..tensor import Tensor
@@ -37,6 +38,8 @@ __all__ = [
 
 T = TypeVar("T", bound="Tensor | NDArray")
 
+# Arrays of more numbers are drawn in pieces of so many.
+_PIECE = 1 << 20
 _UNIT_GAIN = (
     *("linear", "sigmoid", "conv1d", "conv2d", "conv3d"),
     *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
@@ -77,8 +80,7 @@ def uniform_(
     if is_undrawn():
         return tensor
     values = _values(array)
-    _generator(generator).random(out=values, dtype=values.dtype)
-    _scale(values, high - low, low)
+    _draw("random", values, _generator(generator), high - low, low)
     if values is not array:
         array[...] = values
     return tensor
@@ -93,8 +95,7 @@ def normal_(
     if is_undrawn():
         return tensor
     values = _values(array)
-    _generator(generator).standard_normal(out=values, dtype=values.dtype)
-    _scale(values, std, mean)
+    _draw("standard_normal", values, _generator(generator), std, mean)
     if values is not array:
         array[...] = values
     return tensor
@@ -254,6 +255,34 @@ def _values(array: NDArray) -> NDArray:
     if array.dtype == dtype and array.dtype.isnative and flags.c_contiguous and flags.aligned:
         return array
     return np.empty(array.shape, dtype)
+
+
+def _draw(
+    method: str, values: NDArray, source: np.random.Generator, factor: float, shift: float
+) -> None:
+    """Fill `values` with numbers of the generator's `method`, times `factor`, plus `shift`.
+
+    Large arrays are drawn in pieces by all threads. Each piece has a generator of its own, seeded by one
+    key from `source` and the piece's number, so that the values do not depend on the threads.
+    """
+    if values.size <= _PIECE:
+        getattr(source, method)(out=values, dtype=values.dtype)
+        _scale(values, factor, shift)
+        return
+    flat = values.reshape(-1)
+    key = int(source.integers(0, 2**64, dtype=np.uint64))
+
+    def draw(number: int) -> None:
+        piece = flat[number * _PIECE : (number + 1) * _PIECE]
+        own = np.random.Generator(np.random.SFC64([key, number]))
+        getattr(own, method)(out=piece, dtype=piece.dtype)
+        _scale(piece, factor, shift)
+
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(get_num_threads()) as threads:
+        for _ in threads.map(draw, range(-(-flat.size // _PIECE))):
+            pass
 
 
 def _scale(values: NDArray, factor: float, shift: float) -> None:
