@@ -368,3 +368,49 @@ def test_means_over_other_dimensions_are_no_layer_norm() -> None:
     d = x - x.mean(1, keepdims=True)
     with fc.no_grad():
         assert_close(net(x).numpy(), d / np.sqrt((d * d).mean(2, keepdims=True) + 1e-3), 1e-5)
+
+
+def grouped(groups: int = 2, sizes: tuple[int, ...] = (0, 2, -1), shift: float = 0.0) -> Any:
+    """Nodes of a group norm of (N, 6, ...), as PyTorch's exporters write it."""
+    nodes = [
+        N("Reshape", ["x", "rows"], ["r"]),
+        N("InstanceNormalization", ["r", "ones", "zeros"], ["i"], epsilon=1e-3),
+        N("Shape", ["x"], ["shape"]),
+        N("Reshape", ["i", "shape"], ["n"]),
+        N("Mul", ["n", "weight"], ["m"]),
+        N("Add", ["m", "bias"], ["y"]),
+    ]
+    g = rng("group norm")
+    constants = {
+        "rows": np.array(sizes, np.int64),
+        "ones": np.ones(groups),
+        "zeros": np.full(groups, shift),
+        "weight": randn(g, 6, 1, 1),
+        "bias": randn(g, 6, 1, 1),
+    }
+    return nodes, constants
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_group_norms(shift: float) -> None:
+    """With another summand than 0 it is an instance norm still."""
+    nodes, constants = grouped(shift=shift)
+    net = network(nodes, constants)
+    x = randn(rng("x"), 3, 6, 4, 5)
+    rows = layer_norm(x.reshape(3, 2, -1), (2,)) + shift
+    expected = rows.reshape(x.shape) * constants["weight"] + constants["bias"]
+    with fc.no_grad():
+        assert_close(net(x).numpy(), expected, 5e-6)
+    assert_close(fc.compile(net, x[:1])(x[:1]), expected[:1], 5e-6)
+    learned = {name for name, _ in net.named_parameters()}
+    assert learned == ({"ones", "zeros"} if shift else {"weight", "bias"})
+
+
+def test_factors_of_columns_behind_a_group_norm() -> None:
+    nodes, constants = grouped()
+    constants["weight"] = randn(rng("columns"), 5)
+    net = network(nodes, constants)
+    x = randn(rng("x"), 3, 6, 4, 5)
+    rows = layer_norm(x.reshape(3, 2, -1), (2,)).reshape(x.shape)
+    with fc.no_grad():
+        assert_close(net(x).numpy(), rows * constants["weight"] + constants["bias"], 5e-6)

@@ -29,6 +29,7 @@ _LEARNED = {
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
     "Gemm": (0, 1, 2),
+    "GroupNorm": (1, 2),
     "GroupNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
     "LayerNorm": (1, 2),
@@ -51,11 +52,11 @@ def load(path: PathLike | bytes) -> OnnxModule:
     the batch's, may be any. Weights of MatMul and Gemm are kept as (outputs, inputs), as in `nn.Linear`. float16
     and bfloat16 files are computed in float32.
 
-    Activations and layer norms that a file spells out (x * sigmoid(x), gelu by erf or tanh, hardswish by its
-    limits; mean, difference and square root) are run as one function; a layer norm's factor and summand so are
-    parameters, as those of other normalisations. Factors and summands for each channel behind a layer stay
-    parameters of their own, which train as the file has them; `fc.compile` puts them into the layer's weights,
-    as it does batch norms, for inference only.
+    Activations and norms that a file spells out (x * sigmoid(x), gelu by erf or tanh, hardswish by its limits;
+    mean, difference and square root; group norm by instance norm) are run as one function; a norm's factor and
+    summand so are parameters, as those of other normalisations. Factors and summands for each channel behind a
+    layer stay parameters of their own, which train as the file has them; `fc.compile` puts them into the
+    layer's weights, as it does batch norms, for inference only.
 
     Args:
         path: a file, or the contents of one. External data must lie in the file's folder or below it.

@@ -24,7 +24,7 @@ def recognise(graph: Graph) -> None:
             if found is not None:
                 graph.nodes[number] = search.makers[node.outputs[0]] = found
                 break
-    _layer_norms(graph, search)
+    _norms(graph, search)
 
 
 class _Search:
@@ -205,7 +205,8 @@ def _is_power(search: _Search, name: str, x: str, power: int) -> bool:
 _RULES: tuple[Rule, ...] = (_clipped, _hard_sigmoid, _gated)
 
 
-def _layer_norms(graph: Graph, search: _Search) -> None:
+def _norms(graph: Graph, search: _Search) -> None:
+    """Layer and group norms, with the constants that they are multiplied by and that are added."""
     uses = uses_of(graph)
     readers = {n: i for i, node in enumerate(graph.nodes) for n in node.inputs}
 
@@ -219,10 +220,10 @@ def _layer_norms(graph: Graph, search: _Search) -> None:
         return (at, other) if other in graph.constants else None
 
     for number, node in enumerate(list(graph.nodes)):
-        found = _normalised(search, node)
+        found = _normalised(search, node) or _grouped(search, node)
         if found is None:
             continue
-        x, dims, eps = found
+        kind, x, attributes = found
         at, operands = number, [x]
         for op in ("Mul", "Add"):
             more = affine(graph.nodes[at].outputs[0], op)
@@ -233,15 +234,34 @@ def _layer_norms(graph: Graph, search: _Search) -> None:
             at = more[0]
             operands.append(more[1])
         graph.nodes[at] = graph.nodes[at].but(
-            op="LayerNorm",
+            op=kind,
             called=graph.nodes[at].op,
             inputs=tuple(operands),
-            attributes={"axes": dims, "epsilon": eps},
+            attributes=attributes,
         )
 
 
-def _normalised(search: _Search, node: Node) -> tuple[str, tuple[int, ...], float] | None:
-    """x, the dimensions and eps where a node makes (x - mean) / sqrt(variance + eps)."""
+def _grouped(search: _Search, node: Node) -> tuple[str, str, dict[str, object]] | None:
+    """A group norm where a node gives an instance norm of groups, as rows, x's shape again."""
+    shape = search.made_by(node.inputs[1], "Shape") if node.op == "Reshape" else None
+    norm = search.made_by(node.inputs[0], "InstanceNormalization") if shape is not None else None
+    rows = search.made_by(norm.inputs[0], "Reshape") if norm is not None else None
+    if shape is None or norm is None or rows is None or shape.inputs[0] != rows.inputs[0]:
+        return None
+    scale, shift, sizes = (
+        search.constants.get(n) for n in (norm.inputs[1], norm.inputs[2], rows.inputs[1])
+    )
+    if scale is None or shift is None or sizes is None or (scale != 1).any() or shift.any():
+        return None
+    whole = shape.get("start", 0) == 0 and shape.get("end") is None
+    if sizes.tolist() != [0, scale.size, -1] or rows.get("allowzero", 0) or not whole:
+        return None
+    attributes = {"num_groups": int(scale.size), "epsilon": norm.attributes["epsilon"]}
+    return "GroupNorm", rows.inputs[0], attributes
+
+
+def _normalised(search: _Search, node: Node) -> tuple[str, str, dict[str, object]] | None:
+    """A layer norm where a node makes (x - mean) / sqrt(variance + eps)."""
     if node.op not in ("Div", "Mul") or len(node.inputs) != 2:
         return None
     for i in (0, 1) if node.op == "Mul" else (0,):
@@ -250,7 +270,7 @@ def _normalised(search: _Search, node: Node) -> tuple[str, tuple[int, ...], floa
             continue
         spread = _variance(search, node.inputs[1 - i], inverse=node.op == "Mul")
         if spread is not None and spread[0] == centred:
-            return (*centred, spread[1])
+            return "LayerNorm", centred[0], {"axes": centred[1], "epsilon": spread[1]}
     return None
 
 

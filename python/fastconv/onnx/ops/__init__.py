@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Made by rewriting, not read from files.
-_INTERNAL = frozenset({"LayerNorm", "Linear"})
+_INTERNAL = frozenset({"GroupNorm", "LayerNorm", "Linear"})
 
 
 def known_names() -> frozenset[str]:

@@ -121,29 +121,43 @@ def _layer_norm(node: Node, inputs: Inputs, training: bool) -> Any:
 @computed("LayerNorm")
 def _composed_layer_norm(node: Node, inputs: Inputs, training: bool) -> Any:
     """What means, differences and square roots become: see `patterns`."""
-    x, weight, bias = inputs[0], at(inputs, 1), at(inputs, 2)
+    x = inputs[0]
     dims = tuple(sorted(axes(node, node.attributes["axes"], x.ndim)))
     order = (*(d for d in range(x.ndim) if d not in dims), *dims)
+    sizes = tuple(x.shape[d] for d in dims)
+
+    def apply(weight: Any, bias: Any) -> Any:
+        y = F.layer_norm(transpose(x, order), sizes, weight, bias, node.attributes["epsilon"])
+        return transpose(y, tuple(int(d) for d in np.argsort(order)))
+
+    return _with_affine(apply, inputs, dims, sizes)
+
+
+@computed("GroupNorm")
+def _composed_group_norm(node: Node, inputs: Inputs, training: bool) -> Any:
+    """What an instance norm of reshaped groups becomes: see `patterns`."""
+    groups, eps = node.attributes["num_groups"], node.attributes["epsilon"]
+
+    def apply(weight: Any, bias: Any) -> Any:
+        return F.group_norm(inputs[0], groups, weight, bias, eps)
+
+    return _with_affine(apply, inputs, (1,), inputs[0].shape[1:2])
+
+
+def _with_affine(apply: Any, inputs: Inputs, dims: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
+    """apply(weight, bias) where these are those of `dims`; else apply(None, None) and arithmetic."""
+    x, weight, bias = inputs[0], at(inputs, 1), at(inputs, 2)
     places = tuple(n if d in dims else 1 for d, n in enumerate(x.shape))
-    own = [
-        None
-        if v is None or (1,) * (x.ndim - v.ndim) + v.shape != places
-        else reshape(as_tensor(v, x), tuple(x.shape[d] for d in dims))
-        for v in (weight, bias)
-    ]
-    scale, shift = own
+
+    def own(value: Any) -> Any:
+        fits = value is not None and (1,) * (x.ndim - value.ndim) + value.shape == places
+        return reshape(as_tensor(value, x), sizes) if fits else None
+
+    scale, shift = own(weight), own(bias)
     if scale is None and weight is not None:
-        shift = None  # the product comes first
-    moved = F.layer_norm(
-        transpose(x, order),
-        tuple(x.shape[d] for d in dims),
-        scale,
-        shift,
-        node.attributes["epsilon"],
-    )
-    y = transpose(moved, tuple(int(d) for d in np.argsort(order)))
-    if scale is None and weight is not None:
-        y = F.mul(y, operand(weight, x))
+        y = F.mul(apply(None, None), operand(weight, x))  # before anything is added
+        return y if bias is None else F.add(y, operand(bias, x))
+    y = apply(scale, shift)
     return y if bias is None or shift is not None else F.add(y, operand(bias, x))
 
 
