@@ -279,3 +279,36 @@ def test_random_graphs(seed: int) -> None:
             np.testing.assert_allclose(got, expected, rtol=1e-6)
         memory = program.memory()
         assert memory["arena"] <= memory["tensors"] + 64 * memory["steps"]
+
+
+@pytest.mark.parametrize("channels", [6, 40])
+@pytest.mark.parametrize("kind", ["mul", "div", "sub"])
+def test_arithmetic_repeats_elements_itself(channels: int, kind: str) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, channels, 1), nn.Conv2d(channels, channels, 3)
+
+        def forward(self, x: Any) -> Any:
+            y = self.conv(x)
+            scale = F.mean(y, dim=(2, 3), keepdim=True)
+            return self.head(getattr(F, kind)(y, F.expand(scale, y.shape)))
+
+    net = Scaled().eval()
+    x = randn(2, 3, 6, 5)
+    before, after = before_and_after(net, "skip_expansion", 2, 3, 6, 5)
+    assert before.count("reduce_backward") == 1 and "reduce_backward" not in after
+    with fc.no_grad():
+        expected = np.asarray(net(x))
+    got = fc.compile(net, x)(x)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_an_expansion_that_makes_the_result_larger_stays() -> None:
+    graph, v = conv_graph(x=(1, 3), y=(1, 3))
+    (wide,) = graph.add("reduce_backward", [v["y"]], {"kind": "sum", "shape": (4, 3), "dim": (0,)})
+    graph.set_outputs(graph.add("elementwise", [v["x"], wide], {"kind": "mul"}))
+    graph.run_pass("skip_expansion")
+    assert ops(graph.dump()) == ["reduce_backward", "elementwise"]
+    x, y = randn(1, 3), randn(1, 3, seed=1)
+    np.testing.assert_array_equal(run(graph, x, y)[0], np.broadcast_to(x * y, (4, 3)))

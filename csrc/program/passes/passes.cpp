@@ -10,6 +10,7 @@ struct Pass {
 constexpr Pass kPasses[] = {
     {"remove_dead_code", remove_dead_code},
     {"simplify_layout", simplify_layout},
+    {"skip_expansion", skip_expansion},
     {"join_padding", join_padding},
     {"fold_scale_and_shift", fold_scale_and_shift},
     {"fuse_batch_norm_relu", fuse_batch_norm_relu},
