@@ -171,6 +171,38 @@ def test_fused_epilogue_gives_the_same_bits(
     assert ran == ((2 - strided) if takes and (algorithm != "winograd6" or kernel == 3) else 0)
 
 
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 16, 23, 9, 96, 1, 1, 0, 1),
+        (2, 40, 9, 11, 70, 1, 2, 0, 1),
+        (1, 70, 7, 5, 24, 1, 1, 1, 2),
+        (1, 512, 7, 7, 80, 3, 1, 1, 1),  # sums of some taps wait in the output
+        (1, 256, 6, 2, 70, 6, 1, 5, 1),  # whole tiles find none of the last taps
+        (2, 3, 21, 17, 33, 3, 2, 1, 1),
+    ],
+    ids=str,
+)
+def test_direct_finishes_with_the_bits_of_separate_passes(
+    shape: tuple[int, ...], activation: str | None
+) -> None:
+    x, w, b, geometry = build(shape, "NHWC")
+    plan = F.Conv2dPlan(x.shape, w.shape, **geometry, algorithm="implicit_gemm")
+    x *= 4
+    x[0, 0, 0, 0], x[0, -1, -1, -1] = np.nan, np.inf
+    base = plan.run(x, w, b)
+    residual = array(*base.shape)
+    residual[0, 0, -1, :3] = np.nan, np.inf, -np.inf
+    for more in (None, residual):
+        expected = base if more is None else F.add(base, more)
+        if activation:
+            expected = getattr(F, activation)(expected)
+        for weight in (w, plan.pack(w)):
+            got = plan.run(x, weight, b, residual=more, activation=activation)
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_packed_weights_fit_another_batch_size() -> None:
     x, w, b, geometry = build(SHAPES[1], "NHWC")
     more = array(5, *x.shape[1:])

@@ -52,12 +52,20 @@ struct Sums {
                 unrolled<NV>([&](auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + bias; });
             });
         }
-        if (out.accumulate) {
+        const auto add = [&](int64_t away) FC_INLINE {
             unrolled<MR>([&](auto i) FC_INLINE {
                 vf old[NV];
-                load_b<NV>(out.rows[i], last, old);
+                load_b<NV>(out.rows[i] + away, last, old);
                 unrolled<NV>([&](auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + old[j]; });
             });
+        };
+        if (out.accumulate) add(0);
+        if (out.end.residual) add(out.end.residual);
+        if (out.end.clamp) {
+            const vf low = set1(out.end.low), high = set1(out.end.high);
+            // The second operand of max and min wins where a sum is NaN.
+            unrolled<MR, NV>([&](auto i, auto j)
+                                 FC_INLINE { acc[0][i][j] = min(high, max(low, acc[0][i][j])); });
         }
         unrolled<MR>([&](auto i) FC_INLINE {
             float* const row = out.rows[i];

@@ -15,6 +15,14 @@ struct NextLines {
     int64_t read = 0, read_too = 0;
 };
 
+// What becomes of a tile's sums as they are stored: a residual `residual` floats behind each value's place
+// (0: none) is added, then they are brought into [low, high] (`clamp`; NaN stays).
+struct TileEnd {
+    int64_t residual = 0;
+    bool clamp = false;
+    float low = 0, high = 0;
+};
+
 // Where the result goes: row i of the tile is rows[i][0 .. columns).
 struct TileOut {
     float* const* rows;
@@ -23,6 +31,7 @@ struct TileOut {
     const float* row_bias;     // row_bias[i] added to row i, or null
     bool accumulate;           // add to what is there instead of overwriting it
     NextLines next = {};       // row and offset kernels
+    TileEnd end = {};          // likewise
 };
 
 // C[i][j] = sum over t < taps, k < depth of a[t * a_step + i][offsets[t] + k] * b[(t * depth + k) * ldb + j]

@@ -1,5 +1,6 @@
 // Implicit GEMM for fprop and dgrad: tiles of pixels by output channels, the pixels read through pointers
 // (one per tap and pixel, zeros where the tap falls outside) or from copied patches.
+#include <cmath>
 #include <optional>
 
 #include "cpu/gemm/narrow.h"
@@ -340,6 +341,14 @@ void finish_rows(const Finish& f, float* const* rows, int64_t count, int64_t fir
     }
 }
 
+// Whether tiles can finish their own sums: residual, ReLU and ReLU6, with nothing to be known of y before.
+bool ends_in_tiles(const GatherConv& g, const Cut& cut) {
+    const Finish& f = g.finish;
+    const bool clamps = f.activation == Activation::relu || f.activation == Activation::relu6;
+    return g.out_c == 1 && !cut.rows && !cut.dot && !f.nothing() && !f.saved && (!f.activate || clamps) &&
+           !g.moments.wanted;
+}
+
 void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t part,
               const float* packed, char* scratch, const float* zeros) {
     Pixels px;
@@ -363,6 +372,12 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     const int64_t saved = from_output(g.finish.saved),
                   reads = g.finish.residual ? from_output(g.finish.residual) : saved;
     const bool straight = direct && cut.rows && g.finish.nothing() && !g.moments.wanted;
+    const bool ends = ends_in_tiles(g, cut);
+    TileEnd end;
+    if (ends) {
+        const bool bounded = g.finish.activation == Activation::relu6;
+        end = {g.finish.residual ? reads : 0, g.finish.activate, 0, bounded ? 6.0f : HUGE_VALF};
+    }
     if (straight && g.groups > 1 && !cut.narrow) return run_groups(g, cut, m0, m1, block0, block1, packed);
     if (direct && !straight) {
         each_run(g, m0, m1, [&](int64_t e, int64_t run, int64_t n, int64_t i, int64_t j) FC_INLINE {
@@ -388,7 +403,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             const int64_t chunk = cut.chunk(g, nv), step = g.depth * nv * VL;
             for (int64_t t0 = 0; t0 < cut.taps && !cut.rows; t0 += chunk) {
                 const int64_t t1 = least(cut.taps, t0 + chunk);
-                const bool begin = t0 == 0;
+                const bool begin = t0 == 0, last_taps = t1 == cut.taps;
                 for (int64_t m = m0; m < m1; m += cut.mr) {
                     const int64_t count = least(cut.mr, m1 - m);
                     float* to[kMaxMR];
@@ -399,6 +414,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     const float* weights = packed + cut.packed_block(group, block);
                     TileOut out{to, cut.columns(g, block), g.bias && begin ? g.bias + channel : nullptr,
                                 nullptr, !begin};
+                    if (last_taps) out.end = end;
                     const int tile_rows = static_cast<int>(count);
                     if (g.line.wanted && one_each(g) && block == block0)
                         normalise_tile(g, group, m, count, band + tile * source.in_t);
@@ -419,7 +435,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     if (px.at_edge(tile)) {
                         const Pixels::Taps taps = px.edge[tile];
                         const int64_t first = most(t0, taps.first), last = least(t1, taps.last);
-                        if (first >= last && !begin) continue;
+                        if (first >= last && !begin && !(ends && last_taps)) continue;
                         rows_in.a = px.table + (tile * cut.taps + first) * cut.mr;
                         rows_in.a_step = cut.mr;
                         rows_in.taps = most(0, last - first);
@@ -464,7 +480,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
         const int64_t columns = least(g.width, cut.first_column(block1)) - from;
         if (!direct) {
             scatter(g, output + from, ld, group * g.width + from, columns, m0, m1);
-        } else if (!g.finish.nothing()) {
+        } else if (!g.finish.nothing() && !ends) {
             finish_rows(g.finish, rows, m1 - m0, group * g.width + from, columns);
         }
     }
