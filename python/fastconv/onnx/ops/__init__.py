@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import (
     convolution,
+    elements,
     normalization,
     numpy_ops,
     padding,
@@ -19,6 +20,7 @@ __all__ = [
     "COMPUTED",
     "KNOWN",
     "convolution",
+    "elements",
     "known_names",
     "normalization",
     "numpy_ops",
