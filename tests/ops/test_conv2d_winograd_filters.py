@@ -48,6 +48,18 @@ CASES = [
     ((1, 6, 30, 12), 16, (9, 3), (3, 1), (8, 2), 1),
     ((1, 2, 41, 43), 9, (9, 9), (2, 2), (4, 4), 1),
     ((2, 3, 12, 12), 16, (12, 12), (4, 4), (5, 5), 1),
+    # Phases of whole vectors, some without the products of a tap that they lack; edge tiles of each size.
+    ((2, 16, 16, 12), 32, (3, 3), (2, 2), (1, 1), 1),
+    ((1, 40, 14, 16), 24, (3, 3), (2, 2), (0, 1), 1),
+    ((1, 64, 20, 2), 80, (3, 3), (2, 2), (1, 1), 1),
+    ((3, 32, 18, 8), 130, (3, 3), (2, 2), (1, 0), 1),
+    ((2, 64, 12, 24), 64, (3, 3), (2, 2), (2, 2), 2),
+    ((1, 160, 10, 12), 80, (5, 5), (2, 2), (2, 2), 1),
+    ((1, 32, 16, 26), 32, (7, 7), (2, 2), (3, 3), 1),
+    ((1, 16, 24, 24), 32, (11, 11), (4, 4), (3, 3), 1),
+    ((2, 32, 12, 10), 48, (3, 4), (2, 2), (1, 2), 1),
+    ((1, 32, 30, 12), 16, (9, 3), (3, 1), (3, 1), 1),
+    ((1, 16, 10, 24), 32, (2, 8), (1, 4), (1, 0), 1),
     # One pixel: an NCHW array whose channels are neighbours, with other phases along each axis.
     ((16, 8, 1, 1), 8, (4, 4), (2, 2), (3, 4), 1),
     ((8, 8, 1, 1), 24, (6, 6), (2, 2), (10, 11), 1),
@@ -64,8 +76,25 @@ def variant(stride: Pair) -> str:
     return "winograd" if stride == (1, 1) else "winograd_phases"
 
 
-def directions(stride: Pair) -> tuple[str, ...]:
-    return ("fprop", "dgrad", "wgrad") if stride == (1, 1) else ("fprop", "wgrad")
+def dgrad_by_phases(size: Pair, kernel: Pair, stride: Pair, padding: Pair, layout: str) -> bool:
+    """Whether dgrad of this stride is taken: residues of pixels of dx are output channels."""
+    for n, r, s, p in zip(size, kernel, stride, padding, strict=True):
+        reach = {(a + p - t) // s for a in range(s) for t in range(r) if (a + p - t) % s == 0}
+        if n % s or max(reach) - min(reach) + 1 != -(-r // s):
+            return False
+    return layout == "NHWC"
+
+
+def directions(
+    stride: Pair,
+    size: Pair = (1, 1),
+    kernel: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    layout: str = "NCHW",
+) -> tuple[str, ...]:
+    if stride == (1, 1) or dgrad_by_phases(size, kernel, stride, padding, layout):
+        return ("fprop", "dgrad", "wgrad")
+    return ("fprop", "wgrad")
 
 
 def arrays(
@@ -89,7 +118,7 @@ def check(
     """Every direction against float64 on the reference path."""
     xa, w, b, dy = arrays(x, k, kernel, stride, padding, groups)
     geometry = (stride, padding, 1, groups)
-    for direction in directions(stride):
+    for direction in directions(stride, x[2:], kernel, padding, layout):
         bias = b if direction == "fprop" else None
         wide = [None if a is None else a.astype(np.float64) for a in (xa, w, dy, bias)]
         expected = convolve(direction, *wide[:3], (*geometry, "NCHW"), "reference", wide[3])
@@ -160,14 +189,21 @@ def test_error_bound_of_many_channels(kernel: int, stride: int, depth: int) -> N
     g = rng("bound", kernel, stride)
     padding, out = kernel // 2, 12
     size = (out - 1) * stride + kernel - 2 * padding
-    for direction in directions((stride, stride)):
+    size += size % stride and stride - size % stride
+    for direction in ("fprop", "dgrad", "wgrad"):
+        layout = "NHWC" if direction == "dgrad" and stride > 1 else "NCHW"
+        if layout == "NHWC" and not dgrad_by_phases(
+            (size, size), (kernel, kernel), (stride, stride), (padding, padding), layout
+        ):
+            continue
         for positive in (False, True):
             c, k = (32, depth) if direction == "dgrad" else (depth, 32)  # sums run over `depth`
             x, w = randn(g, 1, c, size, size), randn(g, k, c, kernel, kernel)
             dy = randn(g, 1, k, out, out)
             if positive:
                 x, dy = np.maximum(x, 0), np.maximum(dy, 0)
-            geometry = (stride, padding, 1, 1, "NCHW")
+            geometry = (stride, padding, 1, 1, layout)
+            x, dy = to_layout(x, layout), to_layout(dy, layout)
             wide = [a.astype(np.float64) for a in (x, w, dy)]
             expected = convolve(direction, *wide, geometry, "reference")
             got = convolve(direction, x, w, dy, geometry, variant((stride, stride)))
@@ -192,7 +228,7 @@ def test_same_bits_for_threads(x: Any, k: int, kernel: int, stride: int, layout:
     xa, w, _, dy = arrays(x, k, (kernel, kernel), strides, (1, 1), 1)
     xa, dy = to_layout(xa, layout), to_layout(dy, layout)
     geometry = (stride, 1, 1, 1, layout)
-    for direction in directions(strides):
+    for direction in directions(strides, x[2:], (kernel, kernel), (1, 1), layout):
         check_same_bits_for_threads(
             lambda d=direction: convolve(d, xa, w, dy, geometry, variant(strides))  # type: ignore[misc]
         )
@@ -247,7 +283,7 @@ def test_finite_data_never_makes_nan(layout: str) -> None:
     poison = np.full(1 << 20, np.nan, np.float32)
     for x, k, kernel, stride, padding, groups in CASES:
         xa, w, _, dy = arrays(x, k, kernel, stride, padding, groups)
-        for direction in directions(stride):
+        for direction in directions(stride, x[2:], kernel, padding, layout):
             F.relu(poison)  # leaves NaN in the pool's blocks
             got = convolve(
                 direction,
@@ -274,6 +310,56 @@ def test_phases_decline(kernel: Pair, stride: Pair, dilation: Pair, reason: str)
     x, w = np.zeros((1, 16, 30, 30), np.float32), np.zeros((16, 16, *kernel), np.float32)
     with pytest.raises(fc.ShapeError, match=reason):
         _core.conv2d(x, w, None, stride, 1, dilation, 1, "NCHW", algorithm="winograd_phases")
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "layout", "reason"),
+    [
+        ((30, 30), 3, 2, 1, "NCHW", "layout is not NHWC"),
+        ((30, 31), 3, 2, 1, "NHWC", "no multiple of the stride"),
+        ((32, 32), 11, 4, 2, "NHWC", "further than their taps"),
+    ],
+)
+def test_dgrad_of_phases_declines(
+    size: Pair, kernel: int, stride: int, padding: int, layout: str, reason: str
+) -> None:
+    assert not dgrad_by_phases(size, (kernel, kernel), (stride, stride), (padding, padding), layout)
+    x = (1, 16, *size) if layout == "NCHW" else (1, *size, 16)
+    listed = _core.conv2d_candidates(
+        x, (16, 16, kernel, kernel), stride, padding, 1, 1, layout, "dgrad"
+    )
+    assert reason in dict(listed)["winograd_phases"]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_gradient_stays_in_the_tiles_that_read_it(value: float) -> None:
+    _, w, _, dy = arrays((2, 16, 32, 28), 24, (3, 3), (2, 2), (1, 1), 1)
+    dy = to_layout(dy, "NHWC")
+
+    def run(a: Any, algorithm: str) -> Any:
+        return _core.conv2d_input((2, 32, 28, 16), w, a, 2, 1, 1, 1, "NHWC", algorithm=algorithm)
+
+    clean = run(dy, "winograd_phases")
+    for row, column in ((0, 0), (5, 9), (15, 13)):
+        dirty = dy.copy()
+        dirty[1, row, column, 3] = value
+        dx, bad = run(dirty, "winograd_phases"), ~np.isfinite(run(dirty, "reference"))
+        assert not np.isfinite(dx[bad]).any()  # nothing is lost
+        touched = np.zeros(dx.shape, bool)
+        for top in range(0, 16, 5):
+            for left in range(0, 14, 5):
+                if top <= row <= top + 5 and left <= column <= left + 5:
+                    touched[1, 2 * top : 2 * top + 10, 2 * left : 2 * left + 10] = True
+        np.testing.assert_array_equal(dx[~touched], clean[~touched])
+
+
+@pytest.mark.parametrize(
+    ("x", "k"), [((32, 64, 32, 32), 128), ((32, 128, 16, 16), 256), ((16, 128, 56, 56), 128)]
+)
+def test_dgrad_of_phases_is_chosen_where_it_wins(x: Any, k: int) -> None:
+    n, c, h, w = x
+    listed = _core.conv2d_candidates((n, h, w, c), (k, c, 3, 3), 2, 1, 1, 1, "NHWC", "dgrad")
+    assert next(name for name, reason in listed if not reason) == "winograd_phases"
 
 
 @layouts

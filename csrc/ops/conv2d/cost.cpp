@@ -46,6 +46,15 @@ double points(int64_t outputs, const WinogradForm& form) {
     return static_cast<double>(outputs + (form.taps - 1) * tiles_of(outputs, form.tile));
 }
 
+// The same in the mean of a stride's phases, of which some have a tap and so a point less.
+double phase_points(int64_t outputs, const WinogradForm& form, const WindowAxis& axis) {
+    const double lack = static_cast<double>((axis.stride - axis.kernel % axis.stride) % axis.stride);
+    return points(outputs, form) -
+           lack / static_cast<double>(axis.stride) * static_cast<double>(tiles_of(outputs, form.tile));
+}
+
+constexpr double kFarBytes = 32 << 20, kFar = 0.25;  // cycles a byte
+
 }  // namespace
 
 CostScale cost_scale() { return {g_scale[0], g_scale[1], g_scale[2], g_scale[3], g_scale[4]}; }
@@ -61,7 +70,8 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
     const double n = static_cast<double>(p.n), groups = static_cast<double>(p.groups);
     const double c = static_cast<double>(p.group_c()), k = static_cast<double>(p.group_k());
     const double depth = dgrad ? k : c, width = dgrad ? c : k;
-    const int64_t rows = dgrad ? p.h : p.p, cols = dgrad ? p.w : p.q;
+    const int64_t rows = dgrad ? p.h / p.vertical.stride : p.p,
+                  cols = dgrad ? p.w / p.horizontal.stride : p.q;
     const auto vectors = [&](double channels) {
         return static_cast<double>(static_cast<int64_t>((channels + t.lanes - 1) / t.lanes));
     };
@@ -82,28 +92,36 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
                                 (2 * taps * outputs / (t.flops * share * lanes_used) +
                                  (wgrad ? 0 : taps * t.direct_weight));
 
-    const double all = depth * phases;
+    // The phases are input channels, in dgrad output channels.
+    const double all = dgrad ? depth : depth * phases;
+    const double outs = vectors(width) * (dgrad ? phases : 1);
     const double planar = p.layout == Layout::nchw ? t.planar : 0;
     const double transforms =
-        vectors(all) * (t.input + (phases > 1 ? 0 : planar)) + vectors(width) * (t.output + planar);
+        vectors(all) * (t.input + (phases > 1 ? 0 : planar)) + outs * (t.output + planar);
     // Transforms with eight points have as many operations a component as those with six, and wait for as
     // many lines.
     // wgrad's lanes run along either, whichever is fuller, where the taps need not be turned as 3x3's.
-    double sums = wgrad ? width * vectors(all) : all * vectors(width);
+    double sums = wgrad ? width * vectors(all) : all * outs;
     if (wgrad && (phases > 1 || p.r != 3)) sums = std::min(sums, all * vectors(width));
     const auto winograd = [&](const WinogradForm& form) {
         const int size = form.tile + form.taps - 1;
         const double components = size * size;
         const double products = n * points(rows, form) * points(cols, form);
-        const double gemm = 2.0 * products * t.lanes * sums / (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
+        const double multiplied =
+            !dgrad && p.group_c() % static_cast<int64_t>(t.lanes)
+                ? products
+                : n * phase_points(rows, form, p.vertical) * phase_points(cols, form, p.horizontal);
+        const double gemm = 2.0 * multiplied * t.lanes * sums / (t.flops * (wgrad ? t.gemm_wgrad : t.gemm));
         const double gather = phases > 1 && !wgrad ? t.gather * t.lanes * form.taps * form.taps : 0;
-        const double filters =
-            all * vectors(width) * ((dgrad ? t.turned : t.filter) * components / 36 + gather);
+        const double filters = all * outs * ((dgrad ? t.turned : t.filter) * components / 36 + gather);
         const double pieces = c * static_cast<double>(p.horizontal.stride) < t.lanes ? 2 : 1;
-        const double copies =
-            phases > 1 ? pieces * t.copy * n * points(rows, form) * static_cast<double>(cols) * vectors(all)
-                       : 0;
-        double cycles = (size == 8 ? t.larger : 1) * (gemm + products / 36 * transforms) + filters + copies;
+        const double copies = phases > 1 && !dgrad ? pieces * t.copy * n * points(rows, form) *
+                                                         static_cast<double>(cols) * vectors(all)
+                                                   : 0;
+        // What L3 does not hold of the phases' weights or sums is written to memory and read again.
+        const double far = components * all * outs * t.lanes * sizeof(float);
+        const double passes = phases > 1 && far > kFarBytes ? kFar * far : 0;
+        double cycles = (size == 8 ? t.larger : 1) * (gemm + products / 36 * transforms) + filters + copies + passes;
         if (wgrad) {
             const double tiles =
                 n * static_cast<double>(tiles_of(rows, form.tile) * tiles_of(cols, form.tile));

@@ -48,6 +48,7 @@ void shift_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 template <int T>
 const char* winograd_declines(const Conv2dProblem& p);
 const char* winograd_phases_declines(const Conv2dProblem& p);
+const char* winograd_phases_dgrad_declines(const Conv2dProblem& p);
 template <int T>
 const char* winograd_fprop_unwanted(const Conv2dProblem& p);
 template <int T>

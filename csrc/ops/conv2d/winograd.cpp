@@ -35,8 +35,49 @@ WinogradWeight forward_filter(const Conv2dProblem& p, int tile) {
             phases_of(p), p.dtype};
 }
 
+// dgrad over phases along an axis. dx[s t + a] has the taps r = a + start - s i of dy[t - before + i].
+struct BackwardAxis {
+    int64_t before, start, taps;
+    explicit BackwardAxis(const WindowAxis& axis) : before(0), start(0), taps(0) {
+        const int64_t s = axis.stride;
+        int64_t first = INT64_MAX, last = INT64_MIN;  // pixels of dy from t on
+        for (int64_t a = 0; a < s; ++a) {
+            const int64_t at = a + axis.pad_begin, r = at % s;
+            if (r >= axis.kernel) continue;
+            last = std::max(last, at / s);
+            first = std::min(first, at / s - (axis.kernel - 1 - r) / s);
+        }
+        before = -first, start = axis.pad_begin + s * before, taps = last - first + 1;
+    }
+};
+
+int64_t whole_vectors(int64_t channels) {
+    const int64_t lanes = FC_ISA_PICK(winograd_lanes)();
+    return (channels + lanes - 1) / lanes * lanes;
+}
+
+WinogradWeight backward_phases_filter(const Conv2dProblem& p) {
+    const int64_t filter = p.group_c() * p.taps();
+    WinogradPhases phases = phases_of(p);
+    phases.channels = whole_vectors(p.group_c());
+    phases.columns_first = false, phases.outputs = true;
+    phases.start_row = BackwardAxis(p.vertical).start, phases.start_col = BackwardAxis(p.horizontal).start;
+    return {p.groups,
+            p.group_k(),
+            phases.channels * phases.down * phases.across,
+            p.group_k() * filter,
+            filter,
+            p.taps(),
+            false,
+            winograd_form(p, 4),
+            phases,
+            p.dtype,
+            p.group_c()};
+}
+
 // dx = dy convolved with the filter rotated, its two channel axes exchanged.
 WinogradWeight backward_filter(const Conv2dProblem& p, int tile) {
+    if (strided(p)) return backward_phases_filter(p);
     const int64_t filter = p.group_c() * p.taps();
     WinogradPhases phases = phases_of(p);
     phases.channels = p.group_k();
@@ -62,8 +103,16 @@ WinogradConv backward(const Conv2dProblem& p, int tile) {
     conv.output = image_of(p.layout, p.c, p.h, p.w, p.x_pitch);
     conv.n = p.n;
     conv.top = p.r - 1 - p.vertical.pad_begin, conv.left = p.s - 1 - p.horizontal.pad_begin;
-    conv.groups = p.groups, conv.depth = p.group_k(), conv.width = p.group_c();
+    conv.groups = p.groups, conv.depth = p.group_k();
     conv.filter = backward_filter(p, tile);
+    conv.width = conv.filter.width;
+    if (strided(p)) {
+        const int64_t down = p.vertical.stride, across = p.horizontal.stride;
+        conv.whole = conv.output;
+        conv.output.h /= down, conv.output.step_h *= down;
+        conv.output.w /= across, conv.output.step_w *= across;
+        conv.top = BackwardAxis(p.vertical).before, conv.left = BackwardAxis(p.horizontal).before;
+    }
     return conv;
 }
 
@@ -168,7 +217,8 @@ const char* unwanted(const Conv2dProblem& p, ConvDirection direction, int tile) 
     if (strided(p) && (p.group_k() < kFewestOutputs || (p.groups > 1 && p.group_c() < kFewestOutputs)))
         return "few channels";
     if (strided(p) && direction != ConvDirection::wgrad &&
-        packed_bytes(forward_filter(p, tile)) > kMostPhaseWeights)
+        packed_bytes(direction == ConvDirection::dgrad ? backward_filter(p, tile) : forward_filter(p, tile)) >
+            kMostPhaseWeights)
         return "transformed weights would take over 256 MiB";
     const ConvCost cost = conv_cost(p, direction);
     if (tile == 6 && cost.winograd <= cost.winograd6) return "the 4x4 tiles are expected to be faster";
@@ -202,6 +252,17 @@ const char* winograd_phases_declines(const Conv2dProblem& p) {
     const int64_t taps = taps_of(p.vertical);
     if (taps != taps_of(p.horizontal) || taps < 2 || taps > 5)
         return "kernel is not 2 to 5 times the stride, the same along both axes";
+    return nullptr;
+}
+
+const char* winograd_phases_dgrad_declines(const Conv2dProblem& p) {
+    if (const char* const why = winograd_phases_declines(p)) return why;
+    if (p.dtype != DType::f32) return "element type is not float32";
+    if (p.layout != Layout::nhwc) return "layout is not NHWC";
+    if (p.h % p.vertical.stride || p.w % p.horizontal.stride) return "size is no multiple of the stride";
+    const int64_t taps = taps_of(p.vertical);
+    if (BackwardAxis(p.vertical).taps != taps || BackwardAxis(p.horizontal).taps != taps)
+        return "phases reach further than their taps";
     return nullptr;
 }
 

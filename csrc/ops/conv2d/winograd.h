@@ -42,12 +42,20 @@ WinogradForm winograd_form(const Conv2dProblem& p, int tile);
 // A convolution of stride s > 1 is one of stride 1 on s x s times the channels, those of the s x s phases of
 // x: phase (a, b) has the pixels (s i + a, s j + b) of x in its frame of zeros. A phase's filter has every
 // s-th tap of each axis from (a, b) on; where that is one less than others have, a zero.
+//
+// dgrad (`outputs`) has the phases of dx as output channels: (s i + a, s j + b) is a convolution of dy with
+// the taps (a + start_row - s r, b + start_col - s t), r and t from 0 on, where the filter has them.
+//
+// A phase with one tap less has zeros for all filter components of infinity, or of the point 0: those
+// products are left out. With 3x3 of stride 2 that leaves 121 of 144.
 struct WinogradPhases {
     int64_t down = 1, across = 1;  // strides
-    int64_t channels = 0;          // of x, a group
+    int64_t channels = 0;          // of x, a group; in dgrad as many as fill vectors
     int64_t rows = 3, cols = 3;    // of the whole filter
     bool columns_first =
         false;  // the order of a pixel's channels: (b, a, channel) instead of (a, b, channel)
+    bool outputs = false;
+    int64_t start_row = 0, start_col = 0;
 };
 
 // Taps of a whole filter of several phases.
@@ -62,6 +70,7 @@ struct WinogradWeight {
     WinogradForm form;
     WinogradPhases phases;
     DType dtype = DType::f32;  // of the arrays: float32, or bfloat16, which is widened and rounded on the way
+    int64_t of_phase = 0;      // dgrad over phases: output channels of each
 };
 
 // fprop, or dgrad with the filter rotated: out[n, i, j] = bias + sum of in[n, i - top + r, j - left + s] *
@@ -77,6 +86,7 @@ struct WinogradConv {
     int64_t n;
     int64_t top, left;  // rows and columns of zeros before the input; may be negative
     int64_t groups, depth, width;
+    WinogradImage whole{};  // dgrad over phases: dx; `output` then is one of them
 };
 
 // dweight (K, C/groups, R, S).
@@ -113,6 +123,7 @@ struct WinogradWgradPlan {
     size_t shared, scratch;  // bytes in all and a worker
 };
 
+FC_ISA_DECLARE(int64_t winograd_lanes())
 FC_ISA_DECLARE(int64_t winograd_packed_floats(const WinogradWeight& w))
 FC_ISA_DECLARE(void winograd_pack(const WinogradWeight& w, const void* weight, float* packed))
 FC_ISA_DECLARE(WinogradPlan winograd_plan(const WinogradConv& conv, int team))

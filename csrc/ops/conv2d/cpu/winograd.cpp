@@ -66,6 +66,11 @@ void finish_pixels(const FinishOf<E>& f, const float* strip, int64_t h, int64_t 
     });
 }
 
+// Floats from a pixel's first to a block of outputs, their first channel and how many there are from it on.
+struct Outputs {
+    int64_t at, channel, left;
+};
+
 // y = A'MA and its epilogue for output blocks [first, last); `out` and `bias` are the group's.
 template <class F, class E>
 void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>& g,
@@ -75,6 +80,15 @@ void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>
     constexpr int T = F::kTile;
     const int64_t row_tiles = ceil_div(block.count, kMR);
     const bool planar = p.output.step_c != 1;
+    const WinogradPhases& phases = p.filter.phases;
+    // Where a block of outputs lies in a pixel, and how many channels are behind that.
+    const auto place = [&](int64_t b) {
+        const int64_t k = widths.first(b) * VL;
+        if (!writes_phases(phases)) return Outputs{k, k, p.width - k};
+        const int64_t phase = b / widths.of_phase, c = k - phase * phases.channels;
+        return Outputs{c + phase / phases.across * p.whole.step_h + phase % phases.across * p.whole.step_w, c,
+                       p.filter.of_phase - c};
+    };
     typename Pick::template Function<float> tiles[4];
     for (int kind = 0; kind < 4; ++kind)
         tiles[kind] = pick_tile<Pick>(kind & 2 ? g.last_h : T, kind & 1 ? g.last_w : T);
@@ -85,17 +99,17 @@ void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>
         const auto kind_of = [&](int64_t i) { return low + (g.width(walk.tx + i) < T ? 1 : 0); };
         E* const at_run =
             out + walk.n * p.output.step_n + walk.ty * T * p.output.step_h + walk.tx * T * p.output.step_w;
-        const auto one = [&](const auto tile, int64_t i, int64_t b, int64_t j, auto* y, int64_t step_h,
-                             int64_t step_w, bool masked) {
+        const auto one = [&](const auto tile, int64_t i, int64_t b, int64_t j, const Outputs& to, auto* y,
+                             int64_t step_h, int64_t step_w, bool masked) {
             const int kind = kind_of(i);
             const int64_t row = block.place[t + i], late = block.late_row(t + i, kind);
             const float* from = m + (b - first) * row_tiles * kMChunk<F::kPoints> + j * VL;
-            const int64_t k = (widths.first(b) + j) * VL;
-            const Tail lanes = tail(p.width - k);
+            const int64_t left = to.left - j * VL;
+            const Tail lanes = tail(left);
             tile({from + row / kMR * kMChunk<F::kPoints> + row % kMR * kNR,
                   from + late / kMR * kMChunk<F::kPoints> + late % kMR * kNR, block.split_w},
-                 bias ? load(bias + k, lanes) : zero(), y, step_h, step_w, lanes,
-                 !masked || k + VL <= p.width);
+                 bias ? load(bias + to.channel + j * VL, lanes) : zero(), y, step_h, step_w, lanes,
+                 !masked || left >= VL);
         };
         if (planar) {
             const int64_t w = (run - 1) * T + g.width(walk.tx + run - 1), h = g.height(walk.ty);
@@ -103,7 +117,7 @@ void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>
                 for (int64_t j = 0; j < widths.nv(b); ++j) {
                     const int64_t k = (widths.first(b) + j) * VL;
                     for (int64_t i = 0; i < run; ++i)
-                        one(tiles[kind_of(i)], i, b, j, strip + i * T * VL, w * VL, VL, false);
+                        one(tiles[kind_of(i)], i, b, j, place(b), strip + i * T * VL, w * VL, VL, false);
                     const int64_t lanes = least(VL, p.width - k);
                     E* const to = at_run + k * p.output.step_c;
                     if (kNarrow<E> && !f.nothing()) {
@@ -123,29 +137,33 @@ void finish_block(const WinogradConv& p, const FinishOf<E>& f, const TileGrid<F>
             for (int64_t i = 0; i < run; ++i) {
                 const int64_t w = g.width(walk.tx + i);
                 E* const at_tile = at_run + i * T * p.output.step_w;
-                for (int64_t b = first; b < last; ++b)
+                const auto finish_from = [&](int64_t b, int64_t end) {
+                    if constexpr (!kNarrow<E>) {
+                        const Outputs to = place(b);
+                        const int64_t count = least(to.left, (widths.first(end) - widths.first(b)) * VL);
+                        for (int64_t r = 0; r < h; ++r)
+                            for (int64_t c = 0; c < w; ++c)
+                                finish(f, at_tile + r * p.output.step_h + c * p.output.step_w + to.at, count);
+                    }
+                };
+                for (int64_t b = first; b < last; ++b) {
+                    const Outputs to = place(b);
                     for (int64_t j = 0; j < widths.nv(b); ++j) {
-                        const int64_t k = (widths.first(b) + j) * VL;
+                        E* const y = at_tile + to.at + j * VL;
                         if constexpr (!kNarrow<E>) {
-                            one(tiles[kind_of(i)], i, b, j, at_tile + k, p.output.step_h, p.output.step_w,
-                                true);
+                            one(tiles[kind_of(i)], i, b, j, to, y, p.output.step_h, p.output.step_w, true);
                         } else if (kind_of(i) == 0 && f.nothing()) {
-                            one(whole_tile<Pick, E>(), i, b, j, at_tile + k, p.output.step_h, p.output.step_w,
+                            one(whole_tile<Pick, E>(), i, b, j, to, y, p.output.step_h, p.output.step_w,
                                 true);
                         } else {
-                            one(tiles[kind_of(i)], i, b, j, strip, w * VL, VL, false);
-                            finish_pixels(f, strip, h, w, tail(p.width - k), at_tile + k, p.output.step_h,
+                            one(tiles[kind_of(i)], i, b, j, to, strip, w * VL, VL, false);
+                            finish_pixels(f, strip, h, w, tail(to.left - j * VL), y, p.output.step_h,
                                           p.output.step_w);
                         }
                     }
-                if constexpr (!kNarrow<E>) {
-                    if (f.nothing()) continue;
-                    const int64_t k = widths.first(first) * VL;
-                    const int64_t count = least(p.width, widths.first(last) * VL) - k;
-                    for (int64_t r = 0; r < h; ++r)
-                        for (int64_t c = 0; c < w; ++c)
-                            finish(f, at_tile + r * p.output.step_h + c * p.output.step_w + k, count);
+                    if (writes_phases(phases) && !f.nothing()) finish_from(b, b + 1);
                 }
+                if (!writes_phases(phases) && !f.nothing()) finish_from(first, last);
             }
         }
         t += run;
@@ -160,14 +178,14 @@ struct Sizes {
     int64_t v, m, u, patch, strip, places;
     Sizes(const WinogradConv& p, const WinogradPlan& plan) {
         const TileGrid<F> g(p.n, p.output.h, p.output.w);
-        const WidthBlocks widths(p.width);
+        const WidthBlocks widths(p.filter);
         v = v_floats<F>(plan.tiles, p.depth);
         m = ceil_div(widths.count, plan.passes) * ceil_div(plan.tiles, kMR) * kMChunk<F::kPoints>;
         if (plan.stationary) m *= ceil_div(g.count, plan.tiles);
         u = plan.stationary ? F::kComponents * u_component(kNV, least(p.depth, kStationaryDepth<F::kPoints>))
                             : 0;
-        patch = several(p.filter.phases) ? phase_patch_floats(g, plan.tiles, p.depth)
-                                         : patch_floats(g, p.input.step_c != 1);
+        patch = reads_phases(p.filter.phases) ? phase_patch_floats(g, plan.tiles, p.depth)
+                                              : patch_floats(g, p.input.step_c != 1);
         strip = p.output.step_c != 1            ? F::kTile * g.across * F::kTile * VL
                 : p.filter.dtype == DType::bf16 ? F::kTile * F::kTile * VL
                                                 : 0;
@@ -219,18 +237,23 @@ struct Run {
           bias(static_cast<const E*>(p.epilogue.bias)),
           f(p.epilogue, p.out),
           g(conv.n, conv.output.h, conv.output.w),
-          widths(conv.width),
+          widths(conv.filter),
           sizes(conv, how),
           blocks(ceil_div(g.count, how.tiles)) {}
 
+    // Of a group.
+    int64_t in_channels() const {
+        return writes_phases(p.filter.phases) ? p.depth : p.filter.phases.channels;
+    }
+    int64_t out_channels() const { return writes_phases(p.filter.phases) ? p.filter.of_phase : p.width; }
     // Blocks as even as can be.
     int64_t first_tile(int64_t at) const { return g.count * at / blocks; }
     TileBlock<F> block(int64_t at, int32_t* places) const {
         return TileBlock<F>(g, first_tile(at), first_tile(at + 1) - first_tile(at), places);
     }
     void transform(int64_t group, const TileBlock<F>& b, float* patch, float* v) const {
-        const E* const from = in + group * p.filter.phases.channels * p.input.step_c;
-        if (several(p.filter.phases)) {
+        const E* const from = in + group * in_channels() * p.input.step_c;
+        if (reads_phases(p.filter.phases)) {
             const PhaseReader<E> reader{from,  p.input, p.filter.phases,
                                         p.top, p.left,  vectors_of(p.depth) * VL};
             return transform_phases<InputTile<F, kVStep>>(reader, g, b, patch, v);
@@ -240,8 +263,8 @@ struct Run {
     }
     void finish(int64_t group, const TileBlock<F>& b, int64_t first, int64_t last, const float* m,
                 float* strip) const {
-        finish_block(p, f, g, b, m, widths, first, last, out + group * p.width * p.output.step_c,
-                     bias ? bias + group * p.width : nullptr, strip);
+        finish_block(p, f, g, b, m, widths, first, last, out + group * out_channels() * p.output.step_c,
+                     bias ? bias + group * out_channels() : nullptr, strip);
     }
 };
 
@@ -261,12 +284,14 @@ void run_blocks(const R& r, char* scratch, int team) {
                 const int64_t tile = r.first_tile(item % r.blocks),
                               next = r.first_tile((item + 1) % r.blocks);
                 const WinogradPhases& phases = r.p.filter.phases;
-                LineWalk<F, E> next_in(r.in + (item + 1) / r.blocks * phases.channels * r.p.input.step_c,
-                                       r.p.input, phases.channels, r.g, next,
+                const bool of_out = writes_phases(phases);
+                LineWalk<F, E> next_in(r.in + (item + 1) / r.blocks * r.in_channels() * r.p.input.step_c,
+                                       r.p.input, r.in_channels(), r.g, next,
                                        r.first_tile((item + 1) % r.blocks + 1) - next, F::kTaps - 1, r.p.top,
-                                       r.p.left, phases.down, phases.across);
-                LineWalk<F, E> out(r.out + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width, r.g,
-                                   tile, block.count, 0, 0, 0);
+                                       r.p.left, of_out ? 1 : phases.down, of_out ? 1 : phases.across);
+                LineWalk<F, E> out(r.out + group * r.out_channels() * r.p.output.step_c,
+                                   of_out ? r.p.whole : r.p.output, r.out_channels(), r.g, tile, block.count,
+                                   0, 0, 0, of_out ? phases.down : 1, of_out ? phases.across : 1);
                 out.with(r.f.out, r.f.residual, r.f.saved);
                 const int64_t passes = r.plan.passes / r.plan.parts, begin_pass = part * passes;
                 for (int64_t pass = begin_pass; pass < begin_pass + passes; ++pass) {
@@ -275,8 +300,8 @@ void run_blocks(const R& r, char* scratch, int team) {
                     const float* u = r.p.packed + group * F::kComponents * component +
                                      r.widths.first(first) * VL * r.p.depth;
                     const bool ahead = pass == begin_pass && r.plan.parts == 1;
-                    multiply(block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first, last,
-                             s.m, ahead && item + 1 < end ? &next_in : nullptr, ahead ? &out : nullptr);
+                    multiply(phases, block, own.v, {r.p.depth, 0, r.p.depth}, u, component, r.widths, first,
+                             last, s.m, ahead && item + 1 < end ? &next_in : nullptr, ahead ? &out : nullptr);
                     r.finish(group, block, first, last, s.m, s.strip);
                 }
             }
@@ -315,8 +340,9 @@ void run_stationary(const R& r, char* shared, char* scratch, int team) {
                                                static_cast<const E*>(r.p.weight) + group * r.p.filter.step_g,
                                                s.u, component);
                         for (int64_t at = 0; at < r.blocks; ++at)
-                            multiply<F, E>(r.block(at, places), of_block(at).v, depth, s.u, component,
-                                           r.widths, b, b + 1, s.m + at * m_block, nullptr, nullptr);
+                            multiply<F, E>(r.p.filter.phases, r.block(at, places), of_block(at).v, depth, s.u,
+                                           component, r.widths, b, b + 1, s.m + at * m_block, nullptr,
+                                           nullptr);
                     }
                     for (int64_t at = 0; at < r.blocks; ++at)
                         r.finish(group, r.block(at, places), b, b + 1, s.m + at * m_block, s.strip);
@@ -332,7 +358,7 @@ constexpr int64_t kTilesOfU = 16;
 template <class F>
 WinogradPlan plan_for(const WinogradConv& p, int team) {
     const TileGrid<F> g(p.n, p.output.h, p.output.w);
-    const WidthBlocks widths(p.width);
+    const WidthBlocks widths(p.filter);
     WinogradPlan plan{};
     // More tiles use each panel of U more often, but V and M should stay in L2 (24 tiles of 64 channels: 0.2
     // MB each). Where U is tens of megabytes and comes from L3, its reuse counts more.

@@ -115,10 +115,16 @@ inline float* v_row(float* v, int64_t vectors, int64_t row) {
     return v + row / kMR * vectors * kVChunk<F::kPoints> + row % kMR * VL;
 }
 
-// The output channels cut into blocks of at most kNV vectors, as even as can be.
+// The output channels cut into blocks of at most kNV vectors, as even as can be; where they are several
+// phases, each of them.
 struct WidthBlocks {
-    int64_t vectors, count;
-    explicit WidthBlocks(int64_t width) : vectors(vectors_of(width)), count(ceil_div(vectors, kNV)) {}
+    int64_t vectors, count, of_phase;
+    explicit WidthBlocks(int64_t width, int64_t phases = 1)
+        : vectors(vectors_of(width)),
+          count(phases * ceil_div(vectors / phases, kNV)),
+          of_phase(count / phases) {}
+    explicit WidthBlocks(const WinogradWeight& w)
+        : WidthBlocks(w.width, writes_phases(w.phases) ? w.phases.down * w.phases.across : 1) {}
     int64_t first(int64_t block) const { return vectors * block / count; }
     int nv(int64_t block) const { return static_cast<int>(first(block + 1) - first(block)); }
 };

@@ -75,6 +75,46 @@ inline void pack_phases(const WinogradWeight& w, const WidthBlocks& widths, int6
     }
 }
 
+// The same of dgrad, whose phases are output channels: block `b` of each phase, channels [k0, k1) of the
+// reduction, to the group's U.
+template <class F, bool kStream, class E>
+inline void pack_output_phases(const WinogradWeight& w, const WidthBlocks& widths, int64_t b, int64_t k0,
+                               int64_t k1, const E* weight, float* u, int64_t component) {
+    constexpr int R = F::kTaps;
+    const WinogradPhases& p = w.phases;
+    const int64_t nv = widths.nv(b), size = p.rows * p.cols, phases = p.down * p.across;
+    float taps[(kMostPhaseTaps + 1) * VL];
+    store(taps + size * VL, zero());
+    for (int64_t k = k0; k < k1; ++k)
+        for (int64_t j = 0; j < nv; ++j) {
+            const int64_t c = (widths.first(b) + j) * VL, lanes = least(VL, w.of_phase - c);
+            const E* const from = weight + k * w.step_depth + c * w.step_width;
+            // Rows of filters lie pages apart.
+            const E* const next = from + 2 * w.step_depth;
+            if (k + 2 < k1)
+                for (int64_t at = 0; at < lanes * size; at += kLine<E>) __builtin_prefetch(next + at, 0, 2);
+            if (size == 9 && lanes == VL && w.step_width == 9) {
+                vf g[9];
+                taps_of_filters(from, g);
+                unrolled<9>([&](auto t) FC_INLINE { store(taps + t * VL, g[t]); });
+            } else {
+                gather_lanes(from, w.step_width, lanes, size, taps);
+            }
+            for (int64_t phase = 0; phase < phases; ++phase) {
+                vf g[R * R];
+                unrolled<R, R>([&](auto i, auto t) FC_INLINE {
+                    const int64_t r = phase_row(p, phase / p.across, i),
+                                  s = phase_col(p, phase % p.across, t);
+                    const bool has = r >= 0 && r < p.rows && s >= 0 && s < p.cols;
+                    g[i * R + t] = load(taps + (has ? r * p.cols + s : size) * VL);
+                });
+                filter_tile<F, kStream>(
+                    g, u + (widths.first(phase * widths.of_phase + b) * w.depth + k * nv + j) * VL,
+                    component);
+            }
+        }
+}
+
 // kStream: past the caches, for an array that is larger than they are. Its lines would be read from memory
 // only to be overwritten, which took four times as long. U of output block `b` and channels [c0, c1) of the
 // reduction, to u (of the block) with `component` floats from one component to the next; `weight` is the

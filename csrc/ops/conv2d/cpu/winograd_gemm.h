@@ -105,53 +105,88 @@ struct Depth {
     int64_t all, first, count;
 };
 
+// The channels of them that a component has: the first `used` of each `period`, below `end`.
+struct Terms {
+    int64_t period, used, end;
+};
+template <int P>
+inline Terms terms_of(const WinogradPhases& p, int64_t count, int xi) {
+    const Terms all{count, count, count};
+    if (!reads_phases(p) || p.channels % VL) return all;
+    const bool turned = p.columns_first;
+    const int64_t outer = turned ? p.across : p.down, inner = turned ? p.down : p.across;
+    const int64_t outer_taps = turned ? p.cols : p.rows, inner_taps = turned ? p.rows : p.cols;
+    const int at_outer = turned ? xi % P : xi / P, at_inner = turned ? xi / P : xi % P;
+    const int64_t period = inner * p.channels;
+    const int64_t end = period * (at_outer == 1 ? full_phases(outer_taps, outer) : outer);
+    const int64_t used = at_inner == 1 ? full_phases(inner_taps, inner) * p.channels : period;
+    return used == period ? Terms{end, end, end} : Terms{period, used, end};
+}
+// Whether an output phase has zeros for a component.
+template <class F>
+inline bool is_zero(const WinogradPhases& p, int64_t phase, int xi) {
+    const int64_t a = phase / p.across, b = phase % p.across;
+    constexpr int last = F::kTaps - 1;
+    return zero_point(phase_row(p, a, 0), phase_row(p, a, last), p.rows) == xi / F::kPoints ||
+           zero_point(phase_col(p, b, 0), phase_col(p, b, last), p.cols) == xi % F::kPoints;
+}
+
 // M (+)= V U for output blocks [first, last) of one block of tiles. `u` is U of block `first`.
 template <class F, class E>
-void multiply(const TileBlock<F>& block, const float* v, Depth depth, const float* u, int64_t component,
-              const WidthBlocks& widths, int64_t first, int64_t last, float* m, LineWalk<F, E>* next_in,
-              LineWalk<F, E>* out) {
+void multiply(const WinogradPhases& phases, const TileBlock<F>& block, const float* v, Depth depth,
+              const float* u, int64_t component, const WidthBlocks& widths, int64_t first, int64_t last,
+              float* m, LineWalk<F, E>* next_in, LineWalk<F, E>* out) {
     constexpr int P = F::kPoints;
     const int64_t v_tile = vectors_of(depth.all) * kVChunk<P>, row_tiles = ceil_div(block.count, kMR);
     const int64_t sum = sum_depth<P>(depth.all), blocks = last - first;
     const int64_t parts = sum ? ceil_div(depth.count, sum) : 1;
     const Add add = sum ? Add::sum : Add::terms;
-    const int64_t end = F::kComponents * blocks * parts;
+    if (blocks == 0) return;
     v += depth.first / VL * kVChunk<P>;
     // U that stays in L2 from block to block needs no prefetch.
     const bool far = F::kComponents * component > kL2Floats;
-    const int64_t calls = end * row_tiles;
+    const int64_t calls = F::kComponents * blocks * parts * row_tiles;
+    const bool zeros = writes_phases(phases);
     const int64_t in_lines = next_in ? ceil_div(next_in->lines(), calls) : 0;
     const int64_t out_lines = out ? ceil_div(out->lines(), calls) : 0;
     // One component, block of outputs and part of the reduction.
     struct Panel {
         int xi;
-        int64_t block, part, depth;
+        int64_t block, from, depth, begin;  // of the period
+        Terms terms;
         int nv;
         const float *u, *v;
     };
     const auto place = [&](Panel& p) {
-        const int64_t from = p.part * sum;
-        p.depth = sum ? least(sum, depth.count - from) : depth.count;
-        if (p.part == 0 && (blocks > 1 || p.xi == 0)) p.nv = widths.nv(first + p.block);
+        if (p.from == 0) {
+            if (p.block == 0) p.terms = terms_of<P>(phases, depth.count, p.xi);
+            if (blocks > 1 || p.xi == 0) p.nv = widths.nv(first + p.block);
+        }
+        p.depth = p.begin + p.terms.used - p.from;
+        if (sum) p.depth = least(sum, p.depth);
+        if (zeros && is_zero<F>(phases, (first + p.block) / widths.of_phase, p.xi)) p.depth = 0;
         const int64_t before = blocks > 1 ? widths.first(first + p.block) - widths.first(first) : 0;
-        p.u = u + p.xi * component + before * VL * depth.count + from * p.nv * VL;
-        p.v = v + from / VL * kVChunk<P> + p.xi * kVStep;
+        p.u = u + p.xi * component + before * VL * depth.count + p.from * p.nv * VL;
+        p.v = v + p.from / VL * kVChunk<P> + p.xi * kVStep;
     };
     const auto advance = [&](Panel p) {
-        if (++p.part == parts) p.part = 0, ++p.block;
+        p.from += p.depth;
+        if (p.from == p.begin + p.terms.used) p.from = p.begin += p.terms.period;
+        if (p.from >= p.terms.end || p.depth == 0) p.from = p.begin = 0, ++p.block;
         if (p.block == blocks) p.block = 0, ++p.xi;
-        place(p);
+        if (p.xi < F::kComponents) place(p);
         return p;
     };
     Panel next{};
     place(next);
-    for (int64_t i = 0; i < end; ++i) {
+    while (next.xi < F::kComponents) {
         const Panel now = next;
-        if (i + 1 < end) next = advance(now);
+        next = advance(now);
+        const bool more = next.xi < F::kComponents;
         const int64_t rows = block.rows(now.xi), tiles = ceil_div(rows, kMR);
         // Of the next panel each row tile fetches its part, the same number of floats each step.
         int64_t part = 0;
-        if (far && i + 1 < end)
+        if (far && more && now.depth)
             part = ceil_div(ceil_div(next.nv * VL * next.depth, most(1, tiles)), now.depth);
         for (int64_t r = 0; r < tiles; ++r) {
             if (in_lines) next_in->template fetch<false>(in_lines);
@@ -159,7 +194,7 @@ void multiply(const TileBlock<F>& block, const float* v, Depth depth, const floa
             const float* const mine = now.v + r * v_tile;
             gemm_for<P>(least(kMR, rows - r * kMR), now.nv)(
                 mine, now.depth, now.u, m + (now.block * row_tiles + r) * kMChunk<P> + now.xi * kMStep<P>,
-                depth.first > 0 || now.part > 0 ? add : Add::none, next.u + r * part * now.depth, part,
+                depth.first > 0 || now.from > 0 ? add : Add::none, next.u + r * part * now.depth, part,
                 r + 1 < tiles ? mine + v_tile : next.v);
         }
     }

@@ -8,6 +8,28 @@ namespace {
 
 inline bool several(const WinogradPhases& p) { return p.down * p.across > 1; }
 
+// Whether x is read phase by phase, or dx written so.
+inline bool reads_phases(const WinogradPhases& p) { return several(p) && !p.outputs; }
+inline bool writes_phases(const WinogradPhases& p) { return several(p) && p.outputs; }
+
+// The tap of a filter's axis that tap `i` of a phase is; outside of it, a zero.
+inline int64_t phase_row(const WinogradPhases& p, int64_t phase, int64_t i) {
+    return p.outputs ? phase + p.start_row - i * p.down : phase + i * p.down;
+}
+inline int64_t phase_col(const WinogradPhases& p, int64_t phase, int64_t i) {
+    return p.outputs ? phase + p.start_col - i * p.across : phase + i * p.across;
+}
+
+// The point along an axis whose filter components are zeros, as those of infinity (1) are without the last
+// tap and those of 0 without the first; or -1.
+inline int zero_point(int64_t first, int64_t last, int64_t size) {
+    const auto lacks = [&](int64_t tap) { return tap < 0 || tap >= size; };
+    return lacks(last) ? 1 : lacks(first) ? 0 : -1;
+}
+
+// Phases of an axis that have as many taps as any.
+inline int64_t full_phases(int64_t size, int64_t stride) { return size % stride ? size % stride : stride; }
+
 // Where channel d of the phases comes from.
 struct PhaseChannel {
     int64_t row, col, channel;

@@ -199,6 +199,9 @@ inline bool swaps(const WinogradWgrad& p) {
            p.depth * vectors_of(p.width) < p.width * vectors_of(p.depth);
 }
 
+// Whether sums that are of no tap are left out.
+inline bool skips(const WinogradWgrad& p) { return several(p.phases) && p.phases.channels % VL == 0; }
+
 // Products of channels up to which the next block's pixels are fetched into L2 during this one's products: of
 // more channels both operands and sums fill it.
 constexpr int64_t kFetched = 128 * 128;
@@ -212,7 +215,7 @@ struct Run {
     static constexpr int P = F::kPoints;
     const WinogradWgrad& p;
     TileGrid<F> g;
-    bool swapped;
+    bool swapped, skipping;
     WidthBlocks c;  // blocks of the channels along the lanes: input channels, unless swapped
     int64_t blocks, x_vectors, y_vectors;
     int64_t channels, vectors;  // the others, and how many vectors those along the lanes are
@@ -223,7 +226,9 @@ struct Run {
         : p(conv),
           g(conv.n, conv.output.h, conv.output.w),
           swapped(swaps<F>(conv)),
-          c(swapped ? conv.width : conv.depth),
+          skipping(skips(conv)),
+          c(swapped ? conv.width : conv.depth,
+            !swapped && skips(conv) ? conv.phases.down * conv.phases.across : 1),
           blocks(ceil_div(g.count, tiles)),
           x_vectors(vectors_of(conv.depth)),
           y_vectors(vectors_of(conv.width)),
@@ -274,6 +279,14 @@ struct Run {
             team);
     }
 
+    // Whether the sums of a component are of no tap of a phase: of infinity, which is the last tap's alone.
+    bool lacks(int64_t phase, int xi) const {
+        if (!skipping) return false;
+        const PhaseChannel at = phase_channel(p.phases, phase * p.phases.channels);
+        constexpr int last = F::kTaps - 1;
+        return (xi / P == 1 && phase_row(p.phases, at.row, last) >= p.phases.rows) ||
+               (xi % P == 1 && phase_col(p.phases, at.col, last) >= p.phases.cols);
+    }
     int64_t items() const { return F::kComponents * c.count; }
     int64_t first_tile(int64_t block) const { return g.count * block / blocks; }
 
@@ -309,8 +322,12 @@ struct Run {
         o.b_tile = vectors * kVChunk<P>;
         o.rows = block.rows(xi);
         s += xi * component + c.first(b) * VL;
-        for (int64_t k = k0; k < k1; k += kMR, s += kMR * vectors * VL) {
-            const int64_t count = least(kMR, k1 - k);
+        if (!swapped && lacks(b / c.of_phase, xi)) return;
+        for (int64_t k = k0, end; k < k1; k = end, s += kMR * vectors * VL) {
+            end = least(k + kMR, k1);
+            if (swapped && lacks(k / p.phases.channels, xi) && lacks((end - 1) / p.phases.channels, xi))
+                continue;
+            const int64_t count = end - k;
             o.fetch = k == k0;
             if (next) next->fetch();
             for (int64_t i = 0; i < count; ++i)
