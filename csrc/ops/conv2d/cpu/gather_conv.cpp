@@ -341,12 +341,14 @@ void finish_rows(const Finish& f, float* const* rows, int64_t count, int64_t fir
     }
 }
 
-// Whether tiles can finish their own sums: residual, ReLU and ReLU6, with nothing to be known of y before.
+// Whether tiles can finish their own sums: residual, ReLU and ReLU6, with nothing to be known of y before. A
+// residual from memory is added by the pass, which has it fetched further ahead.
 bool ends_in_tiles(const GatherConv& g, const Cut& cut) {
     const Finish& f = g.finish;
+    const bool far = f.residual && g.n * g.rows * g.cols * g.groups * g.width > 1 << 20;
     const bool clamps = f.activation == Activation::relu || f.activation == Activation::relu6;
     return g.out_c == 1 && !cut.rows && !cut.dot && !f.nothing() && !f.saved && (!f.activate || clamps) &&
-           !g.moments.wanted;
+           !g.moments.wanted && !far;
 }
 
 void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_t item, int64_t part,
