@@ -121,7 +121,8 @@ ConvCost conv_cost(const Conv2dProblem& p, ConvDirection direction) {
         // What L3 does not hold of the phases' weights or sums is written to memory and read again.
         const double far = components * all * outs * t.lanes * sizeof(float);
         const double passes = phases > 1 && far > kFarBytes ? kFar * far : 0;
-        double cycles = (size == 8 ? t.larger : 1) * (gemm + products / 36 * transforms) + filters + copies + passes;
+        double cycles =
+            (size == 8 ? t.larger : 1) * (gemm + products / 36 * transforms) + filters + copies + passes;
         if (wgrad) {
             const double tiles =
                 n * static_cast<double>(tiles_of(rows, form.tile) * tiles_of(cols, form.tile));

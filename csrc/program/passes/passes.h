@@ -13,7 +13,8 @@ namespace fastconv::program {
 void remove_dead_code(Graph& graph);
 // Reorders that move nothing become views; reorders and views of one another become one.
 void simplify_layout(Graph& graph);
-// Arithmetic, but sums, of an array and one that was written out to its shape repeats that one's elements itself.
+// Arithmetic, but sums, of an array and one that was written out to its shape repeats that one's elements
+// itself.
 void skip_expansion(Graph& graph);
 // Zeros around pictures that only a convolution reads become its padding (inference: the gradient for the
 // weights reads the padded picture too).
