@@ -27,7 +27,7 @@ from tests.bad_values import (
     OTHER_TYPES,
     SHAPES,
 )
-from tests.cases.functions import (
+from tests.cases.arguments import (
     ANY,
     ARRAY,
     BOOL,
@@ -43,10 +43,10 @@ from tests.cases.functions import (
     PAIR,
     SEQUENCE,
     SIZES,
-    TABLE,
     TRIPLE,
     f32,
 )
+from tests.cases.functions import TABLE
 
 HEADROOM = 1 << 30  # bytes of address space that a call may take
 HANG_SECONDS = 30

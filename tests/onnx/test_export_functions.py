@@ -10,7 +10,8 @@ import pytest
 
 import fastconv as fc
 import fastconv.functional as F
-from tests.cases.functions import ANY, ARRAY, OPTIONAL, SEQUENCE, TABLE
+from tests.cases.arguments import ANY, ARRAY, OPTIONAL, SEQUENCE
+from tests.cases.functions import TABLE
 from tests.onnx.helpers import Apply, eager, run
 from tests.support import assert_close
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastconv.functional as F
-from tests.cases.functions import ANY, ARRAY, LABELS, OPTIONAL, TABLE
+from tests.cases.arguments import ANY, ARRAY, LABELS, OPTIONAL
+from tests.cases.functions import TABLE
 
 COMPOSED = [
     "chunk",
