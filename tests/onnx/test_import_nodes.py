@@ -22,7 +22,7 @@ Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax Re
 ReduceSum ReduceSumSquare Relu Reshape Resize Selu Shape Shrink Sigmoid Size Slice Softmax Softplus Softsign
 SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile Transpose Unsqueeze Upsample
 And ArgMax ArgMin Ceil CumSum Equal Erf Floor Greater GreaterOrEqual Less LessOrEqual Mod Not Or Round Sign
-Where Xor
+GatherElements ScatterElements Where Xor
 """
 OPS = frozenset(_OPS.split())
 # What the tests above have that is out of scope, by name.

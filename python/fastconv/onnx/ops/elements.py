@@ -80,8 +80,8 @@ def _scatter_elements(node: Node, inputs: Inputs, training: bool) -> Any:
     reduction = reduction.decode() if isinstance(reduction, bytes) else reduction
     if not isinstance(data, Tensor) and not isinstance(updates, Tensor) and not is_symbolic(index):
         return _scattered_known(node, data, index, updates, where, reduction)
-    if reduction not in ("none", "add"):
-        raise CaptureError(f"onnx: {node}: reduction {reduction!r} of computed arrays is not there")
+    if reduction not in ("none", "add", *_COMBINED):
+        raise ShapeError(f"onnx: {node}: reduction must be none, add, mul, max or min")
     zeros = not isinstance(data, Tensor) and not data.any()
     if reduction == "add" or zeros:
         like = updates if isinstance(updates, Tensor) else data
@@ -89,24 +89,82 @@ def _scatter_elements(node: Node, inputs: Inputs, training: bool) -> Any:
         return spread if zeros else F.add(as_tensor(data, like), spread)
     if is_symbolic(index):
         raise CaptureError(f"onnx: {node} into an array needs indices that are known")
-    # Each element comes from the array or from the last update for its place.
-    source = np.broadcast_to(
-        np.arange(data.shape[where]).reshape((-1,) + (1,) * (data.ndim - where - 1)), data.shape
-    ).copy()
-    order = np.arange(index.shape[where]).reshape((-1,) + (1,) * (data.ndim - where - 1))
-    part = source[tuple(slice(None if d == where else n) for d, n in enumerate(index.shape))]
-    np.put_along_axis(part, index, np.broadcast_to(order + data.shape[where], index.shape), where)
     like = data if isinstance(data, Tensor) else updates
-    grown = as_tensor(updates, like)
-    for d, n in enumerate(data.shape):
-        if d != where and grown.shape[d] < n:
-            missing = (*grown.shape[:d], n - grown.shape[d], *grown.shape[d + 1 :])
-            grown = F.concat([grown, Tensor(np.zeros(missing, grown.dtype))], d)
-    both = F.concat([as_tensor(data, like), grown], where)
-    before, _, behind = _rows(data.shape, where)
-    flat = F.reshape(both, (before, both.shape[where], behind))
-    made = gathered("scatter_elements", flat, source.reshape((before, data.shape[where], behind)))
-    return F.reshape(made, data.shape)
+    given = as_tensor(data, like)
+    if reduction in _COMBINED:
+        return _combined(node, given, index, as_tensor(updates, like), where, reduction)
+    # Each element comes from the array or from the last update for its place.
+    shape = given.shape
+    source = np.broadcast_to(_along(np.arange(shape[where]), where, len(shape)), shape).copy()
+    order = _along(np.arange(shape[where], shape[where] + index.shape[where]), where, len(shape))
+    part = source[tuple(slice(None if d == where else n) for d, n in enumerate(index.shape))]
+    np.put_along_axis(part, index, np.broadcast_to(order, index.shape), where)
+    grown = _grown(as_tensor(updates, like), shape, where, 0.0)
+    return _taken(F.concat([given, grown], where), source, where)
+
+
+# Reductions, each with the number that changes nothing.
+_COMBINED: dict[str, tuple[Any, float]] = {
+    "mul": (F.mul, 1.0),
+    "max": (F.maximum, -math.inf),
+    "min": (F.minimum, math.inf),
+}
+_MOST_TURNS = 1024
+
+
+def _combined(
+    node: Node, data: Tensor, index: NDArray, updates: Tensor, where: int, reduction: str
+) -> Tensor:
+    """The first updates of all places at once, then the second ones."""
+    combine, neutral = _COMBINED[reduction]
+    moved = np.moveaxis(index, where, 0)
+    count, rest = moved.shape[0], np.indices(moved.shape[1:], sparse=True)
+    seen = np.zeros((data.shape[where], *moved.shape[1:]), np.int64)
+    turn = np.empty(moved.shape, np.int64)
+    for m in range(count):
+        at = (moved[m], *rest)
+        turn[m] = seen[at]
+        seen[at] += 1
+    fill = Tensor(
+        np.full((*index.shape[:where], 1, *index.shape[where + 1 :]), neutral, data.dtype)
+    )
+    both = _grown(F.concat([updates, fill], where), data.shape, where, neutral)
+    turns = int(seen.max(initial=0))
+    if turns > _MOST_TURNS:
+        raise ShapeError(
+            f"onnx: {node}: {turns} updates of one place, at most {_MOST_TURNS} are done"
+        )
+    for now in range(turns):
+        source = np.full(data.shape, count)
+        part = source[tuple(slice(None if d == where else n) for d, n in enumerate(index.shape))]
+        part = np.moveaxis(part, where, 0)
+        chosen = np.nonzero(turn == now)
+        at = (moved[chosen], *chosen[1:])
+        part[at] = chosen[0]
+        data = combine(data, _taken(both, source, where))
+    return data
+
+
+def _along(values: NDArray, where: int, ndim: int) -> NDArray:
+    return values.reshape((-1,) + (1,) * (ndim - where - 1))
+
+
+def _taken(x: Tensor, source: NDArray, where: int) -> Tensor:
+    before, length, behind = _rows(source.shape, where)
+    flat = F.reshape(x, (before, x.shape[where], behind))
+    taken: Tensor = F.reshape(
+        gathered("scatter_elements", flat, source.reshape((before, length, behind))), source.shape
+    )
+    return taken
+
+
+def _grown(x: Tensor, shape: tuple[int, ...], where: int, fill: float) -> Tensor:
+    """With `fill` behind it in all dimensions but `where`."""
+    for d, n in enumerate(shape):
+        if d != where and x.shape[d] < n:
+            missing = (*x.shape[:d], n - x.shape[d], *x.shape[d + 1 :])
+            x = F.concat([x, Tensor(np.full(missing, fill, x.dtype))], d)
+    return x
 
 
 def _scattered_known(
@@ -143,9 +201,4 @@ def _spread(
         finish(op, y, (flat,), backward),
         (*index.shape[:where], shape[where], *index.shape[where + 1 :]),
     )
-    for d, n in enumerate(shape):
-        if d != where and made.shape[d] < n:
-            missing = (*made.shape[:d], n - made.shape[d], *made.shape[d + 1 :])
-            made = F.concat([made, Tensor(np.zeros(missing, made.dtype))], d)
-    result: Tensor = made
-    return result
+    return _grown(made, shape, where, 0.0)
