@@ -86,6 +86,18 @@ def test_scatter_elements(axis: int, less: bool, reduction: str) -> None:
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_scatter_into_zeros(reduction: str) -> None:
+    updates = np.array([[3, -4, 5], [-2, 2, 0]], np.float32)
+    index = np.array([[0, 1, 1], [2, 0, 2]])
+    data = np.zeros((3, 3), np.float32)
+    inputs = {"x": data, "i": index, "u": updates}
+    net = one_node("ScatterElements", inputs, ("x", "i"), axis=0, reduction=reduction)
+    wanted = scattered(data, index, updates, 0, reduction)
+    np.testing.assert_array_equal(eager(net, updates)[0], wanted)
+    np.testing.assert_array_equal(fc.compile(net, updates)(updates), wanted)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_gradients_of_scatter_elements(reduction: str) -> None:
     rng = np.random.default_rng(3)
     data, updates = rng.standard_normal((4, 3)), rng.standard_normal((3, 3))

@@ -83,7 +83,7 @@ def _scatter_elements(node: Node, inputs: Inputs, training: bool) -> Any:
     if reduction not in ("none", "add", *_COMBINED):
         raise ShapeError(f"onnx: {node}: reduction must be none, add, mul, max or min")
     zeros = not isinstance(data, Tensor) and not data.any()
-    if reduction == "add" or zeros:
+    if reduction == "add" or (reduction == "none" and zeros):
         like = updates if isinstance(updates, Tensor) else data
         spread = _spread(node, as_tensor(updates, like), index, data.shape, where, reduction)
         return spread if zeros else F.add(as_tensor(data, like), spread)
