@@ -23,13 +23,18 @@ N = helper.make_node
 HALF, ROOT_TWO = math.sqrt(0.5), math.sqrt(2.0)
 
 
-def network(nodes: list[Any], constants: dict[str, Any], opset: int = 17) -> Any:
+def network(
+    nodes: list[Any],
+    constants: dict[str, Any],
+    opset: int = 17,
+    dtype: int = TensorProto.FLOAT,
+) -> Any:
     """A file of the nodes, from x to y, loaded."""
     graph = helper.make_graph(
         nodes,
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("x", dtype, None)],
+        [helper.make_tensor_value_info("y", dtype, None)],
         [
             numpy_helper.from_array(
                 np.asarray(v, np.int64 if np.asarray(v).dtype.kind == "i" else np.float32), n
@@ -262,6 +267,40 @@ def test_what_only_looks_like_them(name: str) -> None:
     assert len(kinds(fc.compile(net, x))) > 1
 
 
+def test_numbers_that_add_dimensions() -> None:
+    nodes, reference = COMPOSED["hardswish"]
+    net = network(nodes, NUMBERS | {"cube": np.full((1, 1, 1), 3.0)})
+    x = np.linspace(-5, 5, 101, dtype=np.float32).reshape(1, 101)
+    assert_close(net(x).numpy(), reference(x.astype(np.float64))[None], 2e-6)
+
+
+def test_integers_have_no_hardswish() -> None:
+    nodes = chain(
+        ("Add", ("x", "three")),
+        ("Max", ("t0", "zero")),
+        ("Min", ("t1", "six")),
+        ("Mul", ("x", "t2")),
+        ("Div", ("t3", "six")),
+    )
+    net = network(nodes, {"three": 3, "zero": 0, "six": 6}, dtype=TensorProto.INT64)
+    x = np.arange(8)
+    np.testing.assert_array_equal(net(x), x * np.clip(x + 3, 0, 6) // 6)
+
+
+@pytest.mark.parametrize("length", [60, 3000])
+@pytest.mark.parametrize("op, operands", [("Mul", 1), ("Mul", 2), ("Div", 2)])
+def test_long_products(op: str, operands: int, length: int) -> None:
+    """Squares of squares double what they are made of, and chains are deeper than Python's calls."""
+    nodes, last = [], "x"
+    for i in range(length):
+        name = f"t{i}" if i < length - 1 else "y"
+        nodes.append(N(op, [last, last if operands == 1 else "one"], [name]))
+        last = name
+    x = np.array([1.0, -1.0], np.float32)
+    y = network(nodes, {} if operands == 1 else {"one": 1.0})(x)
+    np.testing.assert_array_equal(y.numpy(), x * x if operands == 1 else x)
+
+
 def layer_norm(
     x: Any, dims: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-3
 ) -> Any:
@@ -414,3 +453,18 @@ def test_factors_of_columns_behind_a_group_norm() -> None:
     rows = layer_norm(x.reshape(3, 2, -1), (2,)).reshape(x.shape)
     with fc.no_grad():
         assert_close(net(x).numpy(), rows * constants["weight"] + constants["bias"], 5e-6)
+
+
+@pytest.mark.parametrize("groups", [4, 12])
+@pytest.mark.parametrize("shape", [(3, 6, 4, 5), (3, 6, 8)])
+def test_groups_that_end_within_channels(groups: int, shape: tuple[int, ...]) -> None:
+    nodes, constants = grouped(groups, (0, groups, -1))
+    constants |= {
+        name: randn(rng(name), 6, *(1,) * (len(shape) - 2)) for name in ("weight", "bias")
+    }
+    net = network(nodes, constants)
+    x = randn(rng("x"), *shape)
+    rows = layer_norm(x.reshape(3, groups, -1), (2,)).reshape(x.shape)
+    expected = rows * constants["weight"] + constants["bias"]
+    assert_close(net(x).detach().numpy(), expected, 5e-6)
+    assert_close(fc.compile(net, x)(x), expected, 5e-6)

@@ -6,11 +6,15 @@ Ba et al., 2016."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
 from .graph import Graph, Node, uses_of
 from .ops.registry import integers
+
+# Nodes that a product is followed through: the compositions have fewer.
+_LONGEST_PRODUCT = 16
 
 Rule = Callable[["_Search", Node], Node | None]
 
@@ -33,33 +37,48 @@ class _Search:
         self.makers = {name: node for node in graph.nodes for name in node.outputs if name}
 
     def number(self, name: str) -> float | None:
-        """The value of a constant of one element."""
+        """The value of a constant of one element, which adds no dimensions to what it is combined with."""
         array = self.constants.get(name)
-        return float(array.item()) if array is not None and array.size == 1 else None
+        if array is None or array.size != 1 or array.ndim > 1 or array.dtype.kind not in "fiub":
+            return None
+        return float(array.item())
+
+    def factor(self, name: str) -> float | None:
+        """The same of floating point: what has it as an operand is floating point too."""
+        array = self.constants.get(name)
+        return self.number(name) if array is not None and array.dtype.kind == "f" else None
 
     def made_by(self, name: str, *ops: str) -> Node | None:
         node = self.makers.get(name)
         return node if node is not None and node.op in ops else None
 
     def product(self, name: str) -> tuple[float, list[str]]:
-        """A value as a number times other values."""
-        node = self.makers.get(name)
-        if node is not None and node.op == "Mul":
-            first, second = (self.product(n) for n in node.inputs)
-            return first[0] * second[0], first[1] + second[1]
-        divisor = self.number(node.inputs[1]) if node is not None and node.op == "Div" else None
-        if node is not None and divisor:
-            scale, values = self.product(node.inputs[0])
-            return scale / divisor, values
-        given = self.number(name)
-        return (given, []) if given is not None else (1.0, [name])
+        """A value as a number times other values; a long product is not taken apart to its end."""
+        scale, values, waiting = 1.0, list[str](), [name]
+        for step in itertools.count():
+            if not waiting:
+                break
+            value = waiting.pop()
+            node = self.made_by(value, "Mul", "Div") if step < _LONGEST_PRODUCT else None
+            divisor = self.factor(node.inputs[1]) if node is not None and node.op == "Div" else None
+            given = self.factor(value)
+            if node is not None and node.op == "Mul":
+                waiting += node.inputs[::-1]
+            elif node is not None and divisor:
+                scale /= divisor
+                waiting.append(node.inputs[0])
+            elif given is not None:
+                scale *= given
+            else:
+                values.append(value)
+        return scale, values
 
     def plus(self, name: str, number: float) -> str | None:
         """x where a value is x + number."""
         node = self.made_by(name, "Add")
         for i in (0, 1) if node is not None else ():
             assert node is not None
-            if _is(self.number(node.inputs[1 - i]), number):
+            if _is(self.factor(node.inputs[1 - i]), number):
                 return node.inputs[i]
         return None
 
@@ -254,7 +273,12 @@ def _grouped(search: _Search, node: Node) -> tuple[str, str, dict[str, object]] 
     if scale is None or shift is None or sizes is None or (scale != 1).any() or shift.any():
         return None
     whole = shape.get("start", 0) == 0 and shape.get("end") is None
-    if sizes.tolist() != [0, scale.size, -1] or rows.get("allowzero", 0) or not whole:
+    if (
+        not scale.size
+        or sizes.tolist() != [0, scale.size, -1]
+        or rows.get("allowzero", 0)
+        or not whole
+    ):
         return None
     attributes = {"num_groups": int(scale.size), "epsilon": norm.attributes["epsilon"]}
     return "GroupNorm", rows.inputs[0], attributes
@@ -321,7 +345,7 @@ def _squares(search: _Search, name: str) -> tuple[tuple[str, tuple[int, ...]], f
         assert total is not None
         eps, mean = search.number(total.inputs[1 - i]), _mean(search, total.inputs[i])
         square = search.made_by(mean[0], "Pow", "Mul") if mean is not None else None
-        if eps is None or eps <= 0 or mean is None or square is None:
+        if eps is None or not 0 < eps < math.inf or mean is None or square is None:
             continue
         twice = (
             square.inputs[0] == square.inputs[1]

@@ -136,12 +136,16 @@ def _composed_layer_norm(node: Node, inputs: Inputs, training: bool) -> Any:
 @computed("GroupNorm")
 def _composed_group_norm(node: Node, inputs: Inputs, training: bool) -> Any:
     """What an instance norm of reshaped groups becomes: see `patterns`."""
-    groups, eps = node.attributes["num_groups"], node.attributes["epsilon"]
+    x, groups, eps = inputs[0], node.attributes["num_groups"], node.attributes["epsilon"]
+    if x.ndim > 1 and x.shape[1] % groups:  # groups that do not end where channels do
+        rows = reshape(x, (x.shape[0], groups, math.prod(x.shape[1:]) // groups))
+        y = reshape(F.group_norm(rows, groups, None, None, eps), x.shape)
+        return _with_affine(lambda *none: y, inputs, (), ())
 
     def apply(weight: Any, bias: Any) -> Any:
-        return F.group_norm(inputs[0], groups, weight, bias, eps)
+        return F.group_norm(x, groups, weight, bias, eps)
 
-    return _with_affine(apply, inputs, (1,), inputs[0].shape[1:2])
+    return _with_affine(apply, inputs, (1,), x.shape[1:2])
 
 
 def _with_affine(apply: Any, inputs: Inputs, dims: tuple[int, ...], sizes: tuple[int, ...]) -> Any:
