@@ -195,6 +195,8 @@ BAD = [
     (["lenet5", "a.png"], "lenet5 needs its weights: give --weights"),
     (["lenet5"], "there is a model, lenet5, but no image"),
     (["lenet6", "a.png"], "run `fastconv train lenet5` first"),
+    (["lenet6", *NAMED[2:], "a.png"], "no network 'lenet6'; did you mean lenet5"),
+    ([*NAMED[2:], "a.png"], "predict: there is no network 'a.png'; fastconv.models.list()"),
     (["--model", "lenet6", "a.png"], "there is no network named 'lenet6'"),
     ([*NAMED, "none.png"], "none.png"),
     ([*NAMED, "names"], "names: not a readable image"),

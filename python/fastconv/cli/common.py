@@ -32,6 +32,7 @@ __all__ = [
     "fingerprint",
     "named_net",
     "network_name",
+    "no_network",
     "percent",
     "real",
     "set_threads",
@@ -97,10 +98,15 @@ def set_threads(options: argparse.Namespace) -> None:
 def network_name(text: str) -> str:
     """Parser of a name in `fastconv.models`."""
     if text not in models.list():
-        near = difflib.get_close_matches(text, models.list(), 3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "--help lists them all"
-        raise argparse.ArgumentTypeError(f"there is no network {text[:40]!r}; {hint}")
+        raise argparse.ArgumentTypeError(no_network(text, "--help lists them all"))
     return text
+
+
+def no_network(text: str, otherwise: str) -> str:
+    """What to say of a name that no network has: the nearest ones, or `otherwise`."""
+    near = difflib.get_close_matches(text, models.list(), 3)
+    hint = f"did you mean {' or '.join(near)}?" if near else otherwise
+    return f"there is no network {text[:40]!r}; {hint}"
 
 
 def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:

@@ -25,7 +25,15 @@ from ..errors import FormatError, ShapeError
 from ..models.classification import as_probabilities, best_guesses
 from ..tensor import Tensor, no_grad
 from ..train import predict
-from .common import add_threads, checkpoint_net, named_net, percent, set_threads, whole
+from .common import (
+    add_threads,
+    checkpoint_net,
+    named_net,
+    no_network,
+    percent,
+    set_threads,
+    whole,
+)
 
 __all__ = ["add_arguments", "image_to_input", "run"]
 
@@ -139,6 +147,9 @@ def _model_and_images(options: argparse.Namespace) -> tuple[str | Path, list[Pat
         images = options.images
     elif named or first.suffix.lower() in (".onnx", ".safetensors"):
         model, images = (str(first) if named else first), rest
+    elif options.weights is not None:
+        lists = "fastconv.models.list() names them, and --weights goes with one"
+        raise ShapeError(f"predict: {no_network(str(first), lists)}")
     else:
         model, images = DEFAULT, options.images
         if not DEFAULT.exists():
