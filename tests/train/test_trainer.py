@@ -402,3 +402,19 @@ def test_fit_works_in_another_thread(tmp_path: Path) -> None:
     thread.start()
     thread.join()
     assert arrays_of(here) == arrays_of(there)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+def test_embeddings_get_integers(dtype: Any, compile: bool) -> None:
+    fc.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(6, 4), nn.Flatten(), nn.Linear(12, 3))
+    trainer = Trainer(
+        net, nn.CrossEntropyLoss(), fc.optim.SGD(net.parameters(), lr=0.5), compile=compile
+    )
+    x = np.random.default_rng(0).integers(0, 6, (9, 3)).astype(dtype)
+    labels = np.arange(9) % 3
+    losses = [trainer.step(x, labels) for _ in range(30)]
+    assert losses[-1] < 0.2 * losses[0]
+    assert trainer.evaluate([(x, labels)])["accuracy"] == 1
+    assert np.array_equal(trainer.predict(x).argmax(1), labels)

@@ -12,6 +12,7 @@ from .._arrays import NDArray
 from .._ops import is_bfloat16
 from ..data import ArrayDataset, Loader
 from ..errors import CaptureError, ShapeError
+from ..nn import Embedding
 from ..program import Program
 from ..tensor import Tensor, as_array, no_grad
 from .batches import EVALUATION_BATCH, Data, as_loader
@@ -54,7 +55,7 @@ def evaluate(
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
         for x, labels in as_loader(data):
-            output = forward(network_input(x, dtype))
+            output = forward(network_input(net, x, dtype))
             value = float(loss(output, labels).item())
             sums.add(value, correct_of(output, labels), len(labels))
             for name, metric in (metrics or {}).items():
@@ -109,7 +110,7 @@ def predict(
         batches = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
-        outputs = [_plain(forward(network_input(x, dtype))) for x in batches]
+        outputs = [_plain(forward(network_input(net, x, dtype))) for x in batches]
     if not outputs:
         raise ShapeError("predict: data has no images")
     output = np.concatenate(outputs)
@@ -149,9 +150,15 @@ def _plain(output: Any) -> NDArray:
     return array.astype(np.float32) if is_bfloat16(array.dtype) else array
 
 
-def network_input(x: Any, dtype: Any) -> Tensor:
-    """A batch as a Tensor of the network's element type; not copied where it has that."""
-    return Tensor(as_array("Trainer", "x", x).astype(dtype, copy=False))
+def network_input(net: Any, x: Any, dtype: Any) -> Tensor:
+    """A batch as a Tensor of the network's element type; not copied where it has that.
+
+    Integers become int64 where the network has an embedding, which looks them up.
+    """
+    array = as_array("Trainer", "x", x)
+    if array.dtype.kind in "iu" and any(isinstance(m, Embedding) for m in net.modules()):
+        dtype = np.int64
+    return Tensor(array.astype(dtype, copy=False))
 
 
 def correct_of(output: Any, labels: Any) -> int | None:

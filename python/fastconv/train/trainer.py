@@ -52,7 +52,8 @@ class Trainer:
         schedule: a learning-rate schedule of `fastconv.optim`; it steps after every batch.
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
-        dtype: "float32" or "float64", of the network's parameters; inputs are converted to it. "bfloat16":
+        dtype: "float32" or "float64", of the network's parameters; inputs are converted to it, but for integers
+            to a network with an `nn.Embedding`. "bfloat16":
             the parameters are float32, and the network runs inside `autocast`; `predict` and metrics get its
             output as float32.
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
@@ -184,7 +185,7 @@ class Trainer:
         self.net.train()
         try:
             with self._precision():
-                data = network_input(x, self.dtype).numpy()
+                data = network_input(self.net, x, self.dtype).numpy()
                 return self._program.profile(data, labels, runs=runs, limits=limits)
         finally:
             for module, mode in modes:
@@ -213,7 +214,7 @@ class Trainer:
                 )
         else:
             if data is None:
-                data = network_input(x, self.dtype).numpy()
+                data = network_input(self.net, x, self.dtype).numpy()
             value, output = plan.run(data, labels)
             self._require_finite(value)
             output = Tensor(output) if isinstance(output, np.ndarray) else output
@@ -246,7 +247,7 @@ class Trainer:
         if program is None or not self._fits(program):
             return None, None
         try:
-            data = network_input(x, self.dtype).numpy()
+            data = network_input(self.net, x, self.dtype).numpy()
             return program.known(data, labels), data
         except Exception:  # _step_plan meets it again
             return None, None
@@ -259,12 +260,12 @@ class Trainer:
         if not self._fits(program):
             program = self._program = self._new_program()
         try:
-            return program.plan(network_input(x, self.dtype).numpy(), labels), None
+            return program.plan(network_input(self.net, x, self.dtype).numpy(), labels), None
         except Exception as error:
             return None, error
 
     def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
-        value, output = self._gradients(network_input(x, self.dtype), labels)
+        value, output = self._gradients(network_input(self.net, x, self.dtype), labels)
         if self.clip_grad_norm is not None:
             clip_grad_norm_(self.net.parameters(), self.clip_grad_norm)
         self.optimizer.step()
