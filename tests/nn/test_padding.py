@@ -148,3 +148,14 @@ def test_bad_arguments() -> None:
     ):
         with pytest.raises(error, match=text):
             call()
+
+
+def test_circular_borders_wrap_what_was_not_cropped() -> None:
+    x = np.arange(5.0)[np.newaxis]
+    for sides, expected in (
+        ((-1, 2), [1, 2, 3, 4, 1, 2]),
+        ((2, -1), [2, 3, 0, 1, 2, 3]),
+        ((-1, -1), [1, 2, 3]),
+    ):
+        assert np.asarray(nn.CircularPad1d(sides)(x)).tolist() == [expected]
+    check_gradients(lambda v: nn.CircularPad1d((-1, 2))(v), [x])

@@ -144,7 +144,7 @@ def pad(
         pad: amounts (before, after) for the last dimension, then for the one before it, and so on;
             negative amounts crop.
         mode: "constant" fills with `value`, "reflect" mirrors without repeating the edge,
-            "replicate" repeats the edge, "circular" wraps around.
+            "replicate" repeats the edge, "circular" wraps around what was not cropped.
         value: of "constant".
 
     Raises:
@@ -162,6 +162,10 @@ def pad(
     fill = number("pad", "value", value)
     if mode != "constant" and fill != 0:
         raise ShapeError(f"pad: mode {mode!r} takes no value, got {fill}")
+    if mode == "circular" and min(amounts, default=0) < 0 < max(amounts, default=0):
+        # What is cropped does not come back at the other side.
+        kept = _pad(input, [min(a, 0) for a in amounts])
+        return _pad(kept, [max(a, 0) for a in amounts], mode)
     plain = (0,) * (x.ndim - len(amounts) // 2)
     order = MemoryOrder(x)
     before = order.permute(plain + amounts[0::2][::-1])
@@ -174,3 +178,6 @@ def pad(
         return (order.leave(_ops.pad_backward(order.enter(g), shape, before, after, mode)),)
 
     return finish("pad", order.leave(y), (input,), backward)
+
+
+_pad = pad  # by a name that its argument does not hide
