@@ -415,6 +415,48 @@ def test_pairs_in_programs() -> None:
         assert_close(got, expected, 1e-5)
 
 
+def test_classes_exactly_at_the_margin_have_no_gradient() -> None:
+    x = fc.Tensor(np.array([[1.0, 0.0, -1.0]]), requires_grad=True)
+    for loss in (
+        F.multi_margin_loss(x, np.array([0])),
+        F.multilabel_margin_loss(x, np.array([[0, -1, -1]])),
+    ):
+        assert loss.item() == 0
+        loss.backward()
+        assert x.grad is not None and not x.grad.numpy().any()
+        x.grad = None
+
+
+def test_losses_of_no_examples() -> None:
+    none, labels = np.zeros((0, 4)), np.zeros(0, np.int64)
+    for loss in (
+        lambda kind: F.multi_margin_loss(none, labels, reduction=kind),
+        lambda kind: F.multilabel_margin_loss(none, none.astype(np.int64), reduction=kind),
+    ):
+        assert loss("none").shape == (0,) and loss("sum").item() == 0
+        assert math.isnan(loss("mean").item())
+    assert math.isnan(F.kl_div(none, none, "batchmean").item())
+
+
+@pytest.mark.parametrize("p", [0.5, 1.5, 2.0, 3.0])
+def test_equal_elements_have_no_gradient(p: float) -> None:
+    x = fc.Tensor(np.array([[1.0, 1.0, 3.0], [1.0, 1.0, 1.0]]), requires_grad=True)
+    y = F.pairwise_distance(x, np.ones((2, 3)), p, 0.0)
+    assert_close(y, np.array([2.0, 0.0]), 1e-12)
+    y.backward(np.ones(2))
+    assert x.grad is not None
+    assert_close(x.grad, np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]), 1e-12)
+
+
+def test_cosines_of_broadcast_vectors() -> None:
+    a, b = numbers("cosine a", 3, 1), numbers("cosine b", 2, 3, 5)
+    whole = np.broadcast_to(a, b.shape).copy()
+    for dim in (-1, 1, 2):
+        expected = F.cosine_similarity(whole, b, dim)
+        assert_close(F.cosine_similarity(a, b, dim), expected, 1e-12)
+    check_gradients(lambda y: F.cosine_similarity(a, y, -1), [b])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -484,9 +526,34 @@ def test_pairs_in_programs() -> None:
         (lambda: F.normalize(A, 0), fc.ShapeError, "normalize: p must be greater than 0"),
         (lambda: F.normalize(A, dim=2), fc.ShapeError, "normalize: dim must be in"),
         (
-            lambda: F.cosine_similarity(A, B[:, :1]),
+            lambda: F.cosine_similarity(A, B[:, :2]),
             fc.ShapeError,
-            "cosine_similarity: x1 and x2 must",
+            r"cosine_similarity: x1 .* and x2 .* do not broadcast",
+        ),
+        (
+            lambda: F.hinge_embedding_loss(A, LABELS),
+            fc.DTypeError,
+            "hinge_embedding_loss: target must be float32",
+        ),
+        (
+            lambda: F.cosine_embedding_loss(A, B, LABELS),
+            fc.DTypeError,
+            "cosine_embedding_loss: target must be float32",
+        ),
+        (
+            lambda: F.margin_ranking_loss(A, B, LABELS),
+            fc.DTypeError,
+            "margin_ranking_loss: target must be float32",
+        ),
+        (
+            lambda: F.binary_cross_entropy(P, 2 * P + 1),
+            fc.ShapeError,
+            r"binary_cross_entropy: target must be in \[0, 1\]",
+        ),
+        (
+            lambda: F.binary_cross_entropy(P * math.nan, P),
+            fc.ShapeError,
+            r"binary_cross_entropy: input must be in \[0, 1\], got nan",
         ),
         (lambda: F.pairwise_distance(A, B.astype("f4")), fc.DTypeError, "^pairwise_distance: "),
         (lambda: nn.MultiMarginLoss(3), fc.ShapeError, "MultiMarginLoss: p must be 1 or 2"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from ..errors import ShapeError
@@ -13,6 +15,7 @@ from ._args import axis, flag, number
 from ._composed import composed
 from .elementary import abs, sqrt
 from .elementwise import add, div, maximum, mul, pow, sub
+from .indexing import expand
 from .reduce import amax
 from .reduce import sum as sum_over
 
@@ -27,7 +30,14 @@ def vector_norm(op: str, input: ArrayLike, p: Any, dim: Any, keepdim: bool) -> A
         return sum_over(abs(input), dim, keepdim)
     if math.isinf(order):
         return amax(abs(input), dim, keepdim)
-    total = sum_over(mul(input, input) if order == 2 else pow(abs(input), order), dim, keepdim)
+    if order == 2:
+        powers = mul(input, input)
+    elif order > 1:
+        powers = pow(abs(input), order)
+    else:  # no derivative at 0 either, where 1 stands for 0
+        zero = _ops.elementwise_scalar("equal", as_array(op, "input", input), 0.0)
+        powers = sub(pow(add(abs(input), zero), order), zero)
+    total = sum_over(powers, dim, keepdim)
     # Roots have no derivative at 0: there it is one of 1 that nothing is multiplied by.
     none = _ops.elementwise_scalar("equal", as_array(op, "sum", total), 0.0)
     filled = add(total, none)
@@ -87,7 +97,12 @@ def cosine_similarity(x1: ArrayLike, x2: ArrayLike, dim: int = 1, eps: float = 1
     a, b = as_array(op, "x1", x1), as_array(op, "x2", x2)
     at = existing_axis(op, dim, a if a.ndim >= b.ndim else b) - max(a.ndim, b.ndim)
     if min(a.ndim, b.ndim) < -at or a.shape[at] != b.shape[at]:
-        raise ShapeError(f"{op}: x1 and x2 must agree along dim {dim}, got {a.shape} and {b.shape}")
+        # Lengths are those of the broadcast vectors.
+        try:
+            full = np.broadcast_shapes(a.shape, b.shape)
+        except (ValueError, RuntimeError):  # the latter for too many dimensions
+            raise ShapeError(f"{op}: x1 {a.shape} and x2 {b.shape} do not broadcast") from None
+        x1, x2 = expand(x1, full), expand(x2, full)
     lengths = [maximum(vector_norm(op, x, 2.0, at, True), least) for x in (x1, x2)]
     return sum_over(mul(div(x1, lengths[0]), div(x2, lengths[1])), at)
 

@@ -8,7 +8,7 @@ from .. import _ops
 from .._arrays import ArrayLike, NDArray
 from ..errors import ShapeError
 from ..tensor import as_array
-from ._args import flag
+from ._args import flag, floating
 from ._args import reduction as checked_reduction
 from ._composed import composed
 from .activation import clamp
@@ -54,7 +54,7 @@ def margin_ranking_loss(
     kind = checked_reduction("margin_ranking_loss", reduction)
     gap = moderate("margin_ranking_loss", "margin", margin)
     for what, value in (("input1", input1), ("input2", input2), ("target", target)):
-        as_array("margin_ranking_loss", what, value)
+        floating("margin_ranking_loss", what, as_array("margin_ranking_loss", what, value))
     input1, input2, target = (widened(v) for v in (input1, input2, target))
     return reduced(clamp(add(mul(neg(target), sub(input1, input2)), gap), min=0.0), kind)
 
@@ -79,6 +79,8 @@ def hinge_embedding_loss(
     gap = moderate(op, "margin", margin)
     input, target = widened(input), widened(target)
     t = as_array(op, "target", target)
+    for what, array in (("input", as_array(op, "input", input)), ("target", t)):
+        floating(op, what, array)
     unlike = mul(clamp(sub(gap, input), min=0.0), unless(t, 1.0))
     return reduced(add(unlike, mul(input, unless(t, -1.0))), kind)
 
@@ -112,6 +114,8 @@ def cosine_embedding_loss(
     input1, input2, target = (widened(v) for v in (input1, input2, target))
     a, b = as_array(op, "input1", input1), as_array(op, "input2", input2)
     t = as_array(op, "target", target)
+    for what, array in (("input1", a), ("input2", b), ("target", t)):
+        floating(op, what, array)
     if a.shape != b.shape or a.ndim not in (1, 2) or t.shape != a.shape[:-1]:
         raise ShapeError(
             f"{op}: expects inputs (N, D) and target (N,), or (D,) and (), got {a.shape}, {b.shape} "

@@ -15,7 +15,7 @@ from ..tensor import Tensor, as_array, finish
 from ._args import flag, floating, integer, number
 from ._args import reduction as checked_reduction
 from ._composed import composed
-from .activation import clamp, softplus
+from .activation import clamp, relu, softplus
 from .autocast import widened
 from .cast import convert
 from .distance import moderate
@@ -68,16 +68,19 @@ def binary_cross_entropy(
         reduction: "mean", "sum" or "none".
 
     Raises:
-        ShapeError: shapes that do not fit, an input outside [0, 1] (outside of programs), an unknown
-            reduction.
+        ShapeError: shapes that do not fit, an input or a target that is NaN or outside [0, 1] (outside of
+            programs), an unknown reduction.
         DTypeError: arguments of other types.
     """
     op = "binary_cross_entropy"
     kind = checked_reduction(op, reduction)
     input, target = widened(input), widened(target)
     x, t = _alike(op, input, target)
-    if not is_symbolic(x) and x.size and (float(x.min()) < 0 or float(x.max()) > 1):
-        raise ShapeError(f"{op}: input must be in [0, 1], got {x.min()} to {x.max()}")
+    for what, array in (("input", x), ("target", t)):
+        if is_symbolic(array) or not array.size:
+            continue
+        if not 0 <= float(array.min()) <= float(array.max()) <= 1:
+            raise ShapeError(f"{op}: {what} must be in [0, 1], got {array.min()} to {array.max()}")
     p, wanted = Tensor(x), Tensor(t)
     logs = [clamp(log(v), min=-100.0) for v in (p, sub(1.0, p))]
     losses = neg(add(mul(wanted, logs[0]), mul(sub(1.0, wanted), logs[1])))
@@ -125,7 +128,9 @@ def kl_div(
     if reduction != "batchmean":
         return reduced(losses, reduction)
     total = sum_over(losses)
-    return mul(total, 1.0 / max(x.shape[0], 1)) if x.ndim else total
+    if x.ndim == 0:
+        return total
+    return mul(total, 1.0 / x.shape[0]) if x.shape[0] else mean(losses)  # NaN of no examples
 
 
 @composed
@@ -307,8 +312,8 @@ def _rows(op: str, input: ArrayLike) -> tuple[ArrayLike, NDArray]:
     """Scores as (N, C)."""
     x = as_array(op, "input", input)
     floating(op, "input", x)
-    if x.ndim not in (1, 2) or 0 in x.shape:
-        raise ShapeError(f"{op}: input must be (N, C) or (C,), none empty, got shape {x.shape}")
+    if x.ndim not in (1, 2) or x.shape[-1] == 0:
+        raise ShapeError(f"{op}: input must be (N, C) or (C,) of some classes, got shape {x.shape}")
     return (input if x.ndim == 2 else reshape(input, (1, *x.shape))), x
 
 
@@ -347,7 +352,7 @@ def multi_margin_loss(
         raise ShapeError(f"{op}: target must have shape {x.shape[:-1]}, got {labels.shape}")
     right = chosen(labels.reshape((-1,)), classes, x.dtype)
     of_label = sum_over(mul(rows, right), 1, True)
-    hinges = clamp(add(sub(rows, of_label), gap), min=0.0)
+    hinges = relu(add(sub(rows, of_label), gap))
     losses = pow(hinges, 2.0) if power == 2 else hinges
     if weight is not None:
         w = as_array(op, "weight", weight)
@@ -392,7 +397,7 @@ def multilabel_margin_loss(
     )  # how often each class is named
     others = as_array(op, "others", _equal_zero(op, labelled))
     gaps = sub(1.0, sub(reshape(rows, (n, classes, 1)), reshape(rows, (n, 1, classes))))
-    hinges = mul(clamp(gaps, min=0.0), as_array(op, "labels", reshape(labelled, (n, classes, 1))))
+    hinges = mul(relu(gaps), as_array(op, "labels", reshape(labelled, (n, classes, 1))))
     losses = mean(sum_over(mul(hinges, others.reshape((n, 1, classes))), 1), 1)
     return reduced(reshape(losses, x.shape[:-1]), kind)
 
