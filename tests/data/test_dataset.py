@@ -117,4 +117,6 @@ def test_resize_refuses_what_does_not_fit() -> None:
             Resize(size, Standardize())  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match=r"^Resize: transform is a int, not callable"):
         Resize(3, 4)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"^Resize: transform must give \(N, C, H, W\)"):
+        Resize(3, lambda images: images)(np.zeros((2, 4, 4), np.float32))
     assert repr(Resize((3, 4), Standardize())).startswith("Resize((3, 4), Standardize(mean")

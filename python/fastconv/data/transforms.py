@@ -108,10 +108,15 @@ class Resize:
         return f"Resize({self.size}, {self.transform})"
 
     def __call__(self, images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """The transformed batch in the new size; raises as the transform does."""
+        """The transformed batch in the new size; raises as the transform does, ShapeError where that is
+        not (N, C, H, W)."""
         from ..functional import resample
 
         result: Any = self.transform(images)
+        if result.ndim != 4:
+            raise ShapeError(
+                f"Resize: transform must give (N, C, H, W), got shape {tuple(result.shape)}"
+            )
         for dim, size in zip((2, 3), self.size, strict=True):
             if result.shape[dim] != size:
                 result = resample(result, dim, *_triangles(result.shape[dim], size))
