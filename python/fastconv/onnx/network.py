@@ -234,10 +234,13 @@ class _Constants(dict[str, NDArray]):
 def _kinds(graph: Graph) -> dict[str, str]:
     """Which constants are learned, and which are running statistics."""
     kinds: dict[str, str] = {}
-    makers = {name: node for node in graph.nodes for name in node.outputs}
+    # For each value whether it comes from a layer that learns, or from scales and biases behind one.
+    behind: dict[str, bool] = {}
     for node in graph.nodes:
         learned = list(_LEARNED.get(node.op, ()))
-        if node.op in _AFFINE and _behind_layer(node, makers):
+        scales = node.op in _AFFINE and next((behind[n] for n in node.inputs if n in behind), False)
+        behind.update(dict.fromkeys(node.outputs, scales or node.op in _LEARNED))
+        if scales:
             learned = [
                 i
                 for i, name in enumerate(node.inputs)
@@ -248,14 +251,6 @@ def _kinds(graph: Graph) -> dict[str, str]:
                 if name in graph.constants and is_floating(graph.constants[name].dtype):
                     kinds.setdefault(name, kind)
     return kinds
-
-
-def _behind_layer(node: Node, makers: dict[str, Node]) -> bool:
-    """Whether a node's other operand comes from a layer that learns, or from a scale or bias behind one."""
-    sources = [makers[name] for name in node.inputs if name in makers]
-    while sources and sources[0].op in _AFFINE:
-        sources = [makers[name] for name in sources[0].inputs if name in makers]
-    return bool(sources) and sources[0].op in _LEARNED
 
 
 def _last_readers(graph: Graph) -> list[tuple[str, ...]]:
