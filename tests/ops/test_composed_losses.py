@@ -427,6 +427,19 @@ def test_classes_exactly_at_the_margin_have_no_gradient() -> None:
         x.grad = None
 
 
+def test_labels_outside_are_refused_in_steps() -> None:
+    fc.manual_seed(0)
+    net = nn.Linear(4, 3)
+    trainer = Trainer(net, nn.MultiMarginLoss(), fc.optim.SGD(net.parameters(), lr=0.1))
+    x = numbers("labels outside", 2, 4).astype(np.float32)
+    trainer.step(x, np.array([0, 2]))
+    before = net.weight.numpy().copy()
+    for label in (-1, 3):
+        with pytest.raises(fc.ShapeError, match=r"multi_margin_loss: "):
+            trainer.step(x, np.array([0, label]))
+    assert np.array_equal(net.weight.numpy(), before)
+
+
 def test_losses_of_no_examples() -> None:
     none, labels = np.zeros((0, 4)), np.zeros(0, np.int64)
     for loss in (

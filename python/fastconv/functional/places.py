@@ -91,7 +91,7 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Any:
         num_classes: -1 for one more than the largest label, which programs do not know.
 
     Raises:
-        ShapeError: a label that is outside, or another number of classes.
+        ShapeError: a label that is outside (in programs it is of no class), or another number of classes.
         DTypeError: an input that is not of integers.
     """
     op = "one_hot"
@@ -101,7 +101,8 @@ def one_hot(input: ArrayLike, num_classes: int = -1) -> Any:
     if classes == -1 and not symbolic and labels.size:
         classes = int(labels.max()) + 1
     if not 1 <= classes <= MOST_CLASSES:
-        raise ShapeError(f"{op}: num_classes must be at least 1, got {classes}")
+        why = ", which a program cannot find out" if classes == -1 and symbolic else ""
+        raise ShapeError(f"{op}: num_classes must be at least 1, got {classes}{why}")
     if not symbolic and labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise ShapeError(
             f"{op}: labels must be in [0, {classes}), got {labels.min()} to {labels.max()}"

@@ -339,6 +339,8 @@ def multi_margin_loss(
         ShapeError: shapes or labels that do not fit, another p, or an unknown reduction.
         DTypeError: arguments of other types.
     """
+    from .places import gathered
+
     op = "multi_margin_loss"
     kind = checked_reduction(op, reduction)
     gap, power = moderate(op, "margin", margin), integer(op, "p", p)
@@ -351,7 +353,10 @@ def multi_margin_loss(
     if labels.shape != x.shape[:-1]:
         raise ShapeError(f"{op}: target must have shape {x.shape[:-1]}, got {labels.shape}")
     right = chosen(labels.reshape((-1,)), classes, x.dtype)
-    of_label = sum_over(mul(rows, right), 1, True)
+    # A lookup, which refuses labels that are outside in programs too.
+    n = math.prod(labels.shape)
+    places = labels.reshape((n, 1, 1))
+    of_label = reshape(gathered(op, reshape(rows, (n, classes, 1)), places), (n, 1))
     hinges = relu(add(sub(rows, of_label), gap))
     losses = pow(hinges, 2.0) if power == 2 else hinges
     if weight is not None:
@@ -375,7 +380,7 @@ def multilabel_margin_loss(
         reduction: "mean", "sum" or "none", over the examples.
 
     Raises:
-        ShapeError: shapes or labels that do not fit, or an unknown reduction.
+        ShapeError: shapes or (outside of programs) labels that do not fit, or an unknown reduction.
         DTypeError: arguments of other types.
     """
     op = "multilabel_margin_loss"
