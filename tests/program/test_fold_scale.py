@@ -224,3 +224,22 @@ def test_activations_behind_rows_are_the_convolutions() -> None:
     program = fc.compile(net, x)
     assert set(re.findall(r" = (\w+)\(", program.dump())) <= {"conv2d", "reshape", "transpose"}
     np.testing.assert_allclose(program(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_weights_of_two_shapes_in_one_memory() -> None:
+    """What is folded of them is not the same: the first layer has 8 outputs, the second 16."""
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(draw(8, 8).astype(np.float32))
+
+        def forward(self, a: Any, b: Any) -> Any:
+            return F.linear(a, self.w) + 1.0, F.linear(b, F.reshape(self.w, (16, 4))) + 1.0
+
+    net = Twice().eval()
+    a, b = draw(4, 8, seed=1).astype(np.float32), draw(4, 4, seed=3).astype(np.float32)
+    w = net.w.numpy().astype(np.float64)
+    first, second = fc.compile(net, a, b)(a, b)
+    np.testing.assert_allclose(first, a @ w.T + 1, rtol=1e-5)
+    np.testing.assert_allclose(second, b @ w.reshape(16, 4).T + 1, rtol=1e-5)

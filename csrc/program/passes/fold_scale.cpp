@@ -246,7 +246,8 @@ class Folding {
     }
 
     std::string key_of(const Node& node, const Line& line) const {
-        return message("fold ", line.key, " into ", node.kind->name, memory_of(node, 1, 2));
+        return message("fold ", line.key, " into ", node.kind->name, memory_of(node, 1, 2), ' ',
+                       to_string(graph_.type(node.in(is(node, "batch_norm_inference") ? 3 : 1))));
     }
 
     // (conv(x, w) + b) * scale + shift = conv(x, w * scale) + (b * scale + shift).
