@@ -53,9 +53,8 @@ class Trainer:
         metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
             batch, that gives the batch's mean.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it, but for integers
-            to a network with an `nn.Embedding`. "bfloat16":
-            the parameters are float32, and the network runs inside `autocast`; `predict` and metrics get its
-            output as float32.
+            to a network with an `nn.Embedding`. "bfloat16": the parameters are float32, and the network runs
+            inside `autocast`; `predict` and metrics get its output as float32.
         clip_grad_norm: before each update gradients are scaled so that their joint 2-norm is at most this.
         accumulate: a batch is worked through in so many pieces of about equal size, whose gradients add up to
             those of the batch: the memory of one piece. The loss must be a mean over images; batch-norm takes
