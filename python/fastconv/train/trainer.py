@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import random
 from .._arrays import NDArray
-from .._pieces import checked_pieces, joined_outputs, labels_of_pieces, pieces_of
 from ..data import Loader
-from ..errors import CaptureError, DTypeError, FastconvError, FormatError, ShapeError
-from ..functional.autocast import autocast
-from ..optim import clip_grad_norm_
-from ..profile import Profile
-from ..program import TrainingStep
+from ..errors import FastconvError, ShapeError
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
-from ..tensor import Tensor
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
 from .callbacks import Callback
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from .evaluation import correct_of, evaluate, network_input, predict
+from .evaluation import evaluate, predict
 from .history import plot_history, write_history
 from .interrupts import deferred_interrupt
 from .metrics import Metric, Running
 from .progress import progress as make_progress
+from .state import RunState
 
 __all__ = ["Trainer"]
 
-_DTYPES = ("float32", "float64", "bfloat16")
 
-
-class Trainer:
+class Trainer(RunState):
     """Trains a network: step by step, or whole runs with reports and checkpoints.
 
     Args:
@@ -107,200 +93,26 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        if dtype not in _DTYPES:
-            raise DTypeError(f"Trainer: dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-        own = "float32" if dtype == "bfloat16" else dtype
-        for what, value, method in (
-            ("net", net, "state_dict"),
-            ("optimizer", optimizer, "zero_grad"),
-            ("schedule", schedule, "step"),
-        ):
-            if not callable(getattr(value, method, None)) and (
-                what != "schedule" or value is not None
-            ):
-                raise DTypeError(f"Trainer: {what} is a {type(value).__name__} without {method}()")
-        if not callable(loss):
-            raise DTypeError(f"Trainer: loss is a {type(loss).__name__}, expected a function")
-        for name, parameter in net.named_parameters():
-            if parameter.dtype != np.dtype(own):
-                raise DTypeError(
-                    f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {own}"
-                )
-        self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
+        super().__init__(
+            net,
+            loss,
+            optimizer,
+            schedule=schedule,
+            dtype=dtype,
+            clip_grad_norm=clip_grad_norm,
+            accumulate=accumulate,
+            recompute=recompute,
+            tune=tune,
+            compile=compile,
+        )
         self.metrics = dict(metrics or {})
-        self.dtype = np.dtype(own)
-        # Outside of this a caller's own `autocast` holds.
-        self._precision = partial(autocast, dtype) if dtype == "bfloat16" else nullcontext
-        with self._precision():  # bfloat16 may be missing
-            pass
-        if clip_grad_norm is not None and not clip_grad_norm >= 0:
-            raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
-        self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
-        self.accumulate = checked_pieces("Trainer", accumulate)
-        self._program = self._new_program() if compile else None
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.callbacks: list[Callback] = list(callbacks)
-        self.config: dict[str, Any] = dict(config or {})
-
-        self.global_step = 0
-        self.epoch = self.batch = 0
+        self.config = dict(config or {})
         self.epochs = self.batches = self.images_per_epoch = 0
-        self.history: list[dict[str, Any]] = []
-        self.running = Running()
-        self._best: float | None = None
-        self._data: dict[str, Any] = {}
-        self._resumed = False  # a checkpoint was loaded and no fit has run since
         self._whole = True  # no step is half done
         self._stopping = self._interrupted = False
-
-    # One step.
-
-    def step(self, x: Any, labels: Any) -> float:
-        """Train on one batch: forward, backward, optimiser, schedule.
-
-        Args:
-            x: images (N, C, H, W), or whatever the network takes.
-            labels: what the loss takes.
-
-        Returns:
-            The mean loss of the batch, before the step.
-
-        Raises:
-            FastconvError: the loss is NaN or infinite; the weights are then as they were.
-        """
-        return self._step(x, labels, False)[0]
-
-    def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
-        """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
-        where steps cannot be recorded, or `compile` is False."""
-        if self._program is None:
-            raise CaptureError(
-                "Trainer.profile: steps run function by function, not as one program"
-            )
-        if not self._fits(self._program):
-            self._program = self._new_program()
-        modes = [(m, m.training) for m in self.net.modules()]
-        self.net.train()
-        try:
-            with self._precision():
-                data = network_input(self.net, x, self.dtype).numpy()
-                return self._program.profile(data, labels, runs=runs, limits=limits)
-        finally:
-            for module, mode in modes:
-                module.training = mode
-
-    def _step(self, x: Any, labels: Any, count: bool = True) -> tuple[float, int | None]:
-        """The loss, and how many images were recognised, if that is to be counted."""
-        with self._precision():
-            value, output = self._step_inside(x, labels)
-        return value, correct_of(output, labels) if count else None
-
-    def _step_inside(self, x: Any, labels: Any) -> tuple[float, Any]:
-        refusal = None
-        plan, data = self._known_plan(x, labels)
-        if plan is None:
-            self.net.train()
-            self.optimizer.zero_grad()
-            plan, refusal = self._step_plan(x, labels)
-        if plan is None:
-            value, output = self._eager_step(x, labels)
-            if refusal is not None:  # and the step itself was in order
-                self._program = None
-                warnings.warn(
-                    f"Trainer: steps run function by function, since they cannot be recorded: {refusal}",
-                    stacklevel=4,
-                )
-        else:
-            if data is None:
-                data = network_input(self.net, x, self.dtype).numpy()
-            value, output = plan.run(data, labels)
-            self._require_finite(value)
-            output = Tensor(output) if isinstance(output, np.ndarray) else output
-        if self.schedule is not None:
-            self.schedule.step()
-        self.global_step += 1
-        return value, output
-
-    def _new_program(self) -> TrainingStep:
-        parts = self.net, self.loss, self.optimizer, self.clip_grad_norm
-        return TrainingStep(
-            *parts, accumulate=self.accumulate, recompute=self.recompute, tune=self.tune
-        )
-
-    def _fits(self, program: TrainingStep) -> bool:
-        """Whether the attributes are still those that the program was made with."""
-        return (
-            program.net is self.net
-            and program.loss is self.loss
-            and program.optimizer is self.optimizer
-            and program.clip_grad_norm == self.clip_grad_norm
-            and program.accumulate == self.accumulate
-            and program.recompute == self.recompute
-            and program.tune == self.tune
-        )
-
-    def _known_plan(self, x: Any, labels: Any) -> tuple[Any, NDArray | None]:
-        """The plan of an earlier step like this one, recorded in training mode, and its input."""
-        program = self._program
-        if program is None or not self._fits(program):
-            return None, None
-        try:
-            data = network_input(self.net, x, self.dtype).numpy()
-            return program.known(data, labels), data
-        except Exception:  # _step_plan meets it again
-            return None, None
-
-    def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
-        """A plan for the step; None, and why, where it must run function by function."""
-        if self._program is None:
-            return None, None
-        program = self._program
-        if not self._fits(program):
-            program = self._program = self._new_program()
-        try:
-            return program.plan(network_input(self.net, x, self.dtype).numpy(), labels), None
-        except Exception as error:
-            return None, error
-
-    def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
-        value, output = self._gradients(network_input(self.net, x, self.dtype), labels)
-        if self.clip_grad_norm is not None:
-            clip_grad_norm_(self.net.parameters(), self.clip_grad_norm)
-        self.optimizer.step()
-        return value, output
-
-    def _gradients(self, x: Tensor, labels: Any) -> tuple[float, Any]:
-        """The loss and output of a batch, whose gradients are in the parameters' `grad` then."""
-        count = len(x.numpy()) if x.ndim else 1
-        pieces = pieces_of(count, self.accumulate)
-        mean, outputs = 0.0, []
-        one = len(pieces) == 1
-        if not one:
-            labels = labels_of_pieces("Trainer", labels, count)
-        for piece in pieces:
-            output = self.net(x if one else Tensor(x.numpy()[piece]))
-            loss = self.loss(output, labels if one else labels[piece])
-            value = float(loss.item())
-            if not math.isfinite(value):
-                self.optimizer.zero_grad()
-            self._require_finite(value)
-            share = (piece.stop - piece.start) / count
-            loss.backward(None if one else np.full(loss.shape, share, loss.dtype))
-            mean += share * value
-            outputs.append(output)
-        if len(outputs) == 1:
-            return mean, outputs[0]
-        joined = joined_outputs(outputs, pieces)
-        return mean, Tensor(joined) if isinstance(joined, np.ndarray) else joined
-
-    def _require_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise FastconvError(
-                f"Trainer: the loss is {loss} at step {self.global_step} (epoch {self.epoch + 1}, "
-                f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
-                "values that are not finite"
-            )
 
     # Whole runs.
 
@@ -521,80 +333,3 @@ class Trainer:
             return predict(
                 self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
             )
-
-    # Checkpoints.
-
-    def save(self, path: PathLike) -> None:
-        """Write the whole state of the run: weights, optimiser, schedule, place in the epoch,
-        random state.
-
-        Raises:
-            ImportError: safetensors is not installed.
-            OSError: the file cannot be written; an older one is then left as it was.
-        """
-        net, optimizer, schedule, generator = self._states()
-        checkpoint = Checkpoint(
-            model=net,
-            optimizer=optimizer,
-            schedule=schedule,
-            epoch=self.epoch,
-            batch=self.batch,
-            global_step=self.global_step,
-            random_state=generator,
-            running=asdict(self.running),
-            data=self._data,
-            history=self.history,
-            best=self._best,
-            config=self.config,
-        )
-        save_checkpoint(checkpoint, path)
-
-    def load(self, path: PathLike) -> None:
-        """Continue from a checkpoint; the global random state of `fastconv` is set to the saved
-        one.
-
-        Raises:
-            FormatError: the file is damaged, or does not fit the network, optimiser or schedule;
-                the trainer is then as it was.
-            OSError: the file is missing or cannot be read.
-        """
-        self.restore(load_checkpoint(path), str(path))
-
-    def restore(self, checkpoint: Checkpoint, name: str = "checkpoint") -> None:
-        """`load` for a checkpoint that has been read; `name` is what an error calls it."""
-        if (checkpoint.schedule is None) != (self.schedule is None):
-            there = "no schedule" if checkpoint.schedule is None else "a schedule"
-            raise FormatError(f"Trainer: {name} was written with {there}, the trainer differs")
-        before = copy.deepcopy(self._states())
-        try:
-            self._set_states(
-                checkpoint.model,
-                checkpoint.optimizer,
-                checkpoint.schedule,
-                checkpoint.random_state,
-            )
-            running = Running(**checkpoint.running)
-        except (FastconvError, KeyError, TypeError, ValueError) as error:
-            self._set_states(*before)
-            raise FormatError(f"Trainer: {name} does not fit: {error}") from error
-        self.running = running
-        self.epoch, self.batch = checkpoint.epoch, checkpoint.batch
-        self.global_step = checkpoint.global_step
-        self.history = [dict(record) for record in checkpoint.history]
-        self.config = dict(checkpoint.config)
-        self._best = checkpoint.best
-        self._data = dict(checkpoint.data)
-        self._resumed = True
-
-    def _states(self) -> tuple[Any, Any, Any, Any]:
-        """Of the network, the optimiser, the schedule and the generator."""
-        schedule = None if self.schedule is None else self.schedule.state_dict()
-        net = {name: np.asarray(value) for name, value in self.net.state_dict().items()}
-        return net, self.optimizer.state_dict(), schedule, random.get_state()
-
-    def _set_states(self, net: Any, optimizer: Any, schedule: Any, generator: Any) -> None:
-        self.net.load_state_dict(net)
-        self.optimizer.load_state_dict(optimizer)
-        if self.schedule is not None:
-            self.schedule.load_state_dict(schedule)
-        random.set_state(generator)

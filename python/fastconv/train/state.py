@@ -1,0 +1,106 @@
+"""The state of a run, in checkpoints and back."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..errors import FastconvError, FormatError
+from ..serialization import PathLike
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .metrics import Running
+from .steps import Steps
+
+__all__ = ["RunState"]
+
+
+class RunState(Steps):
+    """How far a run is, and its saving; the attributes are explained at `Trainer`."""
+
+    def __init__(self, *parts: Any, **options: Any) -> None:
+        super().__init__(*parts, **options)
+        self.history: list[dict[str, Any]] = []
+        self.running = Running()
+        self.config: dict[str, Any] = {}
+        self._best: float | None = None
+        self._data: dict[str, Any] = {}
+        self._resumed = False  # a checkpoint was loaded and no fit has run since
+
+    def save(self, path: PathLike) -> None:
+        """Write the whole state of the run: weights, optimiser, schedule, place in the epoch,
+        random state.
+
+        Raises:
+            ImportError: safetensors is not installed.
+            OSError: the file cannot be written; an older one is then left as it was.
+        """
+        net, optimizer, schedule, generator = self._states()
+        checkpoint = Checkpoint(
+            model=net,
+            optimizer=optimizer,
+            schedule=schedule,
+            epoch=self.epoch,
+            batch=self.batch,
+            global_step=self.global_step,
+            random_state=generator,
+            running=asdict(self.running),
+            data=self._data,
+            history=self.history,
+            best=self._best,
+            config=self.config,
+        )
+        save_checkpoint(checkpoint, path)
+
+    def load(self, path: PathLike) -> None:
+        """Continue from a checkpoint; the global random state of `fastconv` is set to the saved
+        one.
+
+        Raises:
+            FormatError: the file is damaged, or does not fit the network, optimiser or schedule;
+                the trainer is then as it was.
+            OSError: the file is missing or cannot be read.
+        """
+        self.restore(load_checkpoint(path), str(path))
+
+    def restore(self, checkpoint: Checkpoint, name: str = "checkpoint") -> None:
+        """`load` for a checkpoint that has been read; `name` is what an error calls it."""
+        if (checkpoint.schedule is None) != (self.schedule is None):
+            there = "no schedule" if checkpoint.schedule is None else "a schedule"
+            raise FormatError(f"Trainer: {name} was written with {there}, the trainer differs")
+        before = copy.deepcopy(self._states())
+        try:
+            self._set_states(
+                checkpoint.model,
+                checkpoint.optimizer,
+                checkpoint.schedule,
+                checkpoint.random_state,
+            )
+            running = Running(**checkpoint.running)
+        except (FastconvError, KeyError, TypeError, ValueError) as error:
+            self._set_states(*before)
+            raise FormatError(f"Trainer: {name} does not fit: {error}") from error
+        self.running = running
+        self.epoch, self.batch = checkpoint.epoch, checkpoint.batch
+        self.global_step = checkpoint.global_step
+        self.history = [dict(record) for record in checkpoint.history]
+        self.config = dict(checkpoint.config)
+        self._best = checkpoint.best
+        self._data = dict(checkpoint.data)
+        self._resumed = True
+
+    def _states(self) -> tuple[Any, Any, Any, Any]:
+        """Of the network, the optimiser, the schedule and the generator."""
+        schedule = None if self.schedule is None else self.schedule.state_dict()
+        net = {name: np.asarray(value) for name, value in self.net.state_dict().items()}
+        return net, self.optimizer.state_dict(), schedule, random.get_state()
+
+    def _set_states(self, net: Any, optimizer: Any, schedule: Any, generator: Any) -> None:
+        self.net.load_state_dict(net)
+        self.optimizer.load_state_dict(optimizer)
+        if self.schedule is not None:
+            self.schedule.load_state_dict(schedule)
+        random.set_state(generator)

@@ -1,0 +1,223 @@
+"""One training step: compiled where it can be recorded, function by function where not."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .._arrays import NDArray
+from .._pieces import checked_pieces, joined_outputs, labels_of_pieces, pieces_of
+from ..errors import CaptureError, DTypeError, FastconvError, ShapeError
+from ..functional.autocast import autocast
+from ..optim import clip_grad_norm_
+from ..profile import Profile
+from ..program import TrainingStep
+from ..tensor import Tensor
+from .evaluation import correct_of, network_input
+
+__all__ = ["Steps"]
+
+_DTYPES = ("float32", "float64", "bfloat16")
+
+
+class Steps:
+    """What a `Trainer` is made of, and its single steps; the arguments are explained there."""
+
+    def __init__(
+        self,
+        net: Any,
+        loss: Callable[[Any, Any], Any],
+        optimizer: Any,
+        *,
+        schedule: Any,
+        dtype: str,
+        clip_grad_norm: float | None,
+        accumulate: int,
+        recompute: bool,
+        tune: bool,
+        compile: bool,
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise DTypeError(f"Trainer: dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        own = "float32" if dtype == "bfloat16" else dtype
+        for what, value, method in (
+            ("net", net, "state_dict"),
+            ("optimizer", optimizer, "zero_grad"),
+            ("schedule", schedule, "step"),
+        ):
+            if not callable(getattr(value, method, None)) and (
+                what != "schedule" or value is not None
+            ):
+                raise DTypeError(f"Trainer: {what} is a {type(value).__name__} without {method}()")
+        if not callable(loss):
+            raise DTypeError(f"Trainer: loss is a {type(loss).__name__}, expected a function")
+        for name, parameter in net.named_parameters():
+            if parameter.dtype != np.dtype(own):
+                raise DTypeError(
+                    f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {own}"
+                )
+        self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
+        self.dtype = np.dtype(own)
+        # Outside of this a caller's own `autocast` holds.
+        self._precision = partial(autocast, dtype) if dtype == "bfloat16" else nullcontext
+        with self._precision():  # bfloat16 may be missing
+            pass
+        if clip_grad_norm is not None and not clip_grad_norm >= 0:
+            raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
+        self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
+        self.accumulate = checked_pieces("Trainer", accumulate)
+        self._program = self._new_program() if compile else None
+        self.global_step = 0
+        self.epoch = self.batch = 0
+
+    def step(self, x: Any, labels: Any) -> float:
+        """Train on one batch: forward, backward, optimiser, schedule.
+
+        Args:
+            x: images (N, C, H, W), or whatever the network takes.
+            labels: what the loss takes.
+
+        Returns:
+            The mean loss of the batch, before the step.
+
+        Raises:
+            FastconvError: the loss is NaN or infinite; the weights are then as they were.
+        """
+        return self._step(x, labels, False)[0]
+
+    def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
+        """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
+        where steps cannot be recorded, or `compile` is False."""
+        if self._program is None:
+            raise CaptureError(
+                "Trainer.profile: steps run function by function, not as one program"
+            )
+        if not self._fits(self._program):
+            self._program = self._new_program()
+        modes = [(m, m.training) for m in self.net.modules()]
+        self.net.train()
+        try:
+            with self._precision():
+                data = network_input(self.net, x, self.dtype).numpy()
+                return self._program.profile(data, labels, runs=runs, limits=limits)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def _step(self, x: Any, labels: Any, count: bool = True) -> tuple[float, int | None]:
+        """The loss, and how many images were recognised, if that is to be counted."""
+        with self._precision():
+            value, output = self._step_inside(x, labels)
+        return value, correct_of(output, labels) if count else None
+
+    def _step_inside(self, x: Any, labels: Any) -> tuple[float, Any]:
+        refusal = None
+        plan, data = self._known_plan(x, labels)
+        if plan is None:
+            self.net.train()
+            self.optimizer.zero_grad()
+            plan, refusal = self._step_plan(x, labels)
+        if plan is None:
+            value, output = self._eager_step(x, labels)
+            if refusal is not None:  # and the step itself was in order
+                self._program = None
+                warnings.warn(
+                    f"Trainer: steps run function by function, since they cannot be recorded: {refusal}",
+                    stacklevel=4,
+                )
+        else:
+            if data is None:
+                data = network_input(self.net, x, self.dtype).numpy()
+            value, output = plan.run(data, labels)
+            self._require_finite(value)
+            output = Tensor(output) if isinstance(output, np.ndarray) else output
+        if self.schedule is not None:
+            self.schedule.step()
+        self.global_step += 1
+        return value, output
+
+    def _new_program(self) -> TrainingStep:
+        parts = self.net, self.loss, self.optimizer, self.clip_grad_norm
+        return TrainingStep(
+            *parts, accumulate=self.accumulate, recompute=self.recompute, tune=self.tune
+        )
+
+    def _fits(self, program: TrainingStep) -> bool:
+        """Whether the attributes are still those that the program was made with."""
+        return (
+            program.net is self.net
+            and program.loss is self.loss
+            and program.optimizer is self.optimizer
+            and program.clip_grad_norm == self.clip_grad_norm
+            and program.accumulate == self.accumulate
+            and program.recompute == self.recompute
+            and program.tune == self.tune
+        )
+
+    def _known_plan(self, x: Any, labels: Any) -> tuple[Any, NDArray | None]:
+        """The plan of an earlier step like this one, recorded in training mode, and its input."""
+        program = self._program
+        if program is None or not self._fits(program):
+            return None, None
+        try:
+            data = network_input(self.net, x, self.dtype).numpy()
+            return program.known(data, labels), data
+        except Exception:  # _step_plan meets it again
+            return None, None
+
+    def _step_plan(self, x: Any, labels: Any) -> tuple[Any, Exception | None]:
+        """A plan for the step; None, and why, where it must run function by function."""
+        if self._program is None:
+            return None, None
+        program = self._program
+        if not self._fits(program):
+            program = self._program = self._new_program()
+        try:
+            return program.plan(network_input(self.net, x, self.dtype).numpy(), labels), None
+        except Exception as error:
+            return None, error
+
+    def _eager_step(self, x: Any, labels: Any) -> tuple[float, Any]:
+        value, output = self._gradients(network_input(self.net, x, self.dtype), labels)
+        if self.clip_grad_norm is not None:
+            clip_grad_norm_(self.net.parameters(), self.clip_grad_norm)
+        self.optimizer.step()
+        return value, output
+
+    def _gradients(self, x: Tensor, labels: Any) -> tuple[float, Any]:
+        """The loss and output of a batch, whose gradients are in the parameters' `grad` then."""
+        count = len(x.numpy()) if x.ndim else 1
+        pieces = pieces_of(count, self.accumulate)
+        mean, outputs = 0.0, []
+        one = len(pieces) == 1
+        if not one:
+            labels = labels_of_pieces("Trainer", labels, count)
+        for piece in pieces:
+            output = self.net(x if one else Tensor(x.numpy()[piece]))
+            loss = self.loss(output, labels if one else labels[piece])
+            value = float(loss.item())
+            if not math.isfinite(value):
+                self.optimizer.zero_grad()
+            self._require_finite(value)
+            share = (piece.stop - piece.start) / count
+            loss.backward(None if one else np.full(loss.shape, share, loss.dtype))
+            mean += share * value
+            outputs.append(output)
+        if len(outputs) == 1:
+            return mean, outputs[0]
+        joined = joined_outputs(outputs, pieces)
+        return mean, Tensor(joined) if isinstance(joined, np.ndarray) else joined
+
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise FastconvError(
+                f"Trainer: the loss is {loss} at step {self.global_step} (epoch {self.epoch + 1}, "
+                f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
+                "values that are not finite"
+            )
