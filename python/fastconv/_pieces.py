@@ -13,7 +13,7 @@ from .errors import ShapeError
 from .tensor import as_array
 
 if TYPE_CHECKING:
-    from .program import TrainingStep
+    from .training_step import TrainingStep
 
 # What a plan does: a whole step; a piece that only adds to the sums; the last piece, with the update.
 WHOLE, MORE, LAST = "whole", "more", "last"
