@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
+import signal
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +45,54 @@ def write_split(
         path = folder / (f"{name}.gz" if packed else name)
         path.write_bytes(gzip.compress(raw) if packed else raw)
     return arrays
+
+
+# For worker processes, which import what they are sent.
+
+
+class Noisy:
+    """An augmentation: mirrored or not, and noise, image by image."""
+
+    def __repr__(self) -> str:
+        return "Noisy()"
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        flipped = rng.random(len(images)) < 0.5
+        images[flipped] = images[flipped, :, :, ::-1]
+        return images ^ rng.integers(0, 4, images.shape, dtype=np.uint8)
+
+
+def larger(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An augmentation that makes larger images, of a size of its batch's."""
+    side = int(rng.integers(1, 40))
+    return np.pad(images, ((0, 0), (0, 0), (side, side), (side, side)))
+
+
+def fails(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if (images[:, 0, 0, 0] == 30).any():
+        raise ZeroDivisionError("thirty")
+    return images
+
+
+def dies(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if (images[:, 0, 0, 0] == 30).any():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return images
+
+
+def slow(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    time.sleep(30)
+    return images
+
+
+class LoadsNowhere:
+    """Something that pickles, and does not load."""
+
+    def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return images
+
+    def __setstate__(self, state: object) -> None:
+        raise ArithmeticError("no such thing here")
+
+    def __getstate__(self) -> object:
+        return {"some": "state"}

@@ -7,26 +7,33 @@ for images, labels in Loader(train, batch_size=64, shuffle=True):
 
 from __future__ import annotations
 
+from .batching import Augment, Batch, Mix, Transform, batch_rng
 from .catalogue import DatasetInfo, class_names, dataset_info
-from .dataset import ArrayDataset
+from .dataset import ArrayDataset, Dataset
 from .idx import load_idx
 from .image import load_image
-from .loader import Batch, Loader, Transform, epoch_order
+from .loader import Loader
 from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
+from .sampling import Sampler, epoch_order
 from .sources import cache_folder, load_dataset
 from .transforms import Resize, Standardize
 
 __all__ = [
     "PRESETS",
     "ArrayDataset",
+    "Augment",
     "Batch",
+    "Dataset",
     "DatasetInfo",
     "Loader",
+    "Mix",
     "Preprocess",
     "Resize",
+    "Sampler",
     "Scaling",
     "Standardize",
     "Transform",
+    "batch_rng",
     "cache_folder",
     "class_names",
     "dataset_info",

@@ -1,9 +1,10 @@
-"""Labelled images in memory."""
+"""What a data set is, and labelled images in memory."""
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,45 @@ import numpy.typing as npt
 from ..errors import DTypeError, ShapeError
 from .transforms import Standardize
 
-__all__ = ["ArrayDataset"]
+__all__ = ["ArrayDataset", "Dataset", "checked_indices", "checked_labels", "checked_statistics"]
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled images, wherever they are kept: what a `Loader` makes batches of.
+
+    Anything with these members will do. Where worker processes fetch, it must be picklable; where
+    threads do, `fetch` must bear several calls at a time.
+    """
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(n,): the class of each image, 0 or more."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, by label; empty where they have none."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+
+    def fetch(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The images at the (k,) indices as a new (k, C, H, W) array, uint8 or float32."""
+
+    def standardize(self) -> Standardize:
+        """The transform from stored images to network input."""
 
 
 class ArrayDataset:
-    """Labelled images in memory, kept as uint8 until a batch is made.
+    """Labelled images in an array, kept as uint8 until a batch is made.
 
     Args:
         images: uint8 (0 to 255) or float32 array of shape (N, H, W) or (N, C, H, W). It is not
-            copied when its byte order is native.
+            copied when its byte order is native, and a `np.memmap` is read batch by batch.
         labels: N integers.
         classes: class names; when given, each label must be in [0, len(classes)).
         mean, std: per channel (or one for all), of the images with uint8 scaled to [0, 1]; they
@@ -47,7 +78,7 @@ class ArrayDataset:
         std: Sequence[float] = (1.0,),
         name: str = "dataset",
     ) -> None:
-        x, y = np.asarray(images), np.asarray(labels)
+        x = images if isinstance(images, np.memmap) else np.asarray(images)
         if not x.dtype.isnative and x.dtype.kind == "f":
             x = x.astype(x.dtype.newbyteorder("="))
         if x.dtype != np.uint8 and x.dtype != np.float32:
@@ -57,26 +88,10 @@ class ArrayDataset:
                 f"{name}: images have shape {x.shape}, expected (N, H, W) or (N, C, H, W) "
                 "with C, H and W at least 1"
             )
-        if y.dtype.kind not in "iu":
-            raise DTypeError(f"{name}: labels are {y.dtype}, expected integers")
-        if y.ndim != 1 or len(y) != len(x):
-            raise ShapeError(
-                f"{name}: labels have shape {y.shape}, expected ({len(x)},) for {len(x)} images"
-            )
-        if classes and len(y) and (y.min() < 0 or y.max() >= len(classes)):
-            raise ShapeError(
-                f"{name}: labels span {y.min()} to {y.max()}, "
-                f"expected 0 to {len(classes) - 1} for {len(classes)} classes"
-            )
         channels = x.shape[1] if x.ndim == 4 else 1
-        self._standardize = Standardize(mean, std)
-        if len(self._standardize.mean) not in (1, channels):
-            raise ShapeError(
-                f"{name}: mean and std have {len(self._standardize.mean)} values, "
-                f"expected 1 or {channels} for {channels} channels"
-            )
+        self._standardize = checked_statistics(name, mean, std, channels)
         self.images: npt.NDArray[Any] = x
-        self.labels: npt.NDArray[np.int64] = y.astype(np.int64)
+        self.labels = checked_labels(name, labels, len(x), classes)
         self.classes: tuple[str, ...] = tuple(classes)
         self.mean = self._standardize.mean
         self.std = self._standardize.std
@@ -97,6 +112,16 @@ class ArrayDataset:
         height, width = self.images.shape[-2:]
         return (self.images.shape[1] if self.images.ndim == 4 else 1, height, width)
 
+    def fetch(self, indices: npt.ArrayLike) -> npt.NDArray[Any]:
+        """The images at these places, a new array (k, C, H, W) of the stored type.
+
+        Raises:
+            ShapeError, DTypeError: the indices are no row of integers from 0 to N - 1.
+        """
+        chosen = checked_indices(f"{self.name}: fetch", indices, len(self))
+        picked = np.asarray(self.images[chosen])
+        return picked[:, np.newaxis] if picked.ndim == 3 else picked
+
     def standardize(self) -> Standardize:
         """The transform from stored images to network input, with this set's mean and std."""
         return self._standardize
@@ -112,3 +137,73 @@ class ArrayDataset:
             std=self.std,
             name=self.name,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For worker processes: a file mapped as a whole is opened again there, not sent."""
+        state = dict(self.__dict__)
+        mapped = self.images
+        lies_on: Any = mapped.base
+        if (
+            isinstance(mapped, np.memmap)
+            and isinstance(lies_on, mmap.mmap)  # a slice's base is another array
+            and mapped.mode != "c"  # changes of which are this process's alone
+            and mapped.filename is not None
+            and mapped.flags.c_contiguous
+        ):
+            state["images"] = None
+            state["mapped"] = (str(mapped.filename), mapped.dtype, mapped.shape, mapped.offset)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        mapped = state.pop("mapped", None)
+        self.__dict__.update(state)
+        if mapped is not None:
+            path, dtype, shape, offset = mapped
+            self.images = np.memmap(path, dtype, "r", offset, shape)
+
+
+def checked_indices(name: str, indices: npt.ArrayLike, count: int) -> npt.NDArray[np.int64]:
+    """A row of int64 from 0 to count - 1."""
+    chosen = np.asarray(indices)
+    if chosen.dtype.kind not in "iu" and chosen.size:
+        raise DTypeError(f"{name}: indices are {chosen.dtype}, expected integers")
+    if chosen.ndim != 1:
+        raise ShapeError(f"{name}: indices have shape {chosen.shape}, expected one dimension")
+    if chosen.size and (chosen.min() < 0 or chosen.max() >= count):
+        raise ShapeError(
+            f"{name}: indices span {chosen.min()} to {chosen.max()}, "
+            f"expected 0 to {count - 1} for {count} images"
+        )
+    return chosen.astype(np.int64, copy=False)
+
+
+def checked_labels(
+    name: str, labels: npt.ArrayLike, count: int, classes: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """`count` labels as int64, where there are classes each of them one's."""
+    y = np.asarray(labels)
+    if y.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: labels are {y.dtype}, expected integers")
+    if y.ndim != 1 or len(y) != count:
+        raise ShapeError(
+            f"{name}: labels have shape {y.shape}, expected ({count},) for {count} images"
+        )
+    if classes and len(y) and (y.min() < 0 or y.max() >= len(classes)):
+        raise ShapeError(
+            f"{name}: labels span {y.min()} to {y.max()}, "
+            f"expected 0 to {len(classes) - 1} for {len(classes)} classes"
+        )
+    return y.astype(np.int64)
+
+
+def checked_statistics(
+    name: str, mean: Sequence[float], std: Sequence[float], channels: int
+) -> Standardize:
+    """The transform with these means and deviations, one for all channels or one for each."""
+    transform = Standardize(mean, std)
+    if len(transform.mean) not in (1, channels):
+        raise ShapeError(
+            f"{name}: mean and std have {len(transform.mean)} values, "
+            f"expected 1 or {channels} for {channels} channels"
+        )
+    return transform

@@ -1,83 +1,141 @@
-"""Running an iterator ahead of its consumer, in one background thread."""
+"""Working ahead of a consumer in background threads, results in order."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-__all__ = ["Prefetcher"]
+__all__ = ["Ahead"]
 
-T = TypeVar("T")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
-# How long leaving a loop, by Ctrl-C say, waits for the item that the worker has in hand.
+# How long leaving a loop, by Ctrl-C say, waits for what the threads have in hand.
 _PATIENCE_S = 1.0
 
 
-class _Channel(Generic[T]):
-    """What the two threads share. The worker holds this alone, never the `Prefetcher`: an
-    abandoned Prefetcher can then be collected, and its collection stops the worker."""
+class _Failure:
+    """An exception in a result's place."""
 
-    def __init__(self, depth: int) -> None:
-        self.depth = depth
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Channel(Generic[Job, Result]):
+    """What the threads share. The workers hold this alone, never the `Ahead`: an abandoned one
+    can then be collected, and its collection stops the workers."""
+
+    def __init__(self, jobs: Iterator[Job], limit: int) -> None:
+        self.jobs = jobs
+        self.limit = limit  # results begun and not taken yet
         self.changed = threading.Condition()
-        self.items: deque[T] = deque()
-        self.error: BaseException | None = None
-        self.finished = False  # set by the worker: nothing more will come
+        self.results: dict[int, Result | _Failure] = {}
+        self.begun = self.taken = 0
+        self.exhausted = False  # no job will be begun any more
         self.stopped = False  # set by the consumer: nothing more is wanted
 
-    def put(self, item: T) -> bool:
-        """Wait for room and append; False when nothing more is wanted."""
+    def begin(self) -> tuple[int, Job] | None:
+        """Wait for room and take the next job; None when there is none, or none is wanted."""
         with self.changed:
-            while len(self.items) >= self.depth and not self.stopped:
+            while not self.stopped and not self.exhausted:
+                if self.begun - self.taken < self.limit:
+                    break
                 self.changed.wait()
-            if not self.stopped:
-                self.items.append(item)
+            if self.stopped or self.exhausted:
+                return None
+            try:
+                job = next(self.jobs)
+            except StopIteration:
+                self.exhausted = True
                 self.changed.notify_all()
-            return not self.stopped
+                return None
+            except BaseException as error:  # whatever it is, it belongs to the consumer
+                self._fail(self.begun, error)
+                self.begun += 1
+                return None
+            self.begun += 1
+            return self.begun - 1, job
+
+    def put(self, number: int, result: Result) -> None:
+        with self.changed:
+            if not self.stopped:
+                self.results[number] = result
+                self.changed.notify_all()
+
+    def fail(self, number: int, error: BaseException) -> None:
+        with self.changed:
+            self._fail(number, error)
+
+    def _fail(self, number: int, error: BaseException) -> None:
+        self.exhausted = True
+        if not self.stopped:
+            self.results[number] = _Failure(error)
+        self.changed.notify_all()
 
 
-def _produce(source: Iterator[T], channel: _Channel[T]) -> None:
-    error: BaseException | None = None
-    try:
-        for item in source:
-            if not channel.put(item):
-                break
-            del item  # the consumer's alone from here on
-    except BaseException as caught:  # whatever it is, it belongs to the consumer
-        error = caught
-    with channel.changed:
-        channel.error, error = error, None
-        channel.finished = True
-        channel.changed.notify_all()
+def _work(function: Callable[[Job], Result], channel: _Channel[Job, Result]) -> None:
+    while (begun := channel.begin()) is not None:
+        number, job = begun
+        try:
+            channel.put(number, function(job))
+        except BaseException as error:
+            channel.fail(number, error)
+            return
+        del begun, job
 
 
-class Prefetcher(Iterator[T]):
-    """Iterator over `source`, which a daemon thread runs up to `depth` items ahead.
+class Ahead(Iterator[Result]):
+    """The results of jobs in order, worked out ahead by daemon threads, one for each function.
 
-    An exception in `source` is raised again by `next`, after the items before it. The thread ends
-    when the source does, on `close`, and when the Prefetcher is collected, as after a `break`.
+    So many results wait at most; those that the threads have in hand come on top. An exception in
+    a job is raised again by `next`, after the results before it. The threads end when the jobs do,
+    on `close`, and when this is collected, as after a `break`.
+
+    Args:
+        jobs: one thread at a time takes the next.
+        functions: what a thread makes of its jobs, for each thread.
+        depth: results that may wait, 0 or more.
+        at_end: called once, when the threads have ended or were given up: it is told whether all
+            have ended.
     """
 
-    def __init__(self, source: Iterator[T], depth: int) -> None:
-        self._channel: _Channel[T] = _Channel(depth)
-        self._thread = threading.Thread(
-            target=_produce, args=(source, self._channel), name="fastconv-prefetch", daemon=True
-        )
-        self._thread.start()
+    def __init__(
+        self,
+        jobs: Iterator[Job],
+        functions: Sequence[Callable[[Job], Result]],
+        depth: int,
+        at_end: Callable[[bool], None] | None = None,
+    ) -> None:
+        self._channel: _Channel[Job, Result] = _Channel(jobs, depth + len(functions))
+        self._at_end = at_end
+        self._threads = [
+            threading.Thread(
+                target=_work, args=(function, self._channel), name="fastconv-prefetch", daemon=True
+            )
+            for function in functions
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def __next__(self) -> T:
+    def __next__(self) -> Result:
         channel = self._channel
         with channel.changed:
-            while not channel.items and not channel.finished and not channel.stopped:
+            while channel.taken not in channel.results and not channel.stopped:
+                if channel.exhausted and channel.taken == channel.begun:
+                    break
                 channel.changed.wait()
-            if channel.items and not channel.stopped:
-                item = channel.items.popleft()
-                channel.changed.notify_all()
-                return item
-            error, channel.error = channel.error, None
+            error: BaseException | None = None
+            if channel.taken in channel.results:  # `close` has left none
+                result = channel.results.pop(channel.taken)
+                if not isinstance(result, _Failure):
+                    channel.taken += 1
+                    channel.changed.notify_all()
+                    return result
+                error = result.error
+                del result
         self.close()
         if error is None:
             raise StopIteration
@@ -87,19 +145,26 @@ class Prefetcher(Iterator[T]):
             del error  # breaks the cycle error -> traceback -> this frame -> error
 
     def close(self) -> None:
-        """Stop the thread, drop what it had ready and wait for its end. Harmless twice."""
+        """Stop the threads, drop what was ready and wait for their end. Harmless twice."""
         self._stop(None)
 
     def _stop(self, timeout: float | None) -> None:
-        with self._channel.changed:
-            self._channel.stopped = True
-            self._channel.items.clear()
-            self._channel.changed.notify_all()
-        # The garbage collector may run this in the worker itself, which cannot wait for itself.
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        channel = self._channel
+        with channel.changed:
+            channel.stopped = True
+            channel.results.clear()
+            channel.changed.notify_all()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            # The garbage collector may run this in a worker itself, which cannot wait for itself.
+            if thread is not threading.current_thread() and thread.ident is not None:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                thread.join(left)
+        at_end, self._at_end = self._at_end, None
+        if at_end is not None:
+            at_end(not any(thread.is_alive() for thread in self._threads))
 
     def __del__(self) -> None:
         # While the interpreter ends, daemon threads are frozen: waiting for one would never end.
-        if hasattr(self, "_thread") and self._thread.ident is not None and not sys.is_finalizing():
+        if hasattr(self, "_threads") and not sys.is_finalizing():
             self._stop(_PATIENCE_S)

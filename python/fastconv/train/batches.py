@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..data import ArrayDataset, Loader
+from ..data import Dataset, Loader
 from ..errors import DTypeError
 
 __all__ = ["EVALUATION_BATCH", "Data", "as_loader", "batches_of", "describe", "length"]
 
 # A Loader, a data set to make one of, or batches (images, labels) that can be iterated again.
-Data = Loader | ArrayDataset | Iterable[tuple[Any, Any]]
+Data = Loader | Dataset | Iterable[tuple[Any, Any]]
 
 EVALUATION_BATCH = 256
 
@@ -24,7 +24,7 @@ def as_loader(
     Raises:
         DTypeError: it is neither, or can be iterated only once.
     """
-    if isinstance(data, ArrayDataset):
+    if isinstance(data, Dataset):
         return Loader(data, batch_size, shuffle=shuffle, seed=seed)
     if not isinstance(data, Iterable) or isinstance(data, Iterator):
         raise DTypeError(
@@ -54,13 +54,25 @@ def batches_of(
 
 def describe(loader: Loader) -> dict[str, Any]:
     """What the order and the number of a loader's batches follow from."""
-    return {
+    known: dict[str, Any] = {
         "seed": loader.seed,
         "images": len(loader.dataset),
         "batch_size": loader.batch_size,
         "shuffle": loader.shuffle,
         "drop_last": loader.drop_last,
     }
+    for name in ("sampler", "augment", "mix"):
+        part = getattr(loader, name)
+        if part is not None:
+            known[name] = _described(part)
+    return known
+
+
+def _described(part: Any) -> str:
+    """What tells it from others, in another process too: an address would not."""
+    text = repr(part)
+    named = getattr(part, "__qualname__", type(part).__qualname__)
+    return str(named) if f" at 0x{id(part):x}" in text.lower() else text
 
 
 def length(data: Any) -> int:

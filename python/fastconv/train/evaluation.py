@@ -10,7 +10,7 @@ import numpy as np
 
 from .._arrays import NDArray
 from .._ops import is_bfloat16
-from ..data import ArrayDataset, Loader
+from ..data import Dataset, Loader
 from ..errors import CaptureError, ShapeError
 from ..nn import Embedding
 from ..program import Program
@@ -101,7 +101,7 @@ def predict(
     """
     if batch_size < 1:
         raise ShapeError(f"predict: batch_size must be at least 1, got {batch_size}")
-    if isinstance(data, (Loader, ArrayDataset, list, tuple)):
+    if isinstance(data, (Loader, Dataset, list, tuple)):
         batches: Iterable[Any] = (x for x, _ in as_loader(data))
     else:
         array = as_array("predict", "data", data)

@@ -304,9 +304,7 @@ class Trainer(RunState):
                 )
         self._data = describe(loader)
         self._resumed = False
-        self.images_per_epoch = len(loader.dataset)
-        if loader.drop_last:
-            self.images_per_epoch = len(loader) * loader.batch_size
+        self.images_per_epoch = loader.images_per_epoch
 
     # Evaluation.
 
