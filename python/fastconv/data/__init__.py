@@ -7,15 +7,18 @@ for images, labels in Loader(train, batch_size=64, shuffle=True):
 
 from __future__ import annotations
 
+from .arrays import load_arrays
 from .batching import Augment, Batch, Mix, Transform, batch_rng
 from .catalogue import DatasetInfo, class_names, dataset_info
 from .dataset import ArrayDataset, Dataset
+from .folder import ImageFiles, ImageFolder
 from .idx import load_idx
 from .image import load_image
 from .loader import Loader
 from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
 from .sampling import Sampler, epoch_order
 from .sources import cache_folder, load_dataset
+from .table import CsvImages
 from .transforms import Resize, Standardize
 
 __all__ = [
@@ -23,8 +26,11 @@ __all__ = [
     "ArrayDataset",
     "Augment",
     "Batch",
+    "CsvImages",
     "Dataset",
     "DatasetInfo",
+    "ImageFiles",
+    "ImageFolder",
     "Loader",
     "Mix",
     "Preprocess",
@@ -39,6 +45,7 @@ __all__ = [
     "dataset_info",
     "epoch_order",
     "imagenet_classes",
+    "load_arrays",
     "load_dataset",
     "load_idx",
     "load_image",
