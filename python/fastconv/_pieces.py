@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,19 +49,25 @@ def joined_outputs(outputs: list[Any], pieces: list[slice]) -> Any:
     return np.concatenate(arrays)
 
 
-def labels_of_pieces(op: str, labels: Any, count: int) -> NDArray:
-    """The labels of a batch that is to be cut: one for each image.
+def labels_of_pieces(op: str, labels: Any, count: int) -> Any:
+    """The labels of a batch that is to be cut: one for each image, in each array.
 
     Raises:
         ShapeError, DTypeError: they are not.
     """
-    array = as_array(op, "labels", labels)
-    if array.ndim == 0 or len(array) != count:
-        raise ShapeError(
-            f"{op}: a batch in pieces needs a label for each of its {count} images, "
-            f"got labels of shape {array.shape}"
-        )
-    return array
+
+    def checked(labels: Any) -> NDArray:
+        array = as_array(op, "labels", labels)
+        if array.ndim == 0 or len(array) != count:
+            raise ShapeError(
+                f"{op}: a batch in pieces needs a label for each of its {count} images, "
+                f"got labels of shape {array.shape}"
+            )
+        return array
+
+    if isinstance(labels, (Mapping, tuple)) and not label_arrays(labels):
+        raise ShapeError(f"{op}: labels are an empty {type(labels).__name__}")
+    return map_labels(checked, labels)
 
 
 def checked_pieces(op: str, accumulate: Any) -> int:
@@ -75,9 +81,43 @@ def checked_pieces(op: str, accumulate: Any) -> int:
     return pieces
 
 
-def as_labels(labels: Any) -> NDArray:
-    array = as_array("TrainingStep", "labels", labels)
-    return array.astype(np.int64, copy=False) if array.dtype.kind in "iu" else array
+def map_labels(function: Callable[[Any], Any], labels: Any) -> Any:
+    """`function` of each array of labels: of one, or of a dictionary or tuple of them, one for each task."""
+    if isinstance(labels, Mapping):
+        return {str(k): map_labels(function, v) for k, v in labels.items()}
+    if isinstance(labels, tuple):
+        return tuple(map_labels(function, v) for v in labels)
+    return function(labels)
+
+
+def label_arrays(labels: Any) -> list[Any]:
+    """The arrays of labels, in order."""
+    found: list[Any] = []
+    map_labels(found.append, labels)
+    return found
+
+
+def label_key(labels: Any) -> Any:
+    """Structure, shapes and element types."""
+    if isinstance(labels, np.ndarray):
+        return labels.shape, labels.dtype.str
+    if isinstance(labels, Mapping):
+        return tuple((k, label_key(v)) for k, v in labels.items())
+    return tuple(label_key(v) for v in labels)
+
+
+def as_labels(labels: Any) -> Any:
+    """Labels as a step takes them: integers as int64."""
+    if not isinstance(labels, np.ndarray):
+        if isinstance(labels, (Mapping, tuple)):
+            return map_labels(as_labels, labels)
+        labels = as_array("TrainingStep", "labels", labels)
+    return labels.astype(np.int64, copy=False) if labels.dtype.kind in "iu" else labels
+
+
+def cut(labels: Any, piece: slice) -> Any:
+    """The labels of a piece."""
+    return map_labels(lambda array: array[piece], labels)
 
 
 class Pieces:
@@ -93,7 +133,7 @@ class Pieces:
         try:
             for piece, plan in zip(self._pieces, self._plans, strict=True):
                 share = (piece.stop - piece.start) / len(x)
-                value, output = plan.run(x[piece], labels[piece], share)
+                value, output = plan.run(x[piece], cut(labels, piece), share)
                 loss += share * value
                 outputs.append(output)
                 if not np.isfinite(value):

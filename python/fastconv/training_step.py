@@ -17,7 +17,11 @@ from ._pieces import (
     Pieces,
     as_labels,
     checked_pieces,
+    cut,
+    label_arrays,
+    label_key,
     labels_of_pieces,
+    map_labels,
     pieces_of,
     with_parts,
 )
@@ -67,8 +71,8 @@ class TrainingStep:
         # Sums of gradients, between pieces of a batch: zeros otherwise.
         self._sums: dict[Tensor, NDArray] = {}
 
-    def __call__(self, x: NDArray, labels: NDArray) -> tuple[float, Any]:
-        """One step on a batch.
+    def __call__(self, x: NDArray, labels: Any) -> tuple[float, Any]:
+        """One step on a batch. Labels: an array, or a dictionary or tuple of them.
 
         Returns:
             The loss and the network's output. Where the loss is not finite, nothing but batch-norm's running
@@ -95,18 +99,19 @@ class TrainingStep:
         else:
             labels = labels_of_pieces("TrainingStep", labels, len(x))
             piece, part = with_parts(pieces)[0]
-            steps = self._made(x[piece], labels[piece], part).profile(x[piece], labels[piece], runs)
+            steps = self._made(x[piece], cut(labels, piece), part).profile(
+                x[piece], cut(labels, piece), runs
+            )
         return Profile(steps, machine_limits() if limits else None)
 
-    def _key(self, x: NDArray, labels: NDArray, part: str) -> tuple[Any, ...]:
+    def _key(self, x: NDArray, labels: Any, part: str) -> tuple[Any, ...]:
         return (
             part,
             self.recompute,
             self.tune,
             x.shape,
             x.dtype.str,
-            labels.shape,
-            labels.dtype.str,
+            label_key(labels),
             plan_settings(),
             _options_of(self.optimizer),
             self.clip_grad_norm,
@@ -121,10 +126,10 @@ class TrainingStep:
         if len(pieces) < 2:
             return self._known(x, labels, WHOLE)
         labels = labels_of_pieces("TrainingStep", labels, len(x))
-        plans = [self._known(x[p], labels[p], part) for p, part in with_parts(pieces)]
+        plans = [self._known(x[p], cut(labels, p), part) for p, part in with_parts(pieces)]
         return Pieces(self, pieces, plans) if all(plans) else None
 
-    def _known(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan | None:
+    def _known(self, x: NDArray, labels: Any, part: str) -> _StepPlan | None:
         key = self._key(x, labels, part)
         plan = self._plans.get(key)
         if plan is None or not plan.valid(self):
@@ -143,10 +148,10 @@ class TrainingStep:
             return self._made(x, labels, WHOLE)
         labels = labels_of_pieces("TrainingStep", labels, len(x))
         # The last first: where it cannot be recorded, nothing has changed.
-        made = [self._made(x[p], labels[p], part) for p, part in reversed(with_parts(pieces))]
+        made = [self._made(x[p], cut(labels, p), part) for p, part in reversed(with_parts(pieces))]
         return Pieces(self, pieces, made[::-1])
 
-    def _made(self, x: NDArray, labels: NDArray, part: str) -> _StepPlan:
+    def _made(self, x: NDArray, labels: Any, part: str) -> _StepPlan:
         plan = self._known(x, labels, part)
         if plan is not None:
             return plan
@@ -205,7 +210,7 @@ def _clip(capture: Capture, gradients: dict[Tensor, Any], max_norm: float) -> No
 
 
 class _StepPlan:
-    def __init__(self, step: TrainingStep, x: NDArray, labels: NDArray, part: str) -> None:
+    def __init__(self, step: TrainingStep, x: NDArray, labels: Any, part: str) -> None:
         net, loss, optimizer = step.net, step.loss, step.optimizer
         self._part = part
         self._bound = [(t, t.numpy()) for _, t in arrays_of(net)]
@@ -269,14 +274,14 @@ class _StepPlan:
             self.recorders.append(recorder)
 
     def _record(
-        self, net: Any, loss: Any, x: NDArray, labels: NDArray, channels_last: bool
+        self, net: Any, loss: Any, x: NDArray, labels: Any, channels_last: bool
     ) -> tuple[Capture, tuple[Any, Any], dict[Tensor, Any], dict[Tensor, Any]]:
         """Forward, loss and backward: the graph, loss and output, and the parameters' values and
         gradients in it."""
         made = Capture(live=True, channels_last=channels_last)
         with capturing, made as capture, unchanged(net, strict=True):
             data = capture.input("x", x.shape, x.dtype)
-            target = capture.input("labels", labels.shape, labels.dtype)
+            target = map_labels(lambda a: capture.input("labels", a.shape, a.dtype), labels)
             named = zip(arrays_of(net), self._bound, strict=True)
             stand_ins = {t: capture.state(a, name) for (name, t), (_, a) in named}
             with replaced(stand_ins):
@@ -310,15 +315,15 @@ class _StepPlan:
             and all(r.valid() for r in self.recorders)
         )
 
-    def inputs(self, x: NDArray, labels: NDArray, share: float = 1.0) -> list[Any]:
-        values: list[Any] = [x, as_labels(labels), *drawn_keys(self._plan.keys)]
+    def inputs(self, x: NDArray, labels: Any, share: float = 1.0) -> list[Any]:
+        values: list[Any] = [x, *label_arrays(as_labels(labels)), *drawn_keys(self._plan.keys)]
         if self._part != WHOLE:
             values.append(np.full(self._loss_shape, share, self._loss_dtype))
         for recorder in self.recorders:
             values += recorder.inputs()
         return values
 
-    def run(self, x: NDArray, labels: NDArray, share: float = 1.0) -> tuple[float, Any]:
+    def run(self, x: NDArray, labels: Any, share: float = 1.0) -> tuple[float, Any]:
         results, whole = self.native.run(self.inputs(x, labels, share))
         value, output = unflatten(self._plan.structure, iter(results))
         if whole:
@@ -326,7 +331,7 @@ class _StepPlan:
                 recorder.stepped()
         return float(value.item()), output
 
-    def profile(self, x: NDArray, labels: NDArray, runs: int) -> Any:
+    def profile(self, x: NDArray, labels: Any, runs: int) -> Any:
         """The native profile of steps whose changes are taken back."""
         before, drawn = [array.copy() for array in self._states], random.get_state()
         try:

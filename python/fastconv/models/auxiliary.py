@@ -11,7 +11,9 @@ from ..nn._args import number
 __all__ = ["auxiliary_cross_entropy"]
 
 
-def auxiliary_cross_entropy(outputs: Any, labels: Any, weight: float = 0.3) -> Any:
+def auxiliary_cross_entropy(
+    outputs: Any, labels: Any, weight: float = 0.3, class_weight: Any = None
+) -> Any:
     """Cross-entropy of a network's logits, plus `weight` times that of its auxiliary heads.
 
     A loss for `train.Trainer` with `googlenet` and `inception_v3`, whose output in training mode is
@@ -21,6 +23,7 @@ def auxiliary_cross_entropy(outputs: Any, labels: Any, weight: float = 0.3) -> A
         outputs: logits (N, classes), or a tuple of such arrays, the network's own first.
         labels: (N,) integers.
         weight: 0.3 in GoogLeNet's paper.
+        class_weight: (classes,), the `weight` of each cross-entropy.
 
     Raises:
         ShapeError, DTypeError: the arguments do not fit.
@@ -29,10 +32,10 @@ def auxiliary_cross_entropy(outputs: Any, labels: Any, weight: float = 0.3) -> A
     """
     weight = number("auxiliary_cross_entropy", "weight", weight, 0.0)
     if not isinstance(outputs, tuple):
-        return F.cross_entropy(outputs, labels)
+        return F.cross_entropy(outputs, labels, weight=class_weight)
     if not outputs:
         raise DTypeError("auxiliary_cross_entropy: outputs is an empty tuple, expected logits")
-    total: Any = F.cross_entropy(outputs[0], labels)
+    total: Any = F.cross_entropy(outputs[0], labels, weight=class_weight)
     for logits in outputs[1:]:
-        total = total + weight * F.cross_entropy(logits, labels)
+        total = total + weight * F.cross_entropy(logits, labels, weight=class_weight)
     return total

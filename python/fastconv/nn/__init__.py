@@ -94,6 +94,7 @@ from .margin_loss import (
     TripletMarginWithDistanceLoss,
 )
 from .module import Module
+from .multi_task import MultiTask
 from .normalization import (
     BatchNorm1d,
     BatchNorm2d,
@@ -227,6 +228,7 @@ __all__ = [
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
+    "MultiTask",
     "NLLLoss",
     "PReLU",
     "PairwiseDistance",

@@ -11,19 +11,43 @@ from .callbacks import Callback
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import evaluate, predict
 from .history import plot_history, write_history
-from .metrics import Running, count_correct
+from .losses import ClassWeighted, MultiLoss, balanced_weights, soft_sharing
+from .metrics import (
+    F1,
+    Accuracy,
+    ConfusionMatrix,
+    MeanLoss,
+    Metric,
+    Precision,
+    Recall,
+    Running,
+    TopK,
+    count_correct,
+)
 from .trainer import Trainer
 
 __all__ = [
+    "F1",
+    "Accuracy",
     "Callback",
     "Checkpoint",
+    "ClassWeighted",
+    "ConfusionMatrix",
+    "MeanLoss",
+    "Metric",
+    "MultiLoss",
+    "Precision",
+    "Recall",
     "Running",
+    "TopK",
     "Trainer",
+    "balanced_weights",
     "count_correct",
     "evaluate",
     "load_checkpoint",
     "plot_history",
     "predict",
     "save_checkpoint",
+    "soft_sharing",
     "write_history",
 ]

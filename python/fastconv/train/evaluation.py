@@ -4,29 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .._arrays import NDArray
 from .._ops import is_bfloat16
+from .._pieces import label_arrays, map_labels
 from ..data import Dataset, Loader
 from ..errors import CaptureError, ShapeError
 from ..nn import Embedding
 from ..program import Program
 from ..tensor import Tensor, as_array, no_grad
 from .batches import EVALUATION_BATCH, Data, as_loader
-from .metrics import Metric, Running, count_correct, softmax
+from .losses import Loss, MultiLoss, part_of
+from .metrics import AnyMetric, Metric, Running, count_correct, plain_result, softmax
 
-__all__ = ["correct_of", "evaluate", "network_input", "predict"]
+__all__ = [
+    "Metrics",
+    "correct_of",
+    "evaluate",
+    "image_count",
+    "network_input",
+    "predict",
+    "task_results",
+]
+
+# Name -> metric; with several losses, also task -> metrics of that task.
+Metrics: TypeAlias = Mapping[str, "AnyMetric | Mapping[str, AnyMetric]"]
 
 
 def evaluate(
     net: Any,
-    loss: Callable[[Any, Any], Any],
+    loss: Loss,
     data: Data,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Metrics | None = None,
+    targets: Callable[[Any], Any] | None = None,
     dtype: Any = "float32",
     stopping: Callable[[], bool] = bool,
     compile: bool = False,
@@ -35,9 +49,13 @@ def evaluate(
 
     Args:
         net: a `nn.Module`; its mode is afterwards what it was.
-        loss: maps (output, labels) of a batch to its mean loss, a one-element Tensor.
+        loss: maps (output, labels) of a batch to its mean loss, a one-element Tensor. A `MultiLoss` for networks
+            with several outputs; labels are then dictionaries or tuples, as the outputs are.
         data: a Loader, a data set, or batches (images, labels).
-        metrics: more figures: name -> function of (outputs, labels) of a batch, its mean.
+        metrics: more figures: name -> `Metric`, or function of (outputs, labels) of a batch, its mean. With a
+            `MultiLoss` also task -> such a dictionary; its figures are called `<task>_<name>`. Else a metric
+            gets the outputs and labels of all tasks.
+        targets: makes of a batch's labels what the loss and the metrics take.
         dtype: what the images are converted to.
         stopping: asked after each batch whether to leave out the rest.
         compile: whether batches after the first, of its shape, run as one native call (`fastconv.compile`), which
@@ -46,29 +64,69 @@ def evaluate(
 
     Returns:
         `loss` and `accuracy` (0 to 1; absent where the output is not one score per class),
-        `images`, and the `metrics`.
+        `images`, the `metrics`, and of a `MultiLoss` each task's `<task>_loss` and `<task>_accuracy`.
 
     Raises:
         ShapeError: there is no image.
+        FastconvError: a metric is not finite.
     """
-    sums, totals = Running(), dict.fromkeys(metrics or {}, 0.0)
+    sums, figures = Running(), _Figures(metrics or {}, loss)
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
         for x, labels in as_loader(data):
+            labels = labels if targets is None else targets(labels)
             output = forward(network_input(net, x, dtype))
             value = float(loss(output, labels).item())
-            sums.add(value, correct_of(output, labels), len(labels))
-            for name, metric in (metrics or {}).items():
-                mean = metric(_plain(output), np.asarray(labels))
-                totals[name] += float(mean) * len(labels)
+            count = image_count(labels)
+            tasks = task_results(loss, output, labels)
+            sums.add(value, correct_of(output, labels), count, tasks)
+            figures.update(_plain(output), labels, count)
             if stopping():
                 break
     if not sums.images:
         raise ShapeError("evaluate: data has no images")
-    result: dict[str, Any] = {"loss": sums.loss, "images": sums.images}
-    if sums.accuracy is not None:
-        result["accuracy"] = sums.accuracy
-    return {**result, **{name: total / sums.images for name, total in totals.items()}}
+    own = {"loss": sums.loss, "images": sums.images, **sums.figures()}
+    return {**own, **figures.results(sums.images)}
+
+
+class _Figures:
+    """The metrics of an evaluation: what each is called, and the task whose outputs it gets."""
+
+    def __init__(self, metrics: Metrics, loss: Any) -> None:
+        tasks = loss.tasks if isinstance(loss, MultiLoss) else ()
+        self._entries: list[tuple[str, str | None, AnyMetric]] = []
+        for name, metric in metrics.items():
+            if isinstance(metric, Mapping):
+                if name not in tasks:
+                    raise ShapeError(
+                        f"evaluate: metrics of {name!r}, which is no task of the loss "
+                        f"({', '.join(tasks) or 'it has one output'})"
+                    )
+                self._entries += [(f"{name}_{key}", name, each) for key, each in metric.items()]
+            else:
+                self._entries.append((name, None, metric))
+        for _, _, metric in self._entries:
+            if isinstance(metric, Metric):
+                metric.reset()
+        self._totals = {name: 0.0 for name, _, _ in self._entries}
+
+    def update(self, outputs: Any, labels: Any, count: int) -> None:
+        plain = map_labels(np.asarray, labels)
+        for name, task, metric in self._entries:
+            x = outputs if task is None else part_of("outputs", outputs, task)
+            y = plain if task is None else part_of("labels", plain, task)
+            if isinstance(metric, Metric):
+                metric.update(x, y)
+            else:
+                self._totals[name] += float(metric(x, y)) * count
+
+    def results(self, images: int) -> dict[str, Any]:
+        return {
+            name: plain_result(name, metric.result())
+            if isinstance(metric, Metric)
+            else self._totals[name] / images
+            for name, _, metric in self._entries
+        }
 
 
 def predict(
@@ -79,7 +137,7 @@ def predict(
     probabilities: bool = False,
     dtype: Any = "float32",
     compile: bool = False,
-) -> NDArray:
+) -> Any:
     """The output of a network in evaluation mode.
 
     Args:
@@ -94,7 +152,8 @@ def predict(
             is left out; a second copy of the weights is made; the first batch may differ in rounding.
 
     Returns:
-        Outputs of all images, in order: (N, classes) for a classifier.
+        Outputs of all images, in order: (N, classes) for a classifier. A dictionary or tuple of them where the
+        network returns one.
 
     Raises:
         ShapeError: there is no image, or an array has fewer than two dimensions.
@@ -113,8 +172,18 @@ def predict(
         outputs = [_plain(forward(network_input(net, x, dtype))) for x in batches]
     if not outputs:
         raise ShapeError("predict: data has no images")
-    output = np.concatenate(outputs)
-    return softmax(output) if probabilities else output
+    output = _joined(outputs)
+    return map_labels(softmax, output) if probabilities else output
+
+
+def _joined(outputs: list[Any]) -> Any:
+    """The outputs of batches as those of all images."""
+    first = outputs[0]
+    if isinstance(first, Mapping):
+        return {k: _joined([o[k] for o in outputs]) for k in first}
+    if isinstance(first, tuple):
+        return tuple(_joined(list(each)) for each in zip(*outputs, strict=True))
+    return np.concatenate(outputs)
 
 
 class _Forward:
@@ -144,10 +213,14 @@ class _Forward:
         return output
 
 
-def _plain(output: Any) -> NDArray:
+def _plain(output: Any) -> Any:
     """A network's output as NumPy computes with it: bfloat16 as float32."""
-    array = np.asarray(output)
-    return array.astype(np.float32) if is_bfloat16(array.dtype) else array
+
+    def plain(part: Any) -> NDArray:
+        array = np.asarray(part)
+        return array.astype(np.float32) if is_bfloat16(array.dtype) else array
+
+    return map_labels(plain, tuple(output) if isinstance(output, list) else output)
 
 
 def network_input(net: Any, x: Any, dtype: Any) -> Tensor:
@@ -172,6 +245,28 @@ def correct_of(output: Any, labels: Any) -> int | None:
     except ValueError:  # arrays of several shapes
         return None
     return count_correct(np.asarray(output), array)
+
+
+def image_count(labels: Any) -> int:
+    """How many images a batch's labels are for."""
+    arrays = label_arrays(labels)
+    if not arrays:
+        raise ShapeError("Trainer: labels are an empty dictionary or tuple")
+    return len(arrays[0])
+
+
+def task_results(loss: Any, output: Any, labels: Any) -> dict[str, tuple[float, int | None]]:
+    """Of each task of a `MultiLoss` the mean loss of a batch and the right answers; of another loss nothing."""
+    if not isinstance(loss, MultiLoss):
+        return {}
+    with no_grad():
+        return {
+            name: (
+                float(np.asarray(part).reshape(())),
+                correct_of(part_of("outputs", output, name), part_of("labels", labels, name)),
+            )
+            for name, part in loss.parts(output, labels).items()
+        }
 
 
 @contextmanager

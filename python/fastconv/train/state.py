@@ -79,8 +79,8 @@ class RunState(Steps):
                 checkpoint.schedule,
                 checkpoint.random_state,
             )
-            running = Running(**checkpoint.running)
-        except (FastconvError, KeyError, TypeError, ValueError) as error:
+            running = Running.from_state(checkpoint.running)
+        except (FastconvError, AttributeError, KeyError, TypeError, ValueError) as error:
             self._set_states(*before)
             raise FormatError(f"Trainer: {name} does not fit: {error}") from error
         self.running = running

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._arrays import NDArray
-from .._pieces import checked_pieces, joined_outputs, labels_of_pieces, pieces_of
+from .._pieces import checked_pieces, cut, joined_outputs, labels_of_pieces, map_labels, pieces_of
 from ..errors import CaptureError, DTypeError, FastconvError, ShapeError
 from ..functional.autocast import autocast
 from ..optim import clip_grad_norm_
 from ..profile import Profile
 from ..program import TrainingStep
 from ..tensor import Tensor
-from .evaluation import correct_of, network_input
+from .evaluation import correct_of, image_count, network_input, task_results
+from .losses import weighted_loss
 
-__all__ = ["Steps"]
+__all__ = ["StepResult", "Steps"]
 
 _DTYPES = ("float32", "float64", "bfloat16")
+
+
+class StepResult(NamedTuple):
+    """What a step tells of its batch: mean loss, right answers if they can be counted, images, and each task's
+    mean loss and right answers."""
+
+    loss: float
+    correct: int | None = None
+    images: int = 0
+    tasks: Mapping[str, tuple[float, int | None]] = {}
 
 
 class Steps:
@@ -36,6 +47,8 @@ class Steps:
         optimizer: Any,
         *,
         schedule: Any,
+        targets: Callable[[Any], Any] | None,
+        class_weight: Any,
         dtype: str,
         clip_grad_norm: float | None,
         accumulate: int,
@@ -55,14 +68,17 @@ class Steps:
                 what != "schedule" or value is not None
             ):
                 raise DTypeError(f"Trainer: {what} is a {type(value).__name__} without {method}()")
-        if not callable(loss):
-            raise DTypeError(f"Trainer: loss is a {type(loss).__name__}, expected a function")
+        if targets is not None and not callable(targets):
+            raise DTypeError(f"Trainer: targets is a {type(targets).__name__}, expected a function")
         for name, parameter in net.named_parameters():
             if parameter.dtype != np.dtype(own):
                 raise DTypeError(
                     f"Trainer: the parameter {name!r} is {parameter.dtype}, expected {own}"
                 )
         self.net, self.loss, self.optimizer, self.schedule = net, loss, optimizer, schedule
+        self.targets, self.class_weight = targets, class_weight
+        self._all_labels: Any = None  # of the training data, once `fit` has seen it
+        self._weighted: tuple[Any, Any, Any, Any] = (None, None, None, None)
         self.dtype = np.dtype(own)
         # Outside of this a caller's own `autocast` holds.
         self._precision = partial(autocast, dtype) if dtype == "bfloat16" else nullcontext
@@ -72,7 +88,7 @@ class Steps:
             raise ShapeError(f"Trainer: clip_grad_norm must be at least 0, got {clip_grad_norm}")
         self.clip_grad_norm, self.recompute, self.tune = clip_grad_norm, recompute, tune
         self.accumulate = checked_pieces("Trainer", accumulate)
-        self._program = self._new_program() if compile else None
+        self._program = self._new_program(loss) if compile else None
         self.global_step = 0
         self.epoch = self.batch = 0
 
@@ -89,7 +105,7 @@ class Steps:
         Raises:
             FastconvError: the loss is NaN or infinite; the weights are then as they were.
         """
-        return self._step(x, labels, False)[0]
+        return self._step(x, labels, False).loss
 
     def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
         """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
@@ -99,22 +115,47 @@ class Steps:
                 "Trainer.profile: steps run function by function, not as one program"
             )
         if not self._fits(self._program):
-            self._program = self._new_program()
+            self._program = self._new_program(self._training_loss())
         modes = [(m, m.training) for m in self.net.modules()]
         self.net.train()
         try:
             with self._precision():
                 data = network_input(self.net, x, self.dtype).numpy()
-                return self._program.profile(data, labels, runs=runs, limits=limits)
+                return self._program.profile(
+                    data, self._as_targets(labels), runs=runs, limits=limits
+                )
         finally:
             for module, mode in modes:
                 module.training = mode
 
-    def _step(self, x: Any, labels: Any, count: bool = True) -> tuple[float, int | None]:
-        """The loss, and how many images were recognised, if that is to be counted."""
+    def _step(self, x: Any, labels: Any, count: bool = True) -> StepResult:
+        """A step; with `count` also how many images were recognised, and each task's figures."""
+        labels = self._as_targets(labels)
         with self._precision():
             value, output = self._step_inside(x, labels)
-        return value, correct_of(output, labels) if count else None
+            if not count:
+                return StepResult(value)
+            tasks = task_results(self.loss, output, labels)
+        return StepResult(value, correct_of(output, labels), image_count(labels), tasks)
+
+    def _as_targets(self, labels: Any) -> Any:
+        """A batch's labels as the loss takes them: `targets` of them, of the network's precision."""
+        if self.targets is not None:
+            labels = self.targets(labels)
+        return labels if self.dtype == np.float32 else map_labels(self._as_precise, labels)
+
+    def _as_precise(self, array: Any) -> Any:
+        single = isinstance(array, np.ndarray) and array.dtype == np.float32
+        return array.astype(self.dtype) if single else array
+
+    def _training_loss(self) -> Any:
+        """The loss of steps: with the weights of classes, which evaluation leaves out."""
+        if self.class_weight is None:
+            return self.loss
+        made = (self.loss, self.class_weight, self._all_labels)
+        if any(a is not b for a, b in zip(made, self._weighted, strict=False)):
+            self._weighted = (*made, weighted_loss(*made))
+        return self._weighted[3]
 
     def _step_inside(self, x: Any, labels: Any) -> tuple[float, Any]:
         refusal = None
@@ -142,8 +183,8 @@ class Steps:
         self.global_step += 1
         return value, output
 
-    def _new_program(self) -> TrainingStep:
-        parts = self.net, self.loss, self.optimizer, self.clip_grad_norm
+    def _new_program(self, loss: Any) -> TrainingStep:
+        parts = self.net, loss, self.optimizer, self.clip_grad_norm
         return TrainingStep(
             *parts, accumulate=self.accumulate, recompute=self.recompute, tune=self.tune
         )
@@ -152,7 +193,7 @@ class Steps:
         """Whether the attributes are still those that the program was made with."""
         return (
             program.net is self.net
-            and program.loss is self.loss
+            and program.loss is self._training_loss()
             and program.optimizer is self.optimizer
             and program.clip_grad_norm == self.clip_grad_norm
             and program.accumulate == self.accumulate
@@ -177,7 +218,7 @@ class Steps:
             return None, None
         program = self._program
         if not self._fits(program):
-            program = self._program = self._new_program()
+            program = self._program = self._new_program(self._training_loss())
         try:
             return program.plan(network_input(self.net, x, self.dtype).numpy(), labels), None
         except Exception as error:
@@ -200,7 +241,7 @@ class Steps:
             labels = labels_of_pieces("Trainer", labels, count)
         for piece in pieces:
             output = self.net(x if one else Tensor(x.numpy()[piece]))
-            loss = self.loss(output, labels if one else labels[piece])
+            loss = self._training_loss()(output, labels if one else cut(labels, piece))
             value = float(loss.item())
             if not math.isfinite(value):
                 self.optimizer.zero_grad()

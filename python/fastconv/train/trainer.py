@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import NDArray
 from ..data import Loader
 from ..errors import FastconvError, ShapeError
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
 from .callbacks import Callback
-from .evaluation import evaluate, predict
+from .evaluation import Metrics, evaluate, predict
 from .history import plot_history, write_history
 from .interrupts import deferred_interrupt
-from .metrics import Metric, Running
+from .losses import Loss, trainer_loss
+from .metrics import Running
 from .progress import progress as make_progress
 from .state import RunState
 
@@ -33,11 +33,20 @@ class Trainer(RunState):
     Args:
         net: a `nn.Module`.
         loss: maps (output of the network, labels) to the mean loss of the batch, a one-element
-            Tensor, as `functional.cross_entropy` does.
+            Tensor, as `functional.cross_entropy` does. For a network with several outputs: task -> loss, and
+            labels are dictionaries with those keys; or a sequence, and outputs and labels are tuples. See
+            `MultiLoss`.
         optimizer: one of `fastconv.optim` over the network's parameters.
         schedule: a learning-rate schedule of `fastconv.optim`; it steps after every batch.
-        metrics: more for `evaluate`: name -> function of (outputs, labels), NumPy arrays of one
-            batch, that gives the batch's mean.
+        loss_weights: the tasks' factors in the sum of their losses; 1 where left out.
+        penalties: functions without arguments whose values are added to the loss, such as `soft_sharing` makes.
+        targets: makes of a batch's labels what loss and metrics take, for instance
+            `lambda labels: {"digit": labels, "parity": labels % 2}`.
+        class_weight: {class: weight} or a weight for each class; "balanced": each class counts the same, by
+            its share of the training images. Goes into `cross_entropy`'s `weight` in training; evaluation
+            is without. With several losses {task: weights}. See `ClassWeighted`.
+        metrics: more for `evaluate`: name -> `Metric` object, such as `TopK(5)`, or function of (outputs,
+            labels), NumPy arrays of one batch, that gives the batch's mean. See `fastconv.train.evaluate`.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it, but for integers
             to a network with an `nn.Embedding`. "bfloat16": the parameters are float32, and the network runs
             inside `autocast`; `predict` and metrics get its output as float32.
@@ -66,7 +75,8 @@ class Trainer(RunState):
         epoch: complete epochs. batch: batches done of the epoch under way.
         epochs, batches, images_per_epoch: the target of the `fit` under way, and what an epoch has.
         history: one dictionary per complete epoch: `epoch` (from 1), `learning_rate`, `train_loss`,
-            `train_accuracy`, `val_loss`, `val_accuracy` (0 to 1), `seconds`, `images_per_second`.
+            `train_accuracy`, `val_loss`, `val_accuracy` (0 to 1), `seconds`, `images_per_second`; with several
+            losses those of each task, as `train_<task>_loss`; `val_<name>` for each metric.
         running: sums over the epoch under way.
 
     Raises:
@@ -76,11 +86,15 @@ class Trainer(RunState):
     def __init__(
         self,
         net: Any,
-        loss: Callable[[Any, Any], Any],
+        loss: Loss | Mapping[str, Loss] | Sequence[Loss],
         optimizer: Any,
         *,
         schedule: Any = None,
-        metrics: Mapping[str, Metric] | None = None,
+        loss_weights: Mapping[str, float] | Sequence[float] | None = None,
+        penalties: Sequence[Callable[[], Any]] = (),
+        targets: Callable[[Any], Any] | None = None,
+        class_weight: Any = None,
+        metrics: Metrics | None = None,
         dtype: str = "float32",
         clip_grad_norm: float | None = None,
         accumulate: int = 1,
@@ -95,9 +109,11 @@ class Trainer(RunState):
     ) -> None:
         super().__init__(
             net,
-            loss,
+            trainer_loss(loss, loss_weights, penalties),
             optimizer,
             schedule=schedule,
+            targets=targets,
+            class_weight=class_weight,
             dtype=dtype,
             clip_grad_norm=clip_grad_norm,
             accumulate=accumulate,
@@ -117,7 +133,13 @@ class Trainer(RunState):
     # Whole runs.
 
     def fit(
-        self, train: Data, val: Data | None = None, epochs: int = 1, *, progress: bool = True
+        self,
+        train: Data,
+        val: Data | None = None,
+        epochs: int = 1,
+        *,
+        progress: bool = True,
+        class_weight: Any = None,
     ) -> list[dict[str, Any]]:
         """Train until `epochs` epochs are complete in all, those before `load` included.
 
@@ -136,6 +158,7 @@ class Trainer(RunState):
             epochs: how many in all.
             progress: report on the terminal: a bar through tqdm if it is installed, plain lines
                 otherwise.
+            class_weight: takes the place of the trainer's.
 
         Returns:
             `history`.
@@ -151,6 +174,8 @@ class Trainer(RunState):
                 f"Trainer.fit: epochs must be an integer of at least 1, got {epochs!r}"
             )
         loader = as_loader(train, self.batch_size, shuffle=True, seed=self.seed)
+        if class_weight is not None:
+            self.class_weight = class_weight
         self.epochs = epochs
         self.batches = len(loader) if isinstance(loader, Loader) else length(loader)
         self._adopt(loader)
@@ -205,13 +230,13 @@ class Trainer(RunState):
         began, before = time.perf_counter(), self.running.seconds
         for x, labels in batches_of(loader, self.epoch, self.batch):
             self._whole = False
-            loss, correct = self._step(x, labels)
-            self.running.add(loss, correct, len(labels))
+            done = self._step(x, labels)
+            self.running.add(*done)
             self.running.seconds = before + time.perf_counter() - began
             self.batch += 1
             self._whole = True
             for observer in observers:
-                observer.on_step_end(self, loss)
+                observer.on_step_end(self, done.loss)
             if self._stopping:
                 return None
         result = None if val is None else self._evaluate(val, watch=True)
@@ -235,12 +260,11 @@ class Trainer(RunState):
 
     def _record(self, result: dict[str, Any] | None) -> dict[str, Any]:
         sums = self.running
-        record: dict[str, Any] = {"epoch": self.epoch + 1, "train_loss": sums.loss}
+        record: dict[str, Any] = {"epoch": self.epoch + 1}
         groups = getattr(self.optimizer, "param_groups", None)
         if groups:
             record["learning_rate"] = float(groups[0]["lr"])
-        if sums.accuracy is not None:
-            record["train_accuracy"] = sums.accuracy
+        record.update({f"train_{name}": value for name, value in sums.figures().items()})
         for name, value in (result or {}).items():
             if name != "images":
                 record[f"val_{name}"] = value
@@ -305,6 +329,8 @@ class Trainer(RunState):
         self._data = describe(loader)
         self._resumed = False
         self.images_per_epoch = loader.images_per_epoch
+        labels = loader.dataset.labels
+        self._all_labels = labels if self.targets is None else self.targets(labels)
 
     # Evaluation.
 
@@ -319,13 +345,14 @@ class Trainer(RunState):
                 self.loss,
                 data,
                 metrics=self.metrics,
+                targets=self._as_targets,
                 dtype=self.dtype,
                 stopping=lambda: watch and self._stopping,
             )
 
     def predict(
         self, data: Any, *, batch_size: int = EVALUATION_BATCH, probabilities: bool = False
-    ) -> NDArray:
+    ) -> Any:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
         with self._precision():
             return predict(
