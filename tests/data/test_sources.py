@@ -8,8 +8,6 @@ import http.server
 import shutil
 import sys
 import threading
-import types
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -42,25 +40,9 @@ def nothing_of_this_machine(tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setitem(DATASETS, name, info)
 
 
-class _HTTPDownloader:
-    """Stands in for `pooch.HTTPDownloader` where pooch is not installed."""
-
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
-
-    def __call__(self, url: str, output_file: str, pooch: object) -> None:
-        with urllib.request.urlopen(url, timeout=self.timeout) as reply:
-            Path(output_file).write_bytes(reply.read())
-
-
-@pytest.fixture(params=["stand-in", "installed"])
-def pooch(request, monkeypatch) -> None:
-    if request.param == "installed":
-        pytest.importorskip("pooch")
-    else:
-        module = types.ModuleType("pooch")
-        module.HTTPDownloader = _HTTPDownloader  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "pooch", module)
+@pytest.fixture
+def pooch() -> None:
+    pytest.importorskip("pooch")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .arrays import load_arrays
 from .batching import Augment, Batch, Mix, Transform, batch_rng
 from .catalogue import DatasetInfo, class_names, dataset_info
+from .cifar import load_cifar
 from .dataset import ArrayDataset, Dataset
 from .folder import ImageFiles, ImageFolder
 from .idx import load_idx
@@ -46,6 +47,7 @@ __all__ = [
     "epoch_order",
     "imagenet_classes",
     "load_arrays",
+    "load_cifar",
     "load_dataset",
     "load_idx",
     "load_image",

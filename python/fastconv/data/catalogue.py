@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ShapeError
 
-__all__ = ["DATASETS", "SPLITS", "DatasetInfo", "class_names", "dataset_info"]
+__all__ = ["CIFAR100_COARSE", "DATASETS", "SPLITS", "DatasetInfo", "class_names", "dataset_info"]
 
 # Split name -> (images, labels) as the MNIST family names its files.
 SPLITS = {
@@ -22,7 +22,8 @@ class DatasetInfo:
 
     `mean` and `std` are per channel over the training images scaled to [0, 1]. `sha256` maps each
     file name to the digest of its uncompressed contents: mirrors compress the same data with
-    different gzip headers, so that digests of the .gz files differ from place to place.
+    different gzip headers, so that digests of the .gz files differ from place to place. A set that
+    is one file has its name in `archive`, and the digest that its publisher gives in `md5`.
     """
 
     name: str
@@ -33,6 +34,8 @@ class DatasetInfo:
     base_url: str = ""
     system_folders: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
+    archive: str = ""
+    md5: str = ""
 
 
 _FASHION_CLASSES = (
@@ -50,6 +53,34 @@ _FASHION_CLASSES = (
 _FASHION_SOURCE = (
     "H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST, arXiv:1708.07747 (2017). "
     "MIT licence, Copyright (c) 2017 Zalando SE, https://tech.zalando.com"
+)
+
+_CIFAR10_CLASSES = tuple(
+    "airplane automobile bird cat deer dog frog horse ship truck".split()  # noqa: SIM905
+)
+_CIFAR100_CLASSES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+    camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+    cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
+    lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+    orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum
+    rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+    squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+    trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()  # noqa: SIM905
+)
+CIFAR100_COARSE = tuple(
+    """
+    aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices
+    household_furniture insects large_carnivores large_man-made_outdoor_things
+    large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+    non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+    """.split()  # noqa: SIM905
+)
+_CIFAR_SOURCE = (
+    "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images (2009), "
+    "https://www.cs.toronto.edu/~kriz/cifar.html"
 )
 
 DATASETS: dict[str, DatasetInfo] = {
@@ -111,12 +142,32 @@ DATASETS: dict[str, DatasetInfo] = {
                 ),
             },
         ),
+        DatasetInfo(
+            name="cifar10",
+            classes=_CIFAR10_CLASSES,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
+            source=_CIFAR_SOURCE,
+            base_url="https://www.cs.toronto.edu/~kriz/",
+            archive="cifar-10-binary.tar.gz",
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+        ),
+        DatasetInfo(
+            name="cifar100",
+            classes=_CIFAR100_CLASSES,
+            mean=(0.5071, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2762),
+            source=_CIFAR_SOURCE,
+            base_url="https://www.cs.toronto.edu/~kriz/",
+            archive="cifar-100-binary.tar.gz",
+            md5="03b5dce01913d631647c71ecec9e9cb8",
+        ),
     )
 }
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """The description of the data set `name`: "bundled", "fashion-mnist" or "mnist".
+    """The description of the data set `name`: "bundled", "fashion-mnist", "mnist", "cifar10" or "cifar100".
 
     Raises:
         ShapeError: there is no data set of that name.

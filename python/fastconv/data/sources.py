@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from ..errors import FormatError, ShapeError
 from .bundled import load_bundled
 from .catalogue import SPLITS, DatasetInfo, dataset_info
+from .cifar import load_cifar
 from .dataset import ArrayDataset
+from .download import DownloadError, require_pooch
+from .download import download as download_file
 from .idx import PathLike, read_idx
 
 __all__ = ["cache_folder", "load_dataset"]
-
-_TIMEOUT_S = 30.0
 
 
 def load_dataset(
@@ -31,7 +33,9 @@ def load_dataset(
 ) -> ArrayDataset:
     """Load a data set by name.
 
-    "bundled" comes with the package (10,000 + 2,000 images of Fashion-MNIST). For "fashion-mnist"
+    "bundled" comes with the package (10,000 + 2,000 images of Fashion-MNIST). "cifar10" and
+    "cifar100" (50,000 + 10,000) are read by `load_cifar`, from `data_dir` as it takes them, or else
+    from the archive in `cache_folder`, whose MD5 must be the published one's. For "fashion-mnist"
     and "mnist" (60,000 + 10,000) the usual IDX files are looked for
 
     - in `data_dir` and nowhere else, when it is given: both spellings, `train-images-idx3-ubyte`
@@ -40,15 +44,18 @@ def load_dataset(
       then on the network, to be kept in `cache_folder`. The SHA-256 of the contents must then be
       the published set's.
 
+    A download that was cut off goes on where it ended, in a later run too.
+
     Args:
-        name: "bundled", "fashion-mnist" or "mnist".
+        name: "bundled", "fashion-mnist", "mnist", "cifar10" or "cifar100".
         split: "train" or "test".
-        data_dir: a folder with the IDX files.
+        data_dir: a folder with the files; of CIFAR the archive will do.
         base_url: a mirror to download from, ending where the file name starts.
         download: whether the network may be used.
 
     Returns:
-        The data set: images (N, 28, 28) uint8, labels int64, class names, mean and std.
+        The data set: images (N, 28, 28) or (N, 3, 32, 32) uint8, labels int64, class names, mean
+        and std.
 
     Raises:
         ShapeError: unknown name or split, or `data_dir` given for "bundled".
@@ -66,6 +73,8 @@ def load_dataset(
                 "expected 'fashion-mnist' or 'mnist' with one"
             )
         return load_bundled(split)
+    if info.archive:
+        return _load_archive(info, split, data_dir, base_url, download)
     if data_dir is not None:
         found = _find_split(Path(data_dir), split)
         if found is None:
@@ -85,7 +94,9 @@ def load_dataset(
                     raise
                 break  # a damaged copy in the cache is replaced
     if not download:
-        raise FileNotFoundError(_nowhere(info, split, cache, "downloads are switched off"))
+        raise FileNotFoundError(
+            _nowhere(info, split, cache, _looked_for(split), "downloads are switched off")
+        )
     return _read_split(info, _download_split(info, split, cache, base_url), verify=True)
 
 
@@ -113,11 +124,11 @@ def _looked_for(split: str) -> str:
     return "; ".join(names) + "; each plain or with .gz"
 
 
-def _nowhere(info: DatasetInfo, split: str, cache: Path, reason: str) -> str:
+def _nowhere(info: DatasetInfo, split: str, cache: Path, looked_for: str, reason: str) -> str:
     folders = ", ".join([*info.system_folders, str(cache)])
     return (
         f"load_dataset: {info.name} ({split}) is not in {folders} "
-        f"(looked for {_looked_for(split)}), and {reason}. "
+        f"(looked for {looked_for}), and {reason}. "
         "Give the folder that has the files (data_dir, or --data-dir on the command line)"
     )
 
@@ -159,28 +170,85 @@ def _read_checked(info: DatasetInfo, path: Path, *, ndim: int, verify: bool) -> 
 def _download_split(
     info: DatasetInfo, split: str, cache: Path, base_url: str | None
 ) -> tuple[Path, Path]:
+    looked_for = _looked_for(split)
+    images, labels = (
+        _downloaded(
+            info,
+            split,
+            cache / f"{file_name}.gz",
+            base_url,
+            partial(_check_contents, info.sha256[file_name]),
+            looked_for,
+        )
+        for file_name in SPLITS[split]
+    )
+    return images, labels
+
+
+def _check_contents(sha256: str, arrived: Path) -> None:
+    read_idx(arrived, sha256)
+
+
+def _downloaded(
+    info: DatasetInfo,
+    split: str,
+    target: Path,
+    base_url: str | None,
+    check: Callable[[Path], None],
+    looked_for: str,
+) -> Path:
+    """`target` fetched from the network."""
     try:
-        pooch = importlib.import_module("pooch")
+        require_pooch()
     except ImportError as error:
         reason = 'downloading it needs pooch, which is not installed: pip install "fastconv[io]"'
-        raise ImportError(_nowhere(info, split, cache, reason)) from error
-    import tempfile  # it brings in shutil, lzma, random: too much for every start
+        raise ImportError(_nowhere(info, split, target.parent, looked_for, reason)) from error
+    url = (base_url or info.base_url).rstrip("/") + f"/{target.name}"
+    target.unlink(missing_ok=True)  # a damaged one
+    try:
+        download_file(url, target, check)
+    except DownloadError as error:
+        reason = f"downloading {url} failed: {error}"
+        raise FileNotFoundError(_nowhere(info, split, target.parent, looked_for, reason)) from error
+    except FormatError as error:
+        raise FormatError(f"load_dataset: download of {url} refused: {error}") from error
+    return target
 
-    base = (base_url or info.base_url).rstrip("/") + "/"
-    cache.mkdir(parents=True, exist_ok=True)
-    kept = []
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as scratch:
-        for file_name in SPLITS[split]:
-            url, arrived = f"{base}{file_name}.gz", Path(scratch) / f"{file_name}.gz"
-            try:
-                pooch.HTTPDownloader(timeout=_TIMEOUT_S)(url, str(arrived), None)
-            except (OSError, ValueError) as error:
-                reason = f"downloading {url} failed: {error}"
-                raise FileNotFoundError(_nowhere(info, split, cache, reason)) from error
-            try:
-                read_idx(arrived, info.sha256[file_name])
-            except FormatError as error:
-                raise FormatError(f"load_dataset: download of {url} refused: {error}") from error
-            kept.append(cache / arrived.name)
-            os.replace(arrived, kept[-1])
-    return kept[0], kept[1]
+
+# Sets that are one archive
+
+
+def _load_archive(
+    info: DatasetInfo, split: str, data_dir: PathLike | None, base_url: str | None, download: bool
+) -> ArrayDataset:
+    if data_dir is not None:
+        given = Path(data_dir)
+        inside = given / info.archive
+        return load_cifar(inside if inside.is_file() else given, split, name=info.name)
+    cache = cache_folder() / info.name
+    kept, check = cache / info.archive, partial(_check_digest, info.md5)
+    if kept.is_file():
+        try:
+            check(kept)
+            return load_cifar(kept, split, name=info.name)
+        except FormatError:
+            if not download:
+                raise
+    elif not download:
+        reason = "downloads are switched off"
+        raise FileNotFoundError(_nowhere(info, split, cache, info.archive, reason))
+    arrived = _downloaded(info, split, kept, base_url, check, info.archive)
+    return load_cifar(arrived, split, name=info.name)
+
+
+def _check_digest(md5: str, path: Path) -> None:
+    import hashlib
+
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != md5:
+        raise FormatError(
+            f"load_dataset: {path}: MD5 is {digest.hexdigest()}, expected {md5} (damaged?)"
+        )
