@@ -13,14 +13,18 @@ namespace {
 // row's pointer wants a general register, and there are 16.
 inline constexpr int kMaxNV = 4;
 inline constexpr int rows_for(int nv) { return nv == 4 ? 6 : 8; }
+// Row tiles may be 7x4: 28 sums, three vectors of B and one of A, the fourth of B read by each product.
+inline constexpr int most_rows_for(int nv) { return nv == 4 ? 7 : 8; }
 #elif defined(FC_ISA_AVX2)
 // 16 registers: 6x2 uses 15, 6x1 (two sets of accumulators) 14.
 inline constexpr int kMaxNV = 2;
 inline constexpr int rows_for(int) { return 6; }
+inline constexpr int most_rows_for(int) { return 6; }
 #else
 // 16 registers and a separate multiply: 4x2 uses 8 + 2 + 2.
 inline constexpr int kMaxNV = 2;
 inline constexpr int rows_for(int) { return 4; }
+inline constexpr int most_rows_for(int) { return 4; }
 #endif
 inline constexpr int kMaxMR = 8;
 // Rows of a tile of one vector whose rows share a pointer (narrow.h): as many as the registers hold, and
@@ -31,6 +35,10 @@ inline constexpr int kMaxNR = kMaxNV * VL;
 // Pixels that a convolution's work item covers: with 64 channels of input and output each, 96 pixels of both
 // fill L1, and the weights of one output block are read once for all of them.
 inline constexpr int kPixelBlock = 96;
+// Up to so many pixels, 16 items or fewer, threads wait for who has the larger share, and for remainders.
+inline constexpr int64_t kFewPixels = 16 * kPixelBlock;
+// Steps of the reduction from which on tiles of most_rows_for() rows are as fast as others.
+inline constexpr int64_t kManySteps = 256;
 // Most bytes of the pointer table (pixels x taps) of a work item.
 inline constexpr int kPointerTableBytes = 32 << 10;
 

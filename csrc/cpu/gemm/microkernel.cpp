@@ -17,6 +17,10 @@ FC_INLINE inline void load_b(const float* b, Tail last, vf (&v)[NV]) {
 template <int NV>
 inline constexpr int kSets = NV == 1 ? 2 : 1;
 
+// Whether the registers hold no more than NV - 1 vectors of B beside the sums.
+template <int MR, int NV>
+inline constexpr bool kTall = MR > rows_for(NV);
+
 template <int MR, int NV>
 struct Sums {
     vf acc[kSets<NV>][MR][NV];
@@ -30,6 +34,19 @@ struct Sums {
     // acc[i][j] += a(i) * b[j] for one step of the reduction.
     template <int Set, bool Full = false, class A>
     FC_INLINE void step(const A& a, const float* b, Tail last) {
+#if defined(FC_ISA_AVX512)
+        if constexpr (kTall<MR, NV>) {
+            static_assert(Full, "the last vector of B cannot be masked");
+            vf v[NV - 1];
+            unrolled<NV - 1>([&](auto j) FC_INLINE { v[j] = load(b + j * VL); });
+            unrolled<MR>([&](auto i) FC_INLINE {
+                const vf x = set1(a(i));
+                unrolled<NV - 1>([&](auto j) FC_INLINE { accumulate(acc[Set][i][j], x, v[j]); });
+                accumulate_at(acc[Set][i][NV - 1], x, b + (NV - 1) * VL);
+            });
+            return;
+        }
+#endif
         vf v[NV];
         load_b<NV, Full>(b, last, v);
         unrolled<MR>([&](auto i) FC_INLINE {
@@ -42,9 +59,11 @@ struct Sums {
         if constexpr (kSets<NV> == 2)
             unrolled<MR>([&](auto i) FC_INLINE { acc[0][i][0] = acc[0][i][0] + acc[1][i][0]; });
         if (out.column_bias) {
-            vf bias[NV];
-            load_b<NV>(out.column_bias, last, bias);
-            unrolled<MR, NV>([&](auto i, auto j) FC_INLINE { acc[0][i][j] = acc[0][i][j] + bias[j]; });
+            const auto add = [&](auto j, vf bias) FC_INLINE {
+                unrolled<MR>([&](auto i) FC_INLINE { acc[0][i][j] = acc[0][i][j] + bias; });
+            };
+            unrolled<NV - 1>([&](auto j) FC_INLINE { add(j, load(out.column_bias + j * VL)); });
+            add(Index<NV - 1>{}, load(out.column_bias + (NV - 1) * VL, last));
         }
         if (out.row_bias) {
             unrolled<MR>([&](auto i) FC_INLINE {
@@ -143,10 +162,10 @@ void row_body(const RowTile& t, const TileOut& out) {
 
 template <int MR, int NV>
 void row_tile(const RowTile& t, const TileOut& out) {
-    if (t.whole || out.columns == NV * VL)
+    if (kTall<MR, NV> || t.whole || out.columns == NV * VL)
         row_body<MR, NV, true>(t, out);
     else
-        row_body<MR, NV, false>(t, out);
+        row_body<MR, NV, kTall<MR, NV>>(t, out);
 }
 
 template <int MR, int NV>
@@ -262,10 +281,10 @@ void pixel_tile(const PixelTile& t, const TileOut& out) {
         (full ? pixel_body<MR, NV, true, false> : pixel_body<MR, NV, false, false>)(t, out);
 }
 
-// Instances for 1 .. rows_for(NV) rows; taller tiles are never asked for.
+// Instances for 1 .. Pick<1, NV>::most rows; taller tiles are never asked for.
 template <int NV, template <int, int> class Pick, class Kernel>
 inline Kernel of_rows(int rows) {
-    constexpr int most = rows_for(NV);
+    constexpr int most = Pick<1, NV>::most;
     switch (rows) {
         case 1:
             return Pick<1, NV>::kernel();
@@ -288,22 +307,27 @@ inline Kernel of_rows(int rows) {
 
 template <int MR, int NV>
 struct PickRow {
+    static constexpr int most = most_rows_for(NV);
     static RowKernel kernel() { return &row_tile<MR, NV>; }
 };
 template <int MR, int NV>
 struct PickOffset {
+    static constexpr int most = rows_for(NV);
     static OffsetKernel kernel() { return &offset_tile<MR, NV>; }
 };
 template <int MR, int NV>
 struct PickShift {
+    static constexpr int most = rows_for(NV);
     static ShiftKernel kernel() { return &shift_tile<MR, NV>; }
 };
 template <int MR, int NV>
 struct PickColumn {
+    static constexpr int most = rows_for(NV);
     static ColumnKernel kernel() { return &column_tile<MR, NV>; }
 };
 template <int MR, int NV>
 struct PickPixel {
+    static constexpr int most = rows_for(NV);
     static PixelKernel kernel() { return &pixel_tile<MR, NV>; }
 };
 

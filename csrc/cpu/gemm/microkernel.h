@@ -118,7 +118,8 @@ using ColumnKernel = void (*)(const ColumnTile&, const TileOut&);
 // Steps of the reduction in a turn of a kernel's loop.
 inline constexpr int kSteps = 4;
 
-// The kernel for `rows` (1 to rows_for(nv)) by `nv` (1 to kMaxNV) vectors.
+// The kernel for `rows` (1 to rows_for(nv), of row tiles to most_rows_for(nv)) by `nv` (1 to kMaxNV)
+// vectors. With more than rows_for(nv) rows a row tile is `whole`.
 RowKernel row_kernel(int rows, int nv);
 OffsetKernel offset_kernel(int rows, int nv);
 ShiftKernel shift_kernel(int rows, int nv);

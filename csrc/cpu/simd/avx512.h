@@ -33,6 +33,10 @@ inline vf fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 // acc += a * b. Spelt out, because the compiler would spread an unrolled chain of them over several
 // registers, with copies between that take slots of the FMA units.
 inline void accumulate(vf& acc, vf a, vf b) { asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+// acc += a * *b, where registers are short.
+inline void accumulate_at(vf& acc, vf a, const float* b) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "m"(*reinterpret_cast<const vf*>(b)));
+}
 // acc += *a * b, where the number serves once: the instruction broadcasts it as it loads.
 inline void accumulate_from(vf& acc, const float* a, vf b) {
     asm("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(b), "m"(*a));

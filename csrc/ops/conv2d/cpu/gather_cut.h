@@ -41,10 +41,16 @@ struct Cut {
         const int widest = static_cast<int>(ceil_div(vectors, blocks));
         narrow = g.offsets && vectors == 1 && !rows;
         rows = rows || narrow;
+        pixels = g.n * g.rows * g.cols;
         mr = dot ? dot_rows_for(widest) : few ? kMaxMR : rows_for(widest);
+        // Maps of most networks are multiples of seven: few pixels fall into items that are alike. Few steps
+        // a tile are not faster for it.
+        const int tall = most_rows_for(widest);
+        if (!dot && !few && !g.offsets && pixels % tall == 0 &&
+            (pixels <= kFewPixels || g.tap_count * g.depth >= kManySteps))
+            mr = tall;
         taps = g.offsets ? 1 : g.tap_count;
         packed_rows = g.tap_count * (dot ? dot_depth(g.depth) : g.depth);
-        pixels = g.n * g.rows * g.cols;
         block_pixels = kPixelBlock;
         const int64_t fit = kPointerTableBytes / static_cast<int64_t>(sizeof(float*)) / taps;
         if (fit < block_pixels) block_pixels = fit;
