@@ -17,8 +17,10 @@ from .idx import load_idx
 from .image import load_image
 from .loader import Loader
 from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
-from .sampling import Sampler, epoch_order
+from .sampling import BalancedSampler, Sampler, WeightedSampler, epoch_order
 from .sources import cache_folder, load_dataset
+from .splitting import split
+from .subset import ConcatDataset, Subset
 from .table import CsvImages
 from .transforms import Resize, Standardize
 
@@ -26,7 +28,9 @@ __all__ = [
     "PRESETS",
     "ArrayDataset",
     "Augment",
+    "BalancedSampler",
     "Batch",
+    "ConcatDataset",
     "CsvImages",
     "Dataset",
     "DatasetInfo",
@@ -39,7 +43,9 @@ __all__ = [
     "Sampler",
     "Scaling",
     "Standardize",
+    "Subset",
     "Transform",
+    "WeightedSampler",
     "batch_rng",
     "cache_folder",
     "class_names",
@@ -51,4 +57,5 @@ __all__ = [
     "load_dataset",
     "load_idx",
     "load_image",
+    "split",
 ]

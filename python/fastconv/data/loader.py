@@ -102,6 +102,9 @@ class Loader:
             )
         if sampler is not None and shuffle:
             raise ShapeError("Loader: sampler decides the order, expected shuffle=False with it")
+        items = getattr(sampler, "items", len(dataset))
+        if items != len(dataset):
+            raise ShapeError(f"Loader: sampler is for {items} images, there are {len(dataset)}")
         if worker not in _WORKERS:
             raise ShapeError(f"Loader: worker is {worker!r}, expected 'thread' or 'process'")
         self.dataset = dataset
