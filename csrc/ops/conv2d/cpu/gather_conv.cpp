@@ -461,9 +461,10 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     if (stream && floats <= kMostFetched &&
                         (t1 < cut.taps || block + 1 < cut.blocks || group + 1 < g.groups)) {
                         // The next taps' or block's weights follow these.
-                        const int64_t tiles = ceil_div(m1 - m0, cut.mr);
+                        const int64_t whole = ceil_div(cut.block_pixels, cut.mr), halves = cut.halves ? 2 : 1;
+                        const int64_t tiles = cut.halves ? 2 * whole : ceil_div(m1 - m0, cut.mr);
                         const int64_t share = ceil_div(floats, 16 * tiles);
-                        rows_in.next_b = weights + t1 * step + tile * share * 16;
+                        rows_in.next_b = weights + t1 * step + (item % halves * whole + tile) * share * 16;
                         rows_in.next_lines = share;
                     }
                     row_kernel(tile_rows, nv)(rows_in, out);
@@ -499,7 +500,10 @@ struct Piece {
         return cut.block_pixels * cut.packed_rows * g.width * g.groups / cut.parts;
     }
     void run(int64_t item, char* scratch, const float* zeros) const {
-        run_item(g, cut, layout, item / cut.parts, item % cut.parts, packed, scratch, zeros);
+        // Both halves of a block read the same weights.
+        const int64_t pixels = cut.halves ? item % 2 : item / cut.parts;
+        const int64_t part = cut.halves ? item / 2 : item % cut.parts;
+        run_item(g, cut, layout, pixels, part, packed, scratch, zeros);
     }
 };
 

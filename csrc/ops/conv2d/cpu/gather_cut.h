@@ -28,6 +28,7 @@ struct Cut {
     int64_t block_pixels;     // of a work item
     int64_t items;            // pixel blocks
     int64_t parts;            // channel parts of a pixel block, so that few pixels still fill the threads
+    bool halves;              // the pixels are one block cut in two, since its parts do not share out evenly
 
     explicit Cut(const GatherConv& g) {
         dot = g.dot;
@@ -62,6 +63,9 @@ struct Cut {
         if (narrow && g.cols < block_pixels) block_pixels = block_pixels / g.cols * g.cols;
         items = ceil_div(pixels, block_pixels);
         parts = items >= 16 ? 1 : least(blocks, ceil_div(16, items));
+        // Of three parts one of two threads would take two.
+        halves = items == 1 && parts % 2 == 1 && parts > 1 && parts < 8 && pixels >= 4 * mr && !rows;
+        if (halves) block_pixels = ceil_div(pixels, 2), items = 2;
     }
     // Whether no pixel finds the tap in the padding.
     static bool inside(const GatherConv& g) {
@@ -75,7 +79,8 @@ struct Cut {
         if (dot || few || g.offsets || taps * step <= 2 * kChunkFloats) return taps;
         return least(taps, kChunkFloats / step + 1);
     }
-    bool one_block() const { return parts == blocks; }  // of output channels in a part
+    int64_t tile_pixels() const { return ceil_div(block_pixels, mr) * mr; }  // of an item's tiles
+    bool one_block() const { return parts == blocks; }                       // of output channels in a part
     int64_t first_vector(int64_t block) const { return block * vectors / blocks; }
     int nv(int64_t block) const { return static_cast<int>(first_vector(block + 1) - first_vector(block)); }
     int64_t first_column(int64_t block) const { return first_vector(block) * (dot ? 1 : VL); }
@@ -94,7 +99,7 @@ struct Cut {
 struct Scratch {
     size_t bases, table, distances, rows, output, band, total;
     Scratch(const GatherConv& g, const Cut& cut) {
-        const size_t px = static_cast<size_t>(cut.block_pixels), taps = static_cast<size_t>(cut.taps);
+        const size_t px = static_cast<size_t>(cut.tile_pixels()), taps = static_cast<size_t>(cut.taps);
         size_t at = 0;
         bases = at, at += lines(px * sizeof(float*));
         table = at, at += lines(px * taps * sizeof(float*));
@@ -107,7 +112,7 @@ struct Scratch {
     }
     static size_t band_bytes(const GatherConv& g, const Cut& cut) {
         if (!g.line.wanted) return 0;
-        const int64_t count = band_floats(g, cut.block_pixels, cut.mr, cut.one_block());
+        const int64_t count = band_floats(g, cut.tile_pixels(), cut.mr, cut.one_block());
         return lines(static_cast<size_t>(count) * sizeof(float));
     }
 };
