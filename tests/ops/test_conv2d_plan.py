@@ -24,6 +24,8 @@ SHAPES = [
     (1, 32, 10, 10, 32, 3, 1, 1, 32),
     (3, 16, 7, 7, 24, 5, 1, 2, 4),
     (2, 33, 14, 14, 17, 1, 2, 0, 1),
+    (1, 40, 7, 7, 180, 3, 1, 1, 1),
+    (1, 80, 5, 5, 320, 5, 1, 2, 2),
 ]
 
 
@@ -205,6 +207,38 @@ def test_direct_finishes_with_the_bits_of_separate_passes(
         for weight in (w, plan.pack(w)):
             got = plan.run(x, weight, b, residual=more, activation=activation)
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 48, 15, 17, 48, 3, 1, 1, 48),
+        (2, 36, 14, 14, 36, 3, 2, 1, 36),
+        (1, 20, 9, 5, 40, 3, 1, 1, 20),
+        (1, 19, 11, 23, 19, 5, 1, 2, 19),
+        (1, 17, 12, 9, 17, 3, 3, 1, 17),
+        (1, 5, 9, 9, 5, 3, 1, 1, 5),
+        (1, 32, 10, 12, 32, 1, 4, 0, 32),
+        (1, 64, 128, 132, 64, 3, 1, 1, 64),  # results of 4 MB
+    ],
+    ids=str,
+)
+def test_depthwise_clamps_with_the_bits_of_a_separate_pass(
+    shape: tuple[int, ...], layout: str, activation: str
+) -> None:
+    x, w, b, geometry = build(shape, layout)
+    plan = F.Conv2dPlan(x.shape, w.shape, **geometry, algorithm="depthwise")
+    x *= 4
+    x[0, 0, 0, 0], x[0, -1, -1, -1] = np.nan, np.inf
+    base = plan.run(x, w, b)
+    expected = getattr(F, activation)(base)
+    np.testing.assert_array_equal(plan.run(x, w, b, activation=activation), expected)
+    np.testing.assert_array_equal(plan.run(x, plan.pack(w), b, activation=activation), expected)
+    residual = array(*base.shape)  # that goes in a pass behind
+    got = plan.run(x, w, b, residual=residual, activation=activation)
+    np.testing.assert_array_equal(got, getattr(F, activation)(F.add(base, residual)))
 
 
 def test_packed_weights_fit_another_batch_size() -> None:

@@ -64,7 +64,7 @@ struct ConvCandidate {
     // many.
     bool single = false;
     // Whether `run` applies an activation that follows the bias alone, where it does not fuse more.
-    bool fuses_activation = false;
+    bool (*fuses_activation)(const Conv2dProblem&, Activation) = nullptr;
 };
 
 struct WgradCandidate {

@@ -21,6 +21,7 @@ const char* copies_channels(const Conv2dProblem& p) {
 }
 
 bool always(const Conv2dProblem&) { return true; }
+bool any_activation(const Conv2dProblem&, Activation) { return true; }
 
 const char* only_f32(const Conv2dProblem& p) {
     return p.dtype == DType::f32 ? nullptr : "element type is not float32";
@@ -120,11 +121,11 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 constexpr ConvCandidate kFprop[] = {
     {"winograd_rows", winograd_rows_fprop_declines, false, winograd_rows_packed_bytes,
      winograd_rows_fprop_pack, winograd_rows_fprop, winograd_rows_fprop_unwanted, nullptr, nullptr, false,
-     false, false, true},
+     false, false, any_activation},
     {"strips", strip_fprop_declines, false, strip_fprop_packed_bytes, strip_fprop_pack, strip_fprop,
      strip_fprop_unwanted},
     {"depthwise", only_depthwise, false, depthwise_packed_bytes, depthwise_fprop_pack, depthwise_fprop,
-     copies_channels},
+     copies_channels, nullptr, nullptr, false, false, false, depthwise_fuses_activation},
     {"winograd_phases", winograd_phases_declines, true, winograd_fprop_packed_bytes<4>,
      winograd_fprop_pack<4>, winograd_fprop<4>, winograd_fprop_unwanted<4>, winograd_fprop_packs_itself<4>,
      nullptr, false, true},
@@ -337,8 +338,9 @@ void run_conv(const ConvCandidate& candidate, ConvDirection direction, const Con
         a.in = Pixels(problem, fprop).packed(a.in, arena, args.team);
     }
     const bool sums = args.statistics.wanted && !candidate.fuses_statistics;
-    const bool fuses =
-        candidate.fuses || (candidate.fuses_activation && !args.epilogue.residual && !args.epilogue.saved);
+    const bool alone = args.epilogue.activate && !args.epilogue.residual && !args.epilogue.saved;
+    const bool fuses = candidate.fuses || (alone && candidate.fuses_activation &&
+                                           candidate.fuses_activation(p, args.epilogue.activation));
     const bool finish = !args.epilogue.plain() && (sums || !fuses);
     // Passes over the result, and arrays like it, know no pitch.
     const bool arrays = args.epilogue.residual || args.epilogue.saved || (!fprop && args.epilogue.activate);

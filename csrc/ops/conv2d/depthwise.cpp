@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <limits>
 
 #include "cpu/layout/transpose.h"
+#include "ops/conv2d/inverted.h"
 #include "ops/conv2d/kernels.h"
 
 namespace fastconv {
@@ -138,8 +140,19 @@ void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* pack
     pack(p, weight, dense(p), packed);
 }
 
-void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+bool depthwise_fuses_activation(const Conv2dProblem& p, Activation a) {
+    return p.layout == Layout::nhwc && (a == Activation::relu || a == Activation::relu6);
+}
+
+DepthwiseNhwc depthwise_geometry(const Conv2dProblem& p, const ConvEpilogue& e) {
     DepthwiseNhwc g = geometry(p);
+    g.clamp = e.activate;
+    g.high = e.activation == Activation::relu6 ? 6.0f : std::numeric_limits<float>::infinity();
+    return g;
+}
+
+void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
+    DepthwiseNhwc g = depthwise_geometry(p, args.epilogue);
     const float *packed = static_cast<const float*>(args.packed),
                 *bias = static_cast<const float*>(args.epilogue.bias);
     if (planes(p)) {

@@ -16,6 +16,8 @@ struct DepthwiseNhwc {
     int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
     int64_t splits;       // wgrad: parts of the reduction, a number that depends on shapes only
     int64_t stream_from;  // results of so many floats and more go past the caches
+    bool clamp;           // fprop on channels-last arrays: results are brought into [low, high], NaN stays
+    float low, high;
 };
 FC_ISA_DECLARE(void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed,
                                         const float* bias, float* y))

@@ -6,6 +6,7 @@
 #include "cpu/layout/transpose.h"
 #include "cpu/threads.h"
 #include "ops/conv2d/gather.h"
+#include "ops/conv2d/inverted.h"
 #include "ops/conv2d/kernels.h"
 #include "ops/conv2d/taps.h"
 
@@ -386,6 +387,22 @@ bool implicit_gemm_fuses_prologue(const Conv2dProblem& p) {
 }
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     fprop_gathers(p).run(args, Finish(args), arena);
+}
+
+PointwiseRows pointwise_rows(const Conv2dProblem& p, int64_t most) {
+    Conv2dProblem rows = p;
+    rows.n = 1, rows.h = rows.p = rows.vertical.input = most;
+    const auto all = std::make_shared<Gathers>(fprop_gathers(rows));
+    all->settle();
+    PointwiseRows result;
+    result.g = all->list[0].g;
+    for (int64_t h = 1; h <= most; ++h) {
+        GatherConv g = result.g;
+        g.h = g.rows = h;
+        result.scratch = std::max(result.scratch, FC_ISA_PICK(gather_sizes)(g).scratch);
+    }
+    result.lists = all;
+    return result;
 }
 
 size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p) { return dgrad_gathers(p).packed_bytes(); }

@@ -139,6 +139,7 @@ void im2col_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);
 size_t depthwise_packed_bytes(const Conv2dProblem& p);
 void depthwise_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed);
 void depthwise_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool depthwise_fuses_activation(const Conv2dProblem& p, Activation a);
 void depthwise_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void depthwise_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 void depthwise_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);

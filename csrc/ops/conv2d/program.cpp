@@ -321,6 +321,7 @@ void add_conv2d_kinds(KindList& list) {
     list.push_back({"conv_transpose2d_input", infer, prepare, 0, 0});
     list.push_back({"conv_transpose2d_weight", infer, prepare, 0, 0});
     add_pooled_conv_kinds(list);
+    add_inverted_kinds(list);
 }
 
 }  // namespace fastconv::program

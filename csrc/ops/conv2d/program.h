@@ -23,8 +23,9 @@ bool conv2d_pools(const Call& call);
 // The type of a picture (N, C, H, W) in lanes: (N / L, C, H, W, L).
 Type in_lanes(const Type& picture);
 
-// pooled_program.cpp
+// pooled_program.cpp, inverted_program.cpp
 void add_pooled_conv_kinds(std::vector<NodeKind>& list);
+void add_inverted_kinds(std::vector<NodeKind>& list);
 
 // What a convolution node could run: a name for everything that times depend on, what it would run, and what
 // it could run with the accuracy that the precision asks for.

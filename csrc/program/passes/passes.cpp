@@ -21,6 +21,7 @@ constexpr Pass kPasses[] = {
     {"fuse_activation_gradient", fuse_activation_gradient},
     {"fuse_batch_norm_load", fuse_batch_norm_load},
     {"pool_in_lanes", pool_in_lanes},
+    {"fuse_inverted_residual", fuse_inverted_residual},
     {"join_in_place", join_in_place},
 };
 

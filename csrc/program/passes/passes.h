@@ -44,6 +44,9 @@ void fuse_activation_gradient(Graph& graph);
 // leads their gradient back to the convolution's gradients is done as those read it. Between such nodes
 // arrays have a vector of images side by side.
 void pool_in_lanes(Graph& graph);
+// A depthwise convolution and the 1x1 ones in front of it and behind it become one node, which goes by rows
+// of the image, so that the arrays between them stay in cache (inference).
+void fuse_inverted_residual(Graph& graph);
 // Arrays that are joined are written where they belong in the joined one, and gradients that are cut read
 // where they lie: without copies. It goes last: other passes do not know of pitches.
 void join_in_place(Graph& graph);

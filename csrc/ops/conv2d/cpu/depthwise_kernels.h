@@ -43,6 +43,9 @@ bool depthwise_dgrad_tiled(const DepthwiseNhwc& g);
 int64_t depthwise_fprop_items(const DepthwiseNhwc& g);
 void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
                            float* y, int64_t begin, int64_t end, Ahead<true>* ahead = nullptr);
+// Output rows [p0, p1) of image n from an input that L2 holds, for problems that the tiles take.
+void depthwise_fprop_rows(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
+                          float* y, int64_t n, int64_t p0, int64_t p1);
 int64_t depthwise_dgrad_items(const DepthwiseNhwc& g);
 void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const float* dy, const float* bias,
                            float* dx, int64_t begin, int64_t end, Ahead<true>* ahead = nullptr);

@@ -42,6 +42,8 @@ struct Tile {
     int64_t s, stride, dilation;
     Ahead<true>* ahead;
     bool streaming;
+    bool clamp;
+    float low, high;
     // 3x3 filters: the input row of the first output row and tap, from one to the next, and which of them lie
     // inside; null for others.
     const float* top;
@@ -66,6 +68,13 @@ FC_INLINE inline void put(const Tile& t, float* to, vf v) {
         store_streaming(to, v);
     else
         store(to, v);
+}
+// The second operand of max and min wins where v is NaN.
+FC_INLINE inline vf bounded(const Tile& t, vf v) { return min(set1(t.high), max(set1(t.low), v)); }
+template <int ROWS, int OUT>
+FC_INLINE inline void bound(const Tile& t, vf (&acc)[2][OUT]) {
+    if (!t.clamp) return;
+    unrolled<ROWS, OUT>([&](auto p, auto v) FC_INLINE { acc[p][v] = bounded(t, acc[p][v]); });
 }
 // Whether each vector stored is one whole line.
 inline bool streams(const DepthwiseNhwc& g, const float* out, int64_t pixels) {
@@ -135,6 +144,7 @@ void tile(const Tile& t) {
             else
                 add_row<S, ST, TR, CUT, true, TWO>(t, row, channel, acc);
         }
+        bound<TWO ? 2 : 1>(t, acc);
         unrolled<out>([&](auto v) FC_INLINE {
             if (CUT == kAny && (v < t.first || v >= t.last)) return;
             put(t, t.out[0] + v * t.column + channel, acc[0][v]);
@@ -177,6 +187,7 @@ void square_tile(const Tile& t) {
                 }
             });
         });
+        bound<TWO ? 2 : 1>(t, acc);
         unrolled<TWO ? 2 : 1>([&](auto p) FC_INLINE {
             float* to = t.out[p] + channel;
             unrolled<kTile>([&](auto v) FC_INLINE {
@@ -206,7 +217,8 @@ void any_tile(const Tile& t) {
                 });
             }
         unrolled<kTile>([&](auto v) FC_INLINE {
-            if (!EDGE || (v >= t.first && v < t.last)) put(t, t.out[0] + v * t.column + channel, acc[v]);
+            if (!EDGE || (v >= t.first && v < t.last))
+                put(t, t.out[0] + v * t.column + channel, t.clamp ? bounded(t, acc[v]) : acc[v]);
         });
     });
 }
@@ -328,6 +340,66 @@ void run_row(const Kernel& kernel, Tile& t, int rows, int64_t in_w, int64_t colu
 int64_t fprop_block(const DepthwiseNhwc& g) { return row_block((g.w * g.stride_h + g.q) * g.c, g.p); }
 int64_t dgrad_block(const DepthwiseNhwc& g) { return row_block(2 * g.w * g.c, g.h); }
 
+// How the rows of a problem are computed.
+struct Manner {
+    Kernel kernel;
+    int64_t together;  // rows
+    bool square, streaming, fetches;
+    Lanes lanes;
+    Manner(const DepthwiseNhwc& g, const float* x, bool streaming_)
+        : kernel(pick(g)),
+          together(kernel.two && g.dilation_h == 1 ? 2 : 1),
+          square(kernel.square[0][0][kNone] && g.r == 3 && g.stride_h == g.stride_w && g.dilation_h == 1),
+          streaming(streaming_),
+          fetches(false),
+          // Streaming stores want whole lines of the result.
+          lanes(streaming ? Lanes(g.c) : lanes_of(g.c, x)) {}
+};
+
+// Output rows [p0, p1) of image n.
+void fprop_rows(const DepthwiseNhwc& g, const Manner& how, const float* x, const float* packed,
+                const float* bias, float* y, int64_t n, int64_t p0, int64_t p1, Ahead<true>& ahead) {
+    InputRow rows[kMostRows];
+    Tile t{};
+    t.start = how.lanes.start;
+    t.rows = rows;
+    t.c = g.c;
+    t.bias = bias;
+    t.ahead = &ahead;
+    t.streaming = how.streaming;
+    t.clamp = g.clamp, t.low = g.low, t.high = g.high;
+    t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
+    for (int64_t p = p0; p < p1;) {
+        const int64_t count = least(how.together, p1 - p);
+        const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
+        const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
+        t.row_count = 0;
+        for (int64_t i = 0; i < reach; ++i) {
+            const int64_t h = h0 + i * step, second = i - g.stride_h;
+            if (h < 0 || h >= g.h) continue;
+            const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
+            if (!a && !b) continue;
+            rows[t.row_count++] = {
+                x + (n * g.h + h) * g.w * g.c,
+                {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
+        }
+        if (how.square) {
+            t.top = x + (n * g.h + h0) * g.w * g.c;
+            t.in_row = g.w * g.c, t.first_row = most(0, -h0), t.last_row = g.h - h0;
+            t.packed = packed;
+            t.next = how.fetches;
+        }
+        float* out = y + (n * g.p + p) * g.q * g.c;
+        // With a dilation, columns that lie so far apart are a convolution without one.
+        const int64_t apart = how.kernel.apart ? g.dilation_w : 1;
+        for (int64_t q = 0; q < least(apart, g.q); ++q)
+            run_row(how.kernel, t, static_cast<int>(count), g.w, ceil_div(g.q - q, apart), apart,
+                    out + q * g.c, out + (g.q + q) * g.c,
+                    [&](int64_t o) { return (q + o * apart) * g.stride_w - g.pad_w; });
+        p += count;
+    }
+}
+
 }  // namespace
 
 bool depthwise_fprop_tiled(const DepthwiseNhwc& g) {
@@ -347,20 +419,13 @@ int64_t depthwise_dgrad_items(const DepthwiseNhwc& g) { return g.n * ceil_div(g.
 // y = correlation of x with packed weights: also dgrad of stride 1, over dy with the taps turned round.
 void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
                            float* y, int64_t begin, int64_t end, Ahead<true>* given) {
-    const Kernel kernel = pick(g);
-    const int64_t together = kernel.two && g.dilation_h == 1 ? 2 : 1;
     const int64_t block = fprop_block(g), blocks = ceil_div(g.p, block);
     // A stride beyond the filter leaves out most lines of a row.
     const bool far = g.n * (g.h * g.w + g.p * g.q) * g.c > kNear && g.stride_h <= g.r && g.stride_w <= g.s;
-    const bool streaming = streams(g, y, g.n * g.p * g.q);
-    const bool square =
-        kernel.square[0][0][kNone] && g.r == 3 && g.stride_h == g.stride_w && g.dilation_h == 1;
+    Manner how(g, x, streams(g, y, g.n * g.p * g.q));
     // These tiles fetch what they read themselves. Columns of many channels share few sets of L1, which lose
     // it before its turn.
-    const bool fetches = far && square && !given && g.c < kFewSets;
-    // Streaming stores want whole lines of the result.
-    const Lanes lanes = streaming ? Lanes(g.c) : lanes_of(g.c, x);
-    InputRow rows[kMostRows];
+    how.fetches = far && how.square && !given && g.c < kFewSets;
     for (int64_t item = begin; item < end; ++item) {
         const int64_t n = item / blocks, p0 = item % blocks * block, p1 = least(g.p, p0 + block);
         // The next block's new input rows and its output, in the whole batch's row count.
@@ -368,48 +433,21 @@ void depthwise_fprop_piece(const DepthwiseNhwc& g, const float* x, const float* 
         Ahead<true> own{x + least(most(row_in, 0), g.n * g.h) * g.w * g.c,
                         x + least(most(row_in, 0) + block * g.stride_h, g.n * g.h) * g.w * g.c,
                         y + row_out * g.q * g.c, y + least(row_out + block, g.n * g.p) * g.q * g.c, 0};
-        if (streaming) own.out = own.out_end;
-        if (fetches) own.in = own.in_end;
+        if (how.streaming) own.out = own.out_end;
+        if (how.fetches) own.in = own.in_end;
         Ahead<true>& ahead = given ? *given : own;
-        if (far || given) ahead.plan(lanes.count * ceil_div(p1 - p0, together) * ceil_div(g.q, kernel.out));
-        Tile t{};
-        t.start = lanes.start;
-        t.rows = rows;
-        t.c = g.c;
-        t.bias = bias;
-        t.ahead = &ahead;
-        t.streaming = streaming;
-        t.s = g.s, t.stride = g.stride_w, t.dilation = g.dilation_w;
-        for (int64_t p = p0; p < p1;) {
-            const int64_t count = least(together, p1 - p);
-            const int64_t h0 = p * g.stride_h - g.pad_h, step = g.dilation_h;
-            const int64_t reach = g.r + (count == 2 ? g.stride_h : 0);
-            t.row_count = 0;
-            for (int64_t i = 0; i < reach; ++i) {
-                const int64_t h = h0 + i * step, second = i - g.stride_h;
-                if (h < 0 || h >= g.h) continue;
-                const bool a = i < g.r, b = count == 2 && second >= 0 && second < g.r;
-                if (!a && !b) continue;
-                rows[t.row_count++] = {
-                    x + (n * g.h + h) * g.w * g.c,
-                    {a ? packed + i * g.s * g.c : nullptr, b ? packed + second * g.s * g.c : nullptr}};
-            }
-            if (square) {
-                t.top = x + (n * g.h + h0) * g.w * g.c;
-                t.in_row = g.w * g.c, t.first_row = most(0, -h0), t.last_row = g.h - h0;
-                t.packed = packed;
-                t.next = fetches;
-            }
-            float* out = y + (n * g.p + p) * g.q * g.c;
-            // With a dilation, columns that lie so far apart are a convolution without one.
-            const int64_t apart = kernel.apart ? g.dilation_w : 1;
-            for (int64_t q = 0; q < least(apart, g.q); ++q)
-                run_row(kernel, t, static_cast<int>(count), g.w, ceil_div(g.q - q, apart), apart,
-                        out + q * g.c, out + (g.q + q) * g.c,
-                        [&](int64_t o) { return (q + o * apart) * g.stride_w - g.pad_w; });
-            p += count;
-        }
+        if (far || given)
+            ahead.plan(how.lanes.count * ceil_div(p1 - p0, how.together) * ceil_div(g.q, how.kernel.out));
+        fprop_rows(g, how, x, packed, bias, y, n, p0, p1, ahead);
     }
+}
+
+void depthwise_fprop_rows(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
+                          float* y, int64_t n, int64_t p0, int64_t p1) {
+    Manner how(g, x, false);
+    how.fetches = how.square && g.c < kFewSets;
+    Ahead<true> nothing{};
+    fprop_rows(g, how, x, packed, bias, y, n, p0, p1, nothing);
 }
 
 // dgrad of stride 2 along the row: column v = w + pad of dx meets column (v - s) / 2 of dy.
@@ -467,7 +505,17 @@ void depthwise_dgrad_piece(const DepthwiseNhwc& g, const float* packed, const fl
 
 void depthwise_fprop_run(const DepthwiseNhwc& g, const float* x, const float* packed, const float* bias,
                          float* y) {
-    if (!depthwise_fprop_tiled(g)) return depthwise_pixels_fprop(g, x, packed, bias, y);
+    if (!depthwise_fprop_tiled(g)) {
+        depthwise_pixels_fprop(g, x, packed, bias, y);
+        if (!g.clamp) return;
+        return parallel_for(g.n * g.p * g.q, 32768 / g.c + 1, [&](int64_t begin, int64_t end, int) {
+            const vf low = set1(g.low), high = set1(g.high);
+            for (int64_t i = begin * g.c; i < end * g.c; i += VL) {
+                const Tail t = tail(end * g.c - i);
+                store(y + i, min(high, max(low, load(y + i, t))), t);
+            }
+        });
+    }
     parallel_for(depthwise_fprop_items(g), 65536 / (fprop_block(g) * g.w * g.c * g.r) + 1,
                  [&](int64_t begin, int64_t end, int) {
                      depthwise_fprop_piece(g, x, packed, bias, y, begin, end);
