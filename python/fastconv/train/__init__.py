@@ -7,7 +7,17 @@ trainer.evaluate(Loader(test, 256))        # {"loss": ..., "accuracy": ..., "ima
 
 from __future__ import annotations
 
-from .callbacks import Callback
+from .callbacks import (
+    EMA,
+    BestCheckpoint,
+    Callback,
+    CSVLog,
+    EarlyStopping,
+    LearningRateSchedule,
+    ReduceOnPlateau,
+    TensorBoard,
+    WarmUp,
+)
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .evaluation import evaluate, predict
 from .history import plot_history, write_history
@@ -24,26 +34,37 @@ from .metrics import (
     TopK,
     count_correct,
 )
+from .rate_finder import LearningRates, find_learning_rate
 from .trainer import Trainer
 
 __all__ = [
+    "EMA",
     "F1",
     "Accuracy",
+    "BestCheckpoint",
+    "CSVLog",
     "Callback",
     "Checkpoint",
     "ClassWeighted",
     "ConfusionMatrix",
+    "EarlyStopping",
+    "LearningRateSchedule",
+    "LearningRates",
     "MeanLoss",
     "Metric",
     "MultiLoss",
     "Precision",
     "Recall",
+    "ReduceOnPlateau",
     "Running",
+    "TensorBoard",
     "TopK",
     "Trainer",
+    "WarmUp",
     "balanced_weights",
     "count_correct",
     "evaluate",
+    "find_learning_rate",
     "load_checkpoint",
     "plot_history",
     "predict",

@@ -43,6 +43,7 @@ class Checkpoint:
         history: one dictionary per complete epoch.
         best: the best validation result so far, or None.
         config: the caller's own settings.
+        callbacks: of each callback its class's name, `kind`, and `state`.
     """
 
     model: dict[str, NDArray]
@@ -57,6 +58,7 @@ class Checkpoint:
     history: list[dict[str, Any]] = field(default_factory=list)
     best: float | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    callbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: PathLike) -> None:
@@ -118,7 +120,7 @@ def load_checkpoint(path: PathLike) -> Checkpoint:
         count = getattr(checkpoint, name)
         if type(count) is not int or count < 0:
             raise FormatError(f"load_checkpoint: {path}: {name} is {count!r}, expected a count")
-    for name, kind in (*((n, dict) for n in _DICTIONARIES), ("history", list)):
+    for name, kind in (*((n, dict) for n in _DICTIONARIES), ("history", list), ("callbacks", list)):
         if not isinstance(getattr(checkpoint, name), kind):
             raise FormatError(
                 f"load_checkpoint: {path}: {name} is no {kind.__name__}; the training state is damaged"

@@ -22,9 +22,13 @@ from ..tensor import Tensor
 from .evaluation import correct_of, image_count, network_input, task_results
 from .losses import weighted_loss
 
-__all__ = ["StepResult", "Steps"]
+__all__ = ["LossNotFinite", "StepResult", "Steps"]
 
 _DTYPES = ("float32", "float64", "bfloat16")
+
+
+class LossNotFinite(FastconvError):
+    """The loss of a batch is NaN or infinite."""
 
 
 class StepResult(NamedTuple):
@@ -257,7 +261,7 @@ class Steps:
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise FastconvError(
+            raise LossNotFinite(
                 f"Trainer: the loss is {loss} at step {self.global_step} (epoch {self.epoch + 1}, "
                 f"batch {self.batch + 1}); a smaller learning rate may help, or the data has "
                 "values that are not finite"

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..data import Loader
 from ..errors import FastconvError, ShapeError
+from ..nn._args import integer
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
 from .callbacks import Callback
@@ -22,6 +23,7 @@ from .interrupts import deferred_interrupt
 from .losses import Loss, trainer_loss
 from .metrics import Running
 from .progress import progress as make_progress
+from .rate_finder import LearningRates, find_learning_rate
 from .state import RunState
 
 __all__ = ["Trainer"]
@@ -66,8 +68,12 @@ class Trainer(RunState):
         batch_size, seed: of the loader that `fit` makes when it is given a data set.
         out_dir: where `fit` keeps `last.safetensors` (after each epoch and on Ctrl-C),
             `best.safetensors` (highest validation accuracy, or lowest loss where there is none),
-            `history.json` and `curves.png`. Without one nothing is written.
-        callbacks: told what happens during `fit`.
+            `history.json` and `curves.png`. Without one nothing is written. Callbacks write there too:
+            `history.csv` (`CSVLog`), `tensorboard/` (`TensorBoard`), `best-<figure>.safetensors`
+            (`BestCheckpoint`).
+        save_every: `last.safetensors` is also written each so many steps, so that no more than these are lost
+            when the process is killed.
+        callbacks: told what happens during `fit`; see `Callback`. Checkpoints hold their state.
         config: settings of the caller's, plain JSON values, kept in checkpoints.
 
     Attributes:
@@ -104,6 +110,7 @@ class Trainer(RunState):
         batch_size: int = 64,
         seed: int = 0,
         out_dir: PathLike | None = None,
+        save_every: int | None = None,
         callbacks: Sequence[Callback] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -124,11 +131,17 @@ class Trainer(RunState):
         self.metrics = dict(metrics or {})
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
-        self.callbacks: list[Callback] = list(callbacks)
+        self.callbacks = list(callbacks)
+        self.save_every = (
+            0 if save_every is None else integer("Trainer", "save_every", save_every, 1)
+        )
         self.config = dict(config or {})
         self.epochs = self.batches = self.images_per_epoch = 0
         self._whole = True  # no step is half done
         self._stopping = self._interrupted = False
+        self._failure: BaseException | None = None  # what a callback raised
+        self._observers: list[Callback] = []
+        self._owed: list[str] = []  # files that a full disk kept from being written
 
     # Whole runs.
 
@@ -167,7 +180,8 @@ class Trainer(RunState):
             FastconvError: the loss or a weight is no longer finite (files of good epochs are left
                 alone), or the training data is not what the checkpoint was written with.
             ImportError: there is an `out_dir` and safetensors is not installed.
-            OSError: a file cannot be written.
+            OSError: a file cannot be written. Older ones are as they were, and nothing of the run is lost: once
+                there is room `fit` writes what is missing and goes on.
         """
         if not isinstance(epochs, int) or epochs < 1:
             raise ShapeError(
@@ -183,13 +197,19 @@ class Trainer(RunState):
             require_safetensors("Trainer.fit")
             self.out_dir.mkdir(parents=True, exist_ok=True)
             remove_stale_temporaries(self.out_dir)
-        observers = [*self.callbacks, *([make_progress()] if progress else [])]
+            self._write()
+        self._observers = [*self.callbacks, *([make_progress()] if progress else [])]
         self._stopping = self._interrupted = False
+        self._failure = None
         self._whole = True
         with deferred_interrupt(self._interrupt):
-            self._run(loader, val, epochs, observers)
+            self._run(loader, val)
         self._plot(say=progress)
         return self.history
+
+    def stopping(self) -> bool:
+        """Whether the run ends after the step under way."""
+        return self._stopping
 
     def stop(self) -> None:
         """End `fit` after the step under way, with a checkpoint; for callbacks."""
@@ -198,35 +218,41 @@ class Trainer(RunState):
     def _interrupt(self) -> None:
         self._stopping = self._interrupted = True
 
-    def _run(
-        self, loader: Any, val: Data | None, epochs: int, observers: Sequence[Callback]
-    ) -> None:
-        for observer in observers:
-            observer.on_fit_start(self)
+    def _run(self, loader: Any, val: Data | None) -> None:
+        self._tell("on_fit_start")
         try:
-            while self.epoch < epochs and not self._stopping:
-                record = self._run_epoch(loader, val, observers)
-                if record is not None:
-                    for observer in observers:
-                        observer.on_epoch_end(self, record)
+            while self.epoch < self.epochs and not self._stopping:
+                self._run_epoch(loader, val)
+            if self._failure is not None:
+                raise self._failure
             if self._interrupted:
                 raise KeyboardInterrupt
             if self._stopping:
-                self._write_last()
-        except KeyboardInterrupt:
-            if self._whole and self._not_finite() is None:
-                self._write_last()
+                self._write("last.safetensors")
+        except BaseException as error:
+            ended = isinstance(error, KeyboardInterrupt) or error is self._failure
+            if ended and self._whole and self._not_finite() is None:
+                self._write("last.safetensors")
             raise
         finally:
-            for observer in observers:
-                observer.on_fit_end(self)
+            self._tell("on_fit_end")
+        if self._failure is not None:
+            raise self._failure
 
-    def _run_epoch(
-        self, loader: Any, val: Data | None, observers: Sequence[Callback]
-    ) -> dict[str, Any] | None:
-        """The rest of an epoch and its validation; None when stopped before the end of that."""
-        for observer in observers:
-            observer.on_epoch_start(self)
+    def _tell(self, moment: str, *arguments: Any) -> None:
+        """Tell all observers of a moment. What one raises ends the run, once the others have been told."""
+        for observer in self._observers:
+            try:
+                getattr(observer, moment)(self, *arguments)
+            except BaseException as error:  # an interrupt too: the others must not miss a step
+                self._failure = self._failure or error
+                self._stopping = True
+
+    def _run_epoch(self, loader: Any, val: Data | None) -> None:
+        """The rest of an epoch, its validation and its files, unless stopped before."""
+        self._tell("on_epoch_start")
+        if self.stopping():
+            return
         began, before = time.perf_counter(), self.running.seconds
         for x, labels in batches_of(loader, self.epoch, self.batch):
             self._whole = False
@@ -234,14 +260,16 @@ class Trainer(RunState):
             self.running.add(*done)
             self.running.seconds = before + time.perf_counter() - began
             self.batch += 1
+            self._tell("on_step_end", done.loss)
             self._whole = True
-            for observer in observers:
-                observer.on_step_end(self, done.loss)
-            if self._stopping:
-                return None
+            if self.stopping():
+                return
+            if self.save_every and self.global_step % self.save_every == 0:
+                self._check_finite(None)
+                self._write("last.safetensors")
         result = None if val is None else self._evaluate(val, watch=True)
-        if self._stopping:
-            return None
+        if self.stopping():
+            return
         if not self.running.images:
             raise ShapeError("Trainer: the training data has no images")
         self._check_finite(result)
@@ -250,13 +278,11 @@ class Trainer(RunState):
         self.history.append(record)
         self.epoch, self.batch, self.running = self.epoch + 1, 0, Running()
         better = result is not None and self._is_best(result)
+        self._tell("on_epoch_end", record)
         self._whole = True
-        if self.out_dir is not None:
-            if better:
-                self.save(self.out_dir / "best.safetensors")
-            self._write_last()
-            write_history(self.history, self.out_dir / "history.json")
-        return record
+        if self._not_finite() is None:  # a callback may have set weights
+            self._write(*(["best.safetensors"] * better), "last.safetensors", "history.json")
+        self._tell("on_epoch_saved", record)
 
     def _record(self, result: dict[str, Any] | None) -> dict[str, Any]:
         sums = self.running
@@ -299,9 +325,30 @@ class Trainer(RunState):
                 return str(name)
         return None
 
-    def _write_last(self) -> None:
-        if self.out_dir is not None:
-            self.save(self.out_dir / "last.safetensors")
+    def _write(self, *names: str) -> None:
+        """Write files of the folder. What fails is owed: the next `fit` writes it before it trains."""
+        if self.out_dir is None:
+            return
+        problem: OSError | None = None
+        for name in dict.fromkeys((*self._owed, *names)):
+            try:
+                if name == "history.json":
+                    write_history(self.history, self.out_dir / name)
+                else:
+                    self.save(self.out_dir / name)
+            except OSError as error:
+                problem = problem or error
+                self._owed = [*(n for n in self._owed if n != name), name]
+            else:
+                self._owed = [n for n in self._owed if n != name]
+        if problem is not None:
+            raise OSError(
+                problem.errno,
+                f"Trainer: {', '.join(self._owed)} in {self.out_dir} could not be written and "
+                f"are as they were: {problem.strerror or problem}. This trainer holds step "
+                f"{self.global_step}: once there is room, `fit` writes them and goes on, or "
+                "`save` writes elsewhere",
+            ) from problem
 
     def _plot(self, say: bool) -> None:
         if self.out_dir is None or not self.history:
@@ -339,7 +386,7 @@ class Trainer(RunState):
         return self._evaluate(data, watch=False)
 
     def _evaluate(self, data: Data, watch: bool) -> dict[str, Any]:
-        with self._precision():
+        with self._evaluated(), self._precision():
             return evaluate(
                 self.net,
                 self.loss,
@@ -350,11 +397,26 @@ class Trainer(RunState):
                 stopping=lambda: watch and self._stopping,
             )
 
+    def find_learning_rate(
+        self,
+        data: Data,
+        *,
+        lowest: float = 1e-6,
+        highest: float = 1.0,
+        steps: int = 100,
+        smoothing: float = 0.9,
+    ) -> LearningRates:
+        """Train for some steps with a rising rate, and say which rate falls fastest; the trainer is afterwards
+        what it was, to the last bit. See `fastconv.train.find_learning_rate`."""
+        return find_learning_rate(
+            self, data, lowest=lowest, highest=highest, steps=steps, smoothing=smoothing
+        )
+
     def predict(
         self, data: Any, *, batch_size: int = EVALUATION_BATCH, probabilities: bool = False
     ) -> Any:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
-        with self._precision():
+        with self._evaluated(), self._precision():
             return predict(
                 self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
             )
