@@ -24,6 +24,7 @@ set(FASTCONV_KERNEL_FLAGS -O3 -fno-math-errno -fno-trapping-math)
 # Winograd for weights' gradients 0.97 to 1); without that cost model GCC 12's -O2 leaves plain loops as they are.
 set(FASTCONV_COMPACT_FLAGS -O2 -fvect-cost-model=dynamic)
 set(FASTCONV_COMPACT_avx512
+    augment/cpu/batch.cpp augment/cpu/filters.cpp augment/cpu/noise.cpp
     elementwise/cpu/elementwise.cpp pool2d/cpu/nhwc_backward.cpp softmax_loss/cpu/cross_entropy.cpp
     softmax_loss/cpu/softmax.cpp)
 set(FASTCONV_COMPACT_avx2 ${FASTCONV_COMPACT_avx512} conv2d/cpu/winograd_wgrad.cpp conv2d/cpu/winograd_weights.cpp)

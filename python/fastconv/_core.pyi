@@ -458,3 +458,24 @@ class Program:
     def run(self, inputs: Sequence[Any]) -> tuple[tuple[NDArray, ...], bool]: ...
     def profile(self, inputs: Sequence[Any], runs: int) -> list[dict[str, Any]]: ...
     def memory(self) -> dict[str, int]: ...
+
+# augment: images are uint8 or float32 (n, C, H, W); None leaves a step out.
+def augment_batch(
+    images: NDArray,
+    matrices: NDArray | None,
+    size: Any,
+    interpolation: str,
+    fill_mode: str,
+    fill: NDArray | None,
+    color: NDArray | None,
+    contrast: NDArray | None,
+    bounds: tuple[float, float],
+    tones: NDArray | None,
+    boxes: NDArray | None,
+    paint: NDArray | None,
+) -> NDArray: ...
+def gaussian_noise(
+    images: NDArray, keys: NDArray, sigma: NDArray, mean: float, low: float, high: float
+) -> NDArray: ...
+def separable_blur(images: NDArray, weights: NDArray) -> NDArray: ...
+def sharpen(images: NDArray, factors: NDArray, low: float, high: float) -> NDArray: ...

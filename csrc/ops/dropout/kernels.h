@@ -2,12 +2,10 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/philox_block.h"
 #include "ops/dropout/dropout.h"
 
 namespace fastconv {
-
-inline constexpr int kPhiloxLanes = 16;                    // counters of a block
-inline constexpr int64_t kPhiloxBlock = 4 * kPhiloxLanes;  // words of a block
 
 struct DropoutParams {
     uint64_t key = 0;

@@ -7,6 +7,9 @@ for images, labels in Loader(train, batch_size=64, shuffle=True):
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .arrays import load_arrays
 from .batching import Augment, Batch, Mix, Transform, batch_rng
 from .catalogue import DatasetInfo, class_names, dataset_info
@@ -23,6 +26,9 @@ from .splitting import split
 from .subset import ConcatDataset, Subset
 from .table import CsvImages
 from .transforms import Resize, Standardize
+
+if TYPE_CHECKING:
+    from . import augment as augment
 
 __all__ = [
     "PRESETS",
@@ -46,6 +52,7 @@ __all__ = [
     "Subset",
     "Transform",
     "WeightedSampler",
+    "augment",
     "batch_rng",
     "cache_folder",
     "class_names",
@@ -59,3 +66,9 @@ __all__ = [
     "load_image",
     "split",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "augment":  # loaded on first use
+        return importlib.import_module(f"{__name__}.augment")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
