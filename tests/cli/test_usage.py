@@ -93,7 +93,10 @@ BAD = [
     (["train", "zebra"], "no network 'zebra'; --help lists them all"),
     (["train", "lenet5", "extra"], "expected no more arguments, got 'extra'"),
     (["train", "lenet5", "--fly"], "there is no option --fly (see"),
-    (["train", "lenet5", "--data", "imagenet"], "invalid choice: 'imagenet'"),
+    (
+        ["train", "lenet5", "--data", "imagenet"],
+        "there is no data set, folder or .csv file 'imagenet'",
+    ),
     (["train", "lenet5", "--epochs", "0"], "--epochs: expected an integer of at least 1, got 0"),
     (["train", "lenet5", "--epochs", "-3"], "--epochs: expected an integer of at least 1"),
     (["train", "lenet5", "--epochs", "1.5"], "--epochs: expected an integer, got '1.5'"),

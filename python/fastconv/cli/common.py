@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import inspect
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core, models
-from ..data import ArrayDataset, Loader, Resize
+from ..data import ArrayDataset, Dataset, ImageFiles, Loader, Resize, Subset
 from ..data.catalogue import DATASETS
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
 from ..models.weights import built_for_weights
@@ -25,11 +26,14 @@ from ..train import Checkpoint, load_checkpoint
 __all__ = [
     "add_data",
     "add_threads",
+    "add_workers",
     "batches",
     "build_model",
     "checkpoint_net",
     "evaluation_batch",
     "fingerprint",
+    "loader_options",
+    "named",
     "named_net",
     "network_name",
     "no_network",
@@ -76,11 +80,59 @@ def real(above: float | None = None, below: float = math.inf) -> Callable[[str],
 
 
 def add_data(parser: argparse.ArgumentParser, default: str) -> None:
-    """The options --data and --data-dir."""
-    parser.add_argument("--data", choices=list(DATASETS), help=f"data set (default: {default})")
+    """The options --data, --data-dir, --workers, --worker and --cache."""
     parser.add_argument(
-        "--data-dir", metavar="D", type=Path, help="folder with the IDX files of the data set"
+        "--data",
+        metavar="DATA",
+        type=_source,
+        help=f"{', '.join(DATASETS)}; a folder of images with a sub-folder for each class, maybe "
+        "within train, dev and test; or a .csv file with the columns path and label "
+        f"(default: {default})",
     )
+    parser.add_argument(
+        "--data-dir", metavar="D", type=Path, help="folder with the files of a named data set"
+    )
+    add_workers(parser)
+    parser.add_argument(
+        "--cache",
+        metavar="D",
+        type=Path,
+        help="folder where decoded images are kept for later runs",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The options --workers and --worker."""
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(0),
+        help="threads that make batches (default: one per core for image files, else 0)",
+    )
+    parser.add_argument(
+        "--worker", choices=["thread", "process"], default="thread", help="(default: thread)"
+    )
+
+
+def _source(text: str) -> str:
+    """A data set's name, or the whole path of a folder or file."""
+    if text in DATASETS:
+        return text
+    if not os.path.exists(text):
+        near = difflib.get_close_matches(text, DATASETS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"data sets are {', '.join(DATASETS)}"
+        raise argparse.ArgumentTypeError(
+            f"there is no data set, folder or .csv file {text[:60]!r}; {hint}"
+        )
+    return os.path.abspath(text)
+
+
+def loader_options(options: argparse.Namespace, data: Dataset) -> dict[str, Any]:
+    """What --workers and --worker say, for a `Loader` of these images."""
+    workers = options.workers
+    if workers is None:
+        workers = 0 if isinstance(data, ArrayDataset) else os.cpu_count() or 1
+    return {"workers": workers, "worker": options.worker}
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -182,9 +234,7 @@ def named_net(name: str, options: argparse.Namespace) -> tuple[Any, tuple[int, i
     return net, shape
 
 
-def batches(
-    data: ArrayDataset, batch_size: int, image_shape: tuple[int, ...], **options: Any
-) -> Loader:
+def batches(data: Dataset, batch_size: int, image_shape: tuple[int, ...], **options: Any) -> Loader:
     """A loader of the images as (C, H, W) `image_shape`, resized where they have another size.
 
     Raises:
@@ -193,7 +243,7 @@ def batches(
     channels, *size = image_shape
     if channels != data.image_shape[0]:
         raise ShapeError(
-            f"{data.name}: images have shape {data.image_shape}, expected {channels} channels"
+            f"{named(data)}: images have shape {data.image_shape}, expected {channels} channels"
         )
     if tuple(size) != data.image_shape[1:]:
         options["transform"] = Resize(size, data.standardize())
@@ -205,10 +255,27 @@ def evaluation_batch(image_shape: tuple[int, ...]) -> int:
     return max(1, _EVALUATION_BATCH * 64 * 64 // max(64 * 64, math.prod(image_shape[1:])))
 
 
-def fingerprint(data: ArrayDataset) -> str:
-    """SHA-256 of a data set's images and labels."""
-    digest = hashlib.sha256(str((data.images.shape, data.images.dtype.str)).encode())
-    digest.update(np.ascontiguousarray(data.images).data)
+def named(data: Dataset) -> str:
+    """What a data set is called."""
+    return str(getattr(data, "name", "data"))
+
+
+def fingerprint(data: Dataset) -> str:
+    """SHA-256 of a data set's images and labels; of image files names and sizes will do."""
+    if isinstance(data, ArrayDataset):
+        digest = hashlib.sha256(str((data.images.shape, data.images.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(data.images).data)
+    elif isinstance(data, Subset):
+        digest = hashlib.sha256(fingerprint(data.dataset).encode())
+        digest.update(data.indices.data)
+    elif isinstance(data, ImageFiles):
+        digest = hashlib.sha256(str((len(data), data.image_shape)).encode())
+        base = os.path.commonpath([os.path.dirname(path) for path in data.paths])
+        for path in data.paths:
+            name = os.fsencode(os.path.relpath(path, base))
+            digest.update(b"%d %s %d\n" % (len(name), name, os.path.getsize(path)))
+    else:
+        raise TypeError(f"fingerprint: {type(data).__name__}")
     digest.update(np.ascontiguousarray(data.labels).data)
     return digest.hexdigest()
 

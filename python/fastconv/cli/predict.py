@@ -20,14 +20,18 @@ import numpy as np
 
 from .. import models
 from .._arrays import NDArray
-from ..data import PRESETS, Preprocess, Standardize, load_image
+from ..data import PRESETS, ImageFiles, Loader, Preprocess, Standardize, load_image
+from ..data.listing import image_files
 from ..errors import FormatError, ShapeError
 from ..models.classification import as_probabilities, best_guesses
 from ..tensor import Tensor, no_grad
 from ..train import predict
 from .common import (
     add_threads,
+    add_workers,
     checkpoint_net,
+    evaluation_batch,
+    loader_options,
     named_net,
     no_network,
     percent,
@@ -56,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this command."""
     parser.usage = "fastconv predict [options] [MODEL] IMAGE..."
     parser.add_argument(
-        "images", metavar="IMAGE", nargs="+", type=Path, help="PNG, JPEG ... files, after the model"
+        "images",
+        metavar="IMAGE",
+        nargs="+",
+        type=Path,
+        help="PNG, JPEG ... files, or folders of them, after the model",
     )
     parser.add_argument(
         "--checkpoint",
@@ -107,13 +115,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--top", metavar="K", type=whole(1), default=5, help="classes to name (default: 5)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_workers(parser)
     add_threads(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict; the exit code."""
     set_threads(options)
-    model, images = _model_and_images(options)
+    model, given = _model_and_images(options)
+    images = _files_of(given)
     if isinstance(model, str) or model.suffix.lower() == ".onnx":
         probabilities, classes = _pictures(options, model, images)
     else:
@@ -161,6 +171,21 @@ def _model_and_images(options: argparse.Namespace) -> tuple[str | Path, list[Pat
     return model, images
 
 
+def _files_of(given: list[Path]) -> list[Path]:
+    """Files, and the image files of folders.
+
+    Raises:
+        ShapeError: a folder has none.
+    """
+    images = []
+    for path in given:
+        inside = list(image_files(path)) if path.is_dir() else [path]
+        if not inside:
+            raise ShapeError(f"predict: {path} has no images")
+        images += inside
+    return images
+
+
 # Checkpoints of `fastconv train`
 
 
@@ -181,9 +206,26 @@ def _trained(
         raise FormatError(f"{path}: no {missing} in it") from missing
     except (TypeError, ValueError) as error:
         raise FormatError(f"{path}: not written by `fastconv train`: {error}") from error
+    if config.get("files"):  # prepared as in training
+        files = ImageFiles(
+            images, np.zeros(len(images), np.int64), size=shape[1:], channels=shape[0]
+        )
+        loader = Loader(
+            files,
+            evaluation_batch(shape),
+            transform=standardize,
+            augment=_inverted if options.invert else None,
+            **loader_options(options, files),
+        )
+        shares = predict(net, loader, probabilities=True)
+        return as_probabilities("predict", shares, images), classes
     inputs = [standardize(image_to_input(p, shape, invert=options.invert)) for p in images]
     shares = predict(net, np.concatenate(inputs), probabilities=True)
     return as_probabilities("predict", shares, images), classes
+
+
+def _inverted(images: NDArray, rng: np.random.Generator) -> NDArray:
+    return 255 - images
 
 
 def image_to_input(path: Path, shape: tuple[int, ...], *, invert: bool = False) -> NDArray:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import manual_seed, models, optim
-from ..data import load_dataset
+from ..data import Dataset, load_parts
+from ..data.catalogue import DATASETS
 from ..errors import FastconvError, FormatError, ShapeError
 from ..train import Trainer, load_checkpoint
 from .common import (
@@ -22,6 +23,7 @@ from .common import (
     build_model,
     evaluation_batch,
     fingerprint,
+    loader_options,
     network_name,
     percent,
     real,
@@ -29,7 +31,7 @@ from .common import (
     whole,
 )
 
-__all__ = ["Settings", "add_arguments", "run"]
+__all__ = ["Settings", "add_arguments", "data_parts", "run", "saved_settings", "shares_of"]
 
 # What is not given on the command line, by optimiser. The rate is the highest of the cycle.
 _OPTIMIZERS: dict[str, dict[str, float]] = {
@@ -59,6 +61,8 @@ class Settings:
     weight_decay: float | None = None
     seed: int = 0
     image_size: int | None = None  # where images are resized
+    split: str | None = None  # of one folder or table
+    on_error: str = "raise"
 
 
 # The kinds of what a checkpoint has of them.
@@ -68,6 +72,8 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("lr", "weight_decay"), (int, float)),
     "momentum": (int, float, type(None)),
     "image_size": (int, type(None)),
+    "split": (str, type(None)),
+    "on_error": str,
 }
 
 
@@ -98,11 +104,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "image-size",
             "S",
             whole(1),
-            "resize images to S x S pixels (default: as they are, or the least that MODEL takes)",
+            "resize images to S x S pixels (default: as they are, or the least that MODEL takes; "
+            "image files: what MODEL was made for)",
         ),
         ("seed", "S", whole(0), f"of weights and order of images (default: {defaults.seed})"),
     ):
         parser.add_argument(f"--{name}", metavar=metavar, type=kind, help=text)
+    parser.add_argument(
+        "--split",
+        metavar="A,B,C",
+        type=_shares_text,
+        help="shares of training, dev and test images, with four also of bridge images after the "
+        "first, where DATA is one folder or table (default: 0.8,0.1,0.1)",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        help="what is done about image files that cannot be read (default: raise)",
+    )
     parser.add_argument("--optimizer", choices=list(_OPTIMIZERS), help="(default: sgd)")
     add_threads(parser)
     parser.add_argument(
@@ -117,14 +136,17 @@ def run(options: argparse.Namespace) -> int:
     set_threads(options)
     checkpoint = None if options.resume is None else load_checkpoint(options.resume)
     settings = (
-        _settings(options) if checkpoint is None else _saved_settings(options, checkpoint.config)
+        _settings(options) if checkpoint is None else _resumed_settings(options, checkpoint.config)
     )
     out = options.out or (
         options.resume.parent if options.resume else Path("runs") / settings.model
     )
-    train, test = (
-        load_dataset(settings.data, split, data_dir=options.data_dir) for split in ("train", "test")
-    )
+    if settings.data not in DATASETS and settings.image_size is None:
+        settings = replace(settings, image_size=models.info(settings.model).input_shape[1])
+    parts = data_parts(settings, options)
+    train, test = parts["train"], parts.get("test", parts.get("dev"))
+    if test is None:
+        raise ShapeError(f"{settings.data}: there are no dev and no test images, expected some")
     settings = replace(settings, image_size=_image_size(settings, train.image_shape))
     shape = train.image_shape
     if settings.image_size is not None:
@@ -137,13 +159,17 @@ def run(options: argparse.Namespace) -> int:
         "sha256": digest,
         "classes": list(train.classes),
         "image_shape": list(shape),
-        "mean": list(train.mean),
-        "std": list(train.std),
+        "mean": list(train.standardize().mean),
+        "std": list(train.standardize().std),
+        "files": settings.data not in DATASETS,
     }
 
     manual_seed(settings.seed)
     net = build_model(settings.model, len(train.classes), shape)
-    training = batches(train, settings.batch_size, shape, shuffle=True, seed=settings.seed)
+    making = loader_options(options, train)
+    training = batches(
+        train, settings.batch_size, shape, shuffle=True, seed=settings.seed, **making
+    )
     optimizer, schedule = _optimizer(settings, net, settings.epochs * len(training))
     trainer = Trainer(
         net,
@@ -156,25 +182,83 @@ def run(options: argparse.Namespace) -> int:
     )
     if checkpoint is not None:
         trainer.restore(checkpoint, str(options.resume))
-    validation = batches(test, evaluation_batch(shape), shape)
+    at_once = evaluation_batch(shape)
+    validation = batches(parts.get("dev", test), at_once, shape, **making)
+    last_test = batches(test, at_once, shape, **making) if len(parts) > 2 else validation
     if not options.quiet:
         print(
-            f"{settings.model} on {settings.data}: {len(train):,} training and "
-            f"{len(test):,} test images{_resized(settings)}, {settings.epochs} epochs from {trainer.epoch} on, "
+            f"{settings.model} on {settings.data}: {_counted(parts)} images{_resized(settings)}, "
+            f"{settings.epochs} epochs from {trainer.epoch} on, "
             f"files in {out}",
             flush=True,
         )
     try:
         trainer.fit(training, validation, epochs=settings.epochs, progress=not options.quiet)
     except KeyboardInterrupt:
-        last = out / "last.safetensors"
-        if last.exists():
-            print(f"continue with: fastconv train {settings.model} --resume {last}")
+        kept = out / "last.safetensors"
+        if kept.exists():
+            print(f"continue with: fastconv train {settings.model} --resume {kept}")
         raise
-    result = trainer.evaluate(validation)
-    print(f"test accuracy {percent(result['accuracy'])}, loss {result['loss']:.4f}")
+    result = trainer.evaluate(last_test)
+    last = "test" if "test" in parts else "dev"
+    print(f"{last} accuracy {percent(result['accuracy'])}, loss {result['loss']:.4f}")
     print(f"files: {', '.join(str(out / name) for name in _files(out))}")
     return 0
+
+
+def data_parts(settings: Settings, options: argparse.Namespace, **more: Any) -> dict[str, Dataset]:
+    """The parts of a run's data."""
+    if settings.data in DATASETS:
+        for name in ("split", "on_error", "cache"):
+            if getattr(options, name, None) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise ShapeError(f"{option} goes with image files, not with {settings.data}")
+        return load_parts(settings.data, data_dir=options.data_dir)
+    if options.cache is not None:
+        more["cache"] = options.cache
+    return load_parts(
+        settings.data,
+        data_dir=options.data_dir,
+        size=settings.image_size,
+        shares=shares_of(settings),
+        seed=settings.seed,
+        on_error=settings.on_error,
+        **more,
+    )
+
+
+def shares_of(settings: Settings) -> dict[str, float] | None:
+    """What one folder or table is split into."""
+    return None if settings.split is None else _shares(settings.split)
+
+
+def _shares(text: str) -> dict[str, float]:
+    numbers = [float(number) for number in text.split(",")]
+    names = ("train", "dev", "test") if len(numbers) == 3 else ("train", "bridge", "dev", "test")
+    return dict(zip(names, numbers, strict=True))
+
+
+def _shares_text(text: str) -> str:
+    """Parser of --split: three or four shares of at most 1 in all."""
+    try:
+        shares = _shares(text)
+        good = (
+            min(shares.values()) >= 0 and shares["train"] > 0 and sum(shares.values()) <= 1.000001
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise argparse.ArgumentTypeError(
+            f"expected three or four shares such as 0.8,0.1,0.1, at most 1 in all, got {text[:40]!r}"
+        )
+    return text
+
+
+def _counted(parts: dict[str, Dataset]) -> str:
+    """How many images there are of each part."""
+    called = {"train": "training"}
+    counts = [f"{len(part):,} {called.get(name, name)}" for name, part in parts.items()]
+    return f"{', '.join(counts[:-1])} and {counts[-1]}"
 
 
 def _image_size(settings: Settings, data_shape: tuple[int, ...]) -> int | None:
@@ -215,24 +299,34 @@ def _settings(options: argparse.Namespace) -> Settings:
     return Settings(**{**defaults, **chosen})
 
 
-def _saved_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
-    """The settings in a checkpoint, which options may repeat but not change."""
+def saved_settings(path: Path, config: dict[str, Any]) -> Settings:
+    """The settings in a checkpoint's config."""
     try:
-        # Checkpoints from before images could be resized do not have the last.
-        saved = {"image_size": None, **config}
+        # Checkpoints from before images could be resized, or be files, do not have these.
+        saved = {"image_size": None, "split": None, "on_error": "raise", **config}
         settings = Settings(**{f.name: saved[f.name] for f in fields(Settings)})
     except KeyError as missing:
         raise FormatError(
-            f"{options.resume}: not written by `fastconv train`: no {missing} in it"
+            f"{path}: not written by `fastconv train`: no {missing} in it"
         ) from missing
     for name, kinds in _KINDS.items():
         if not isinstance(getattr(settings, name), kinds):
             raise FormatError(
-                f"{options.resume}: not written by `fastconv train`: its {name} is "
+                f"{path}: not written by `fastconv train`: its {name} is "
                 f"{getattr(settings, name)!r:.40}"
             )
     if settings.optimizer not in _OPTIMIZERS:
-        raise FormatError(f"{options.resume}: there is no optimizer {settings.optimizer!r:.40}")
+        raise FormatError(f"{path}: there is no optimizer {settings.optimizer!r:.40}")
+    try:
+        shares_of(settings)
+    except ValueError as error:
+        raise FormatError(f"{path}: not written by `fastconv train`: its split: {error}") from error
+    return settings
+
+
+def _resumed_settings(options: argparse.Namespace, config: dict[str, Any]) -> Settings:
+    """The settings in a checkpoint, which options may repeat but not change."""
+    settings = saved_settings(options.resume, config)
     for name, value in asdict(settings).items():
         given = getattr(options, name)
         if given is not None and given != value:

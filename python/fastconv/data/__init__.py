@@ -19,6 +19,7 @@ from .folder import ImageFiles, ImageFolder
 from .idx import load_idx
 from .image import load_image
 from .loader import Loader
+from .parts import load_parts, statistics
 from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
 from .sampling import BalancedSampler, Sampler, WeightedSampler, epoch_order
 from .sources import cache_folder, load_dataset
@@ -64,7 +65,9 @@ __all__ = [
     "load_dataset",
     "load_idx",
     "load_image",
+    "load_parts",
     "split",
+    "statistics",
 ]
 
 
