@@ -26,7 +26,7 @@ def as_loader(
     """
     if isinstance(data, Dataset):
         return Loader(data, batch_size, shuffle=shuffle, seed=seed)
-    if not isinstance(data, Iterable) or isinstance(data, Iterator):
+    if not isinstance(data, Iterable) or (isinstance(data, Iterator) and iter(data) is data):
         raise DTypeError(
             "Trainer: expected a Loader, a data set or a list of batches, "
             f"got {type(data).__name__}"

@@ -24,6 +24,7 @@ from .geometry import (
     RandomZoom,
     warp_affine,
 )
+from .keras_generator import ImageDataGenerator
 from .mixing import CutMix, MixUp
 from .noise import Cutout, GaussianBlur, GaussianNoise
 from .policy import RandAugment
@@ -40,6 +41,7 @@ __all__ = [
     "GaussianBlur",
     "GaussianNoise",
     "Hue",
+    "ImageDataGenerator",
     "MixUp",
     "OneOf",
     "Pad",
