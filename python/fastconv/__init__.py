@@ -64,6 +64,7 @@ __all__ = [
     "show_config",
     "tensor",
     "train",
+    "transfer",
     "tuning",
 ]
 
@@ -79,6 +80,7 @@ _SUBMODULES = (
     "program",
     "random",
     "train",
+    "transfer",
     "tuning",
 )
 _LAZY = {

@@ -26,6 +26,7 @@ class LayerSummary:
         output_shape: shape of its result; a tuple of shapes where it returns several.
         parameters: elements of its own parameters that no row before has counted.
         macs: multiply-accumulates of convolutions and linear layers; 0 for the others.
+        frozen: it has parameters and none of them requires gradients, or its statistics are frozen.
     """
 
     name: str
@@ -33,6 +34,7 @@ class LayerSummary:
     output_shape: tuple[Any, ...]
     parameters: int
     macs: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Summary:
         header = ("Layer", "Output shape", "Parameters", "MACs")
         rows = [
             (
-                f"{r.name} ({r.type})" if r.name else r.type,
+                (f"{r.name} ({r.type})" if r.name else r.type) + (", frozen" if r.frozen else ""),
                 str(r.output_shape),
                 f"{r.parameters:,}",
                 f"{r.macs:,}",
@@ -153,7 +155,8 @@ def _noter(prefix: str, rows: list[LayerSummary], counted: set[int]) -> Any:
         fresh = [p for p in own if id(p) not in counted]
         counted.update(id(p) for p in fresh)
         full = f"{prefix}.{name}" if prefix else name
-        rows.append(LayerSummary(full, kind, output_shape, sum(p.size for p in fresh), macs))
+        size = sum(p.size for p in fresh)
+        rows.append(LayerSummary(full, kind, output_shape, size, macs, _frozen(own)))
 
     return note
 
@@ -164,11 +167,17 @@ def _recorder(name: str, rows: list[LayerSummary], counted: set[int]) -> Any:
         counted.update(id(p) for p in fresh)
         output_shape = _shape(result)
         macs = layer.macs(_shape(args[0]), output_shape) if args else 0
-        rows.append(
-            LayerSummary(name, type(layer).__name__, output_shape, sum(p.size for p in fresh), macs)
-        )
+        frozen = layer.frozen or _frozen(list(layer.parameters(recurse=False)))
+        size = sum(p.size for p in fresh)
+        kind = type(layer).__name__
+        rows.append(LayerSummary(name, kind, output_shape, size, macs, frozen))
 
     return record
+
+
+def _frozen(own: Sequence[Any]) -> bool:
+    """Whether there are parameters and none learns."""
+    return bool(own) and not any(p.requires_grad for p in own)
 
 
 def _sequence(value: Any) -> Sequence[Any]:

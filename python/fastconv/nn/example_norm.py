@@ -108,7 +108,7 @@ class _InstanceNorm(_ExampleNorm):
             self.running_var,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
+            (self.training and not self.frozen) or self.running_mean is None,
             0.0 if self.momentum is None else self.momentum,
             self.eps,
             layout=self.layout,

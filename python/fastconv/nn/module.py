@@ -57,9 +57,12 @@ class Module:
 
     Attributes:
         training: True in training mode (the default); dropout and batch normalisation look at it.
+        frozen: True: batch normalisation uses its running statistics in training mode too, and leaves them
+            as they are; see `fastconv.transfer.freeze`.
     """
 
     training: bool = True
+    frozen: bool = False
     _buffers: Mapping[str, bool] = MappingProxyType({})  # name -> whether it is in the state dict
     _hooks: dict[int, ForwardHook] | None = None
     # Entries that `load_state_dict` may find missing: they then keep their values.

@@ -87,7 +87,8 @@ class _BatchNorm(Module):
     def _normalize(self, input: ArrayLike, layout: str) -> Any:
         """By the batch's statistics in training or where none are kept, else the running ones."""
         self._check_rank(input)
-        counter = self.num_batches_tracked if self.training else None
+        learns = self.training and not self.frozen
+        counter = self.num_batches_tracked if learns else None
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.momentum is None and counter is not None:
             # The running statistics are then plain means over all batches so far.
@@ -98,7 +99,7 @@ class _BatchNorm(Module):
             self.running_var,
             self.weight,
             self.bias,
-            self.training or self.running_mean is None,
+            learns or self.running_mean is None,
             momentum,
             self.eps,
             layout=layout,

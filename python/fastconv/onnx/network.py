@@ -179,7 +179,8 @@ class OnnxModule(_Scope):
 
     def _run(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
         try:
-            made: tuple[Any, ...] = run(node, inputs, self.training)
+            kept = self.frozen and node.op == "BatchNormalization"
+            made: tuple[Any, ...] = run(node, inputs, self.training and not kept)
         except FastconvError as error:
             raise _named(error, node) from error
         if len(made) < len(node.outputs) and any(node.outputs[len(made) :]):
