@@ -95,7 +95,7 @@ print(fc.data.__name__, fc.train.__name__, net(x).shape)
 
 @pytest.mark.parametrize(
     "module",
-    [fc, fc.functional, fc.nn, fc.nn.init, fc.optim, fc.models, fc.data, fc.train],
+    [fc, fc.functional, fc.nn, fc.nn.init, fc.optim, fc.models, fc.data, fc.train, fc.visualize],
     ids=lambda m: m.__name__,
 )
 def test_every_public_name_resolves(module):

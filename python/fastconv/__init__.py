@@ -66,6 +66,7 @@ __all__ = [
     "train",
     "transfer",
     "tuning",
+    "visualize",
 ]
 
 # Loaded on first use, so that `import fastconv` stays cheap.
@@ -82,6 +83,7 @@ _SUBMODULES = (
     "train",
     "transfer",
     "tuning",
+    "visualize",
 )
 _LAZY = {
     "autocast": "functional.autocast",
