@@ -5,18 +5,15 @@
 #include "program/passes/passes.h"
 
 namespace fastconv::program {
-namespace {
 
 // Convolutions store pixels of this many channels, or rows of pixels, at a time; what they did to shorter
 // pieces would take longer than a pass over the whole.
-constexpr int64_t kLongRow = 64;
-bool long_rows(const Graph& graph, const Node& conv) {
+static constexpr int64_t kLongRow = 64;
+bool masks_in_rows(const Graph& graph, const Node& conv) {
     const Attributes& a = conv.attributes;
     if (a.get<std::string>("layout") == "NCHW") return a.get<std::vector<int64_t>>("stride")[1] == 1;
     return graph.type(conv.out(0)).shape[3] / a.get<int64_t>("groups") >= kLongRow;
 }
-
-}  // namespace
 
 void fuse_activation_gradient(Graph& graph) {
     const Uses uses(graph);
@@ -31,7 +28,7 @@ void fuse_activation_gradient(Graph& graph) {
         if (at < 0 || uses.only_reader(gradient) < 0) continue;
         Node& conv = graph.nodes[static_cast<size_t>(at)];
         if (conv.kind != &node_kind("conv2d_input") || conv.in(3) != kNone || conv.out(0) != gradient ||
-            uses.maker(saved) >= at || !long_rows(graph, conv))
+            uses.maker(saved) >= at || !masks_in_rows(graph, conv))
             continue;
         conv.inputs.resize(4, kNone);
         conv.inputs[3] = saved;

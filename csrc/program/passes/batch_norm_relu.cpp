@@ -42,9 +42,26 @@ void fuse_forward(Graph& graph, std::vector<bool>& gone) {
     }
 }
 
+// Whether a convolution makes a gradient, or takes the sum that it is as it stores its results
+// (fuse_gradient_sum), and can mask it then (fuse_activation_gradient).
+bool made_by_convolution(const Graph& graph, const Uses& uses, const std::vector<int>& makers, ValueId id) {
+    const int at = makers[static_cast<size_t>(id)];
+    if (at < 0 || uses.only_reader(id) < 0) return false;
+    const Node& node = graph.nodes[static_cast<size_t>(at)];
+    if (is(node, "conv2d_input")) return masks_in_rows(graph, node);
+    const int later = later_summand(graph, node, makers);
+    if (later < 0) return false;
+    const ValueId summand = node.in(static_cast<size_t>(later));
+    const int made = makers[static_cast<size_t>(summand)];
+    return made >= 0 && uses.only_reader(summand) >= 0 &&
+           is(graph.nodes[static_cast<size_t>(made)], "conv2d_input") &&
+           masks_in_rows(graph, graph.nodes[static_cast<size_t>(made)]);
+}
+
 // Backward: the ReLU's mask moves into the gradient of its batch-norm.
 void fuse_backward(Graph& graph, std::vector<bool>& gone) {
     const Uses uses(graph);
+    const std::vector<int> makers = makers_of(graph, uses);
     for (size_t n = 0; n < graph.nodes.size(); ++n) {
         const Node& mask = graph.nodes[n];
         if (!is_relu(mask, "activation_backward") || uses.is_output(mask.out(0))) continue;
@@ -61,6 +78,8 @@ void fuse_backward(Graph& graph, std::vector<bool>& gone) {
             gradient.in(2) != norm.out(1) || gradient.attributes.flag("relu"))
             continue;
         const bool shared = readers.size() > 1;
+        // Masked while a convolution stores it, what both read is written once and the saved output read once.
+        if (shared && made_by_convolution(graph, uses, makers, mask.in(1))) continue;
         const ValueId masked = mask.out(0);
         gradient.inputs[0] = mask.in(1);
         gradient.attributes.set("relu", true);

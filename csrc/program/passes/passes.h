@@ -40,6 +40,8 @@ void fuse_gradient_sum(Graph& graph);
 void mask_before_pooling(Graph& graph);
 // The gradient of an activation is taken as a convolution's input gradient is stored.
 void fuse_activation_gradient(Graph& graph);
+// Whether a convolution's input gradient is stored in pieces long enough for that.
+bool masks_in_rows(const Graph& graph, const Node& conv);
 // A convolution of few channels, its activation and averages over windows of 2x2 become one node, and what
 // leads their gradient back to the convolution's gradients is done as those read it. Between such nodes
 // arrays have a vector of images side by side.
