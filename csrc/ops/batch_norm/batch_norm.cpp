@@ -355,7 +355,8 @@ void batch_norm_apply_line(const ChannelView& view, const TensorView& x, const B
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
                          const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
-                         const BatchNormMask& mask, const TensorView& dresidual, const TensorView& sum) {
+                         const BatchNormMask& mask, const TensorView& dresidual, const TensorView& sum,
+                         const double* sums) {
     const int64_t channels = view.channels, values = view.values();
     if (channels == 0 || values == 0) {
         for (int64_t c = 0; c < channels; ++c) {
@@ -416,6 +417,11 @@ void batch_norm_backward(const ChannelView& view, bool training, const TensorVie
     job.first = totals;
     job.second = product;
     job.sums = dweight.data || dbias.data || (training && dx.data);
+    if (sums && job.sums) {
+        std::copy_n(sums, 2 * channels, totals);
+        for (int64_t c = 0; c < channels; ++c) finish(c);
+        job.sums = false;
+    }
     schedule(job, x.dtype, job.relu && job.y ? 3 : 2);
     if (dx.data && dresidual.data && !same_alignment(dx.data, dresidual.data)) job.streaming = false;
     if (pitch_of(view, dx)) job.streaming = false;

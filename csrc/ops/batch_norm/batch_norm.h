@@ -99,11 +99,13 @@ struct BatchNormMask {
 };
 
 // dx, and dweight and dbias (one a channel), and dresidual (the masked dy); each may be null. Reads x, mean
-// and invstd of the forward. `sum`, where given, is added to dx, whose memory it may be.
+// and invstd of the forward. `sum`, where given, is added to dx, whose memory it may be. `sums`, where given
+// (float32), are what the first reading of dy and x is for: the masked dy's sum and that of its product with
+// x - float(mean), all channels of the one and then of the other.
 void batch_norm_backward(const ChannelView& view, bool training, const TensorView& dy, const TensorView& x,
                          const double* mean, const double* invstd, const TensorView& weight,
                          const TensorView& dx, const TensorView& dweight, const TensorView& dbias,
                          const BatchNormMask& mask = {}, const TensorView& dresidual = {},
-                         const TensorView& sum = {});
+                         const TensorView& sum = {}, const double* sums = nullptr);
 
 }  // namespace fastconv

@@ -4,9 +4,9 @@
 //   batch_norm_statistics(statistics, running_mean, running_var) -> mean, invstd: those of a convolution
 //   batch_norm_apply(x, mean, invstd, weight, bias, residual) -> y
 //   batch_norm_line(mean, invstd, weight, bias) -> (3, C) for a convolution's operand of that name
-//   batch_norm_backward(dy, x, mean, invstd, weight, bias, output, sum) -> dx, dweight, dbias, dresidual; sum
-//   is
-//     added to dx
+//   batch_norm_backward(dy, x, mean, invstd, weight, bias, output, sum, sums) -> dx, dweight, dbias,
+//   dresidual;
+//     sum is added to dx, sums (2, C) are a convolution's
 // Attributes: momentum, eps, layout, relu, training (backward), count and dtype where no x is at hand.
 #include "core/checks.h"
 #include "ops/batch_norm/batch_norm.h"
@@ -162,7 +162,7 @@ std::unique_ptr<Step> line(const Call& c) {
 }
 
 std::vector<Type> backward_infer(const Call& c) {
-    c.operands(4, 8);
+    c.operands(4, 9);
     require_float(c.name, "input", c.in[1].dtype);
     require_like(c, 0, "grad_output", c.in[1]);
     const int64_t channels = channel_view(c.name, c.in[1].shape, layout_of(c)).channels;
@@ -172,6 +172,11 @@ std::vector<Type> backward_infer(const Call& c) {
     require_channels(c, 5, "bias", c.in[1].dtype, channels);
     require_like(c, 6, "output", c.in[1]);
     require_like(c, 7, "sum", c.in[1]);
+    if (c.given(8)) {
+        require_dtype(c.name, "input with sums", c.in[1].dtype, DType::f32);
+        require_dtype(c.name, "sums", c.in[8].dtype, DType::f64);
+        require_shape(c.name, "sums", c.in[8].shape, {2, channels});
+    }
     const Type per_channel{c.given(4) ? c.in[4].dtype : c.in[1].dtype, {channels}};
     return {c.in[1], per_channel, per_channel, c.in[1]};
 }
@@ -180,12 +185,13 @@ std::unique_ptr<Step> backward(const Call& c) {
                       training = c.attributes.flag("training"), relu = c.attributes.flag("relu"),
                       grad = operand(c, 0), x = operand(c, 1), weight = operand(c, 4), bias = operand(c, 5),
                       output = operand(c, 6), sum = operand(c, 7), dx = result(c, 0), dweight = result(c, 1),
-                      dbias = result(c, 2), dresidual = result(c, 3)](const Frame& f) {
+                      dbias = result(c, 2), dresidual = result(c, 3), summed = c.given(8)](const Frame& f) {
         batch_norm_backward(view, training, with_data(grad, f, 0), with_data(x, f, 1),
                             static_cast<const double*>(f.in[2]), static_cast<const double*>(f.in[3]),
                             with_data(weight, f, 4), with_result(dx, f, 0), with_result(dweight, f, 1),
                             with_result(dbias, f, 2), {relu, with_data(bias, f, 5), with_data(output, f, 6)},
-                            with_result(dresidual, f, 3), with_data(sum, f, 7));
+                            with_result(dresidual, f, 3), with_data(sum, f, 7),
+                            summed ? static_cast<const double*>(f.in[8]) : nullptr);
     });
 }
 

@@ -65,6 +65,8 @@ struct ConvCandidate {
     bool single = false;
     // Whether `run` applies an activation that follows the bias alone, where it does not fuse more.
     bool (*fuses_activation)(const Conv2dProblem&, Activation) = nullptr;
+    // dgrad: whether `run` takes args.sums as it stores; nothing else does.
+    bool (*fuses_sums)(const Conv2dProblem&) = nullptr;
 };
 
 struct WgradCandidate {

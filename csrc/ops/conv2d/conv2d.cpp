@@ -117,7 +117,7 @@ void reference_wgrad(const Conv2dProblem& p, const WgradArgs& a, Arena& arena) {
 }
 
 // {name, declines, fuses, packed_bytes, pack, run, unwanted, packs_itself, fuses_prologue, fuses_statistics,
-// pitched, single, fuses_activation}
+// pitched, single, fuses_activation, fuses_sums}
 constexpr ConvCandidate kFprop[] = {
     {"winograd_rows", winograd_rows_fprop_declines, false, winograd_rows_packed_bytes,
      winograd_rows_fprop_pack, winograd_rows_fprop, winograd_rows_fprop_unwanted, nullptr, nullptr, false,
@@ -172,7 +172,7 @@ constexpr ConvCandidate kDgrad[] = {
     {"winograd", winograd_declines<4>, true, winograd_dgrad_packed_bytes<4>, winograd_dgrad_pack<4>,
      winograd_dgrad<4>, winograd_dgrad_unwanted<4>, winograd_dgrad_packs_itself<4>, nullptr, false, true},
     {"implicit_gemm", only_f32, true, implicit_gemm_dgrad_packed_bytes, implicit_gemm_dgrad_pack,
-     implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true},
+     implicit_gemm_dgrad, nullptr, nullptr, nullptr, false, true, false, nullptr, implicit_gemm_fuses_sums},
     {"direct_bf16", bf16_dgrad_declines, true, bf16_dgrad_packed_bytes, bf16_dgrad_pack, bf16_dgrad, nullptr,
      bf16_dgrad_packs_itself},
     {"widened", only_bf16, true, widened_dgrad_packed_bytes, widened_dgrad_pack, widened_dgrad, nullptr,
@@ -437,7 +437,11 @@ bool ConvPlan::fuses_prologue() const {
 
 bool ConvPlan::fuses_statistics() const { return conv_ && conv_->fuses_statistics; }
 
-size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics, bool epilogue) const {
+bool ConvPlan::takes_gradient_sums() const {
+    return conv_ && conv_->fuses_sums && conv_->fuses_sums(as_taken(*conv_, not_empty(problem_)));
+}
+
+size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics, bool epilogue, bool sums) const {
     Arena counter;
     if (conv_) {
         static const float present = 0;
@@ -446,6 +450,7 @@ size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics, bool 
         args.team = team;
         args.prologue.wanted = prologue;
         args.statistics.wanted = statistics;
+        args.sums.wanted = sums;
         run_conv(*conv_, direction_, not_empty(problem_), args, counter);
     } else {
         WgradArgs args;
@@ -458,9 +463,14 @@ size_t ConvPlan::workspace_bytes(int team, bool prologue, bool statistics, bool 
 
 void ConvPlan::run(const ConvArgs& args, void* workspace) const {
     if (problem_.n == 0) {
-        if (!args.statistics.wanted) return;
-        std::fill_n(args.statistics.mean, problem_.k, 0.0);
-        std::fill_n(args.statistics.deviations, problem_.k, 0.0);
+        if (args.statistics.wanted) {
+            std::fill_n(args.statistics.mean, problem_.k, 0.0);
+            std::fill_n(args.statistics.deviations, problem_.k, 0.0);
+        }
+        if (args.sums.wanted) {
+            std::fill_n(args.sums.sums, problem_.c, 0.0);
+            std::fill_n(args.sums.products, problem_.c, 0.0);
+        }
         return;
     }
     Arena arena(workspace);

@@ -99,6 +99,17 @@ struct ConvStatistics {
     double *mean = nullptr, *deviations = nullptr;
 };
 
+// What the backward pass of a batch-norm of x wants to know of dx, both float32 and channels-last: with g =
+// dx, or with line.relu 0 where the line of x is not above 0, each channel's sum of g and of g * (x -
+// center). C values each; zeros for an empty batch.
+struct ConvGradientSums {
+    bool wanted = false;
+    const void* x = nullptr;
+    int64_t x_pitch = 0;  // elements from pixel to pixel of x; 0: C
+    BatchNormLine line;
+    double *sums = nullptr, *products = nullptr;
+};
+
 // The arrays of fprop (in = x, out = y) or dgrad (in = dy, out = dx).
 struct ConvArgs {
     const void* in = nullptr;
@@ -108,6 +119,7 @@ struct ConvArgs {
     ConvPrologue prologue;         // fprop
     ConvEpilogue epilogue;
     ConvStatistics statistics;  // fprop
+    ConvGradientSums sums;      // dgrad
     void* out = nullptr;
     int team = 1;  // workers that the workspace has room for
 };
@@ -158,10 +170,12 @@ class ConvPlan {
     // a pass over the array does.
     bool fuses_prologue() const;
     bool fuses_statistics() const;
-    // 64-byte aligned memory that `run` needs for so many workers, with a prologue or statistics, and where
-    // the result has a pitch with an epilogue of more than a bias.
-    size_t workspace_bytes(int team, bool prologue = false, bool statistics = false,
-                           bool epilogue = false) const;
+    // Whether args.sums may be wanted.
+    bool takes_gradient_sums() const;
+    // 64-byte aligned memory that `run` needs for so many workers, with a prologue, statistics or sums, and
+    // where the result has a pitch with an epilogue of more than a bias.
+    size_t workspace_bytes(int team, bool prologue = false, bool statistics = false, bool epilogue = false,
+                           bool sums = false) const;
     // fprop and dgrad. Neither allocates nor throws. `args.packed` must be set where packed_bytes() is not 0,
     // unless packs_itself().
     void run(const ConvArgs& args, void* workspace) const;

@@ -76,6 +76,29 @@ struct OutputMoments {
         : wanted(s.wanted), mean(s.mean), deviations(s.deviations) {}
 };
 
+// ConvGradientSums of the output after it is finished. Each work item of pixels writes its part into its own
+// place of `partials`: 2 floats an output channel.
+struct OutputSums {
+    bool wanted = false, relu = false;
+    const float *x = nullptr, *center = nullptr, *scale = nullptr, *shift = nullptr;
+    int64_t x_pitch = 0, out_pitch = 0;  // floats from a pixel of x, or of the whole output, to the next
+    float* partials = nullptr;
+    double *sums = nullptr, *products = nullptr;
+
+    OutputSums() = default;
+    OutputSums(const ConvGradientSums& s, int64_t channels, int64_t pitch)
+        : wanted(s.wanted),
+          relu(s.line.relu),
+          x(static_cast<const float*>(s.x)),
+          center(static_cast<const float*>(s.line.center)),
+          scale(static_cast<const float*>(s.line.scale)),
+          shift(static_cast<const float*>(s.line.shift)),
+          x_pitch(s.x_pitch ? s.x_pitch : channels),
+          out_pitch(pitch ? pitch : channels),
+          sums(s.sums),
+          products(s.products) {}
+};
+
 struct GatherConv {
     // Input sizes and element strides; channels are neighbours.
     const float* in;
@@ -95,7 +118,8 @@ struct GatherConv {
     Finish finish;
     InputLine line;  // with images that follow one another, and no `offsets`
     OutputMoments moments;
-    bool cold;  // the packed weights are in no cache
+    OutputSums sums;  // of a channels-last output
+    bool cold;        // the packed weights are in no cache
 
     // The weight of (group, output o, input c, tap index) is at g * weight_g + o * weight_o + c * weight_c +
     // index.

@@ -172,12 +172,14 @@ struct Gathers {
             const GatherSizes sizes = FC_ISA_PICK(gather_sizes)(e.g);
             scratch_bytes = std::max(scratch_bytes, sizes.scratch * static_cast<size_t>(args.team));
             zero_bytes = std::max(zero_bytes, sizes.zeros);
-            partial_bytes = std::max(partial_bytes, sizes.partials);
+            partial_bytes =
+                e.g.sums.wanted ? partial_bytes + sizes.partials : std::max(partial_bytes, sizes.partials);
         }
         char* scratch = arena.take<char>(scratch_bytes);
         float* zeros = arena.take<float>(zero_bytes / sizeof(float));
         float* partials = arena.take<float>(partial_bytes / sizeof(float));
         if (arena.counting()) return;
+        float* sums = partials;
         const char* packed = static_cast<const char*>(args.packed);
         std::vector<GatherClass> classes;
         for (Gather& e : list) {
@@ -187,6 +189,11 @@ struct Gathers {
             e.g.finish = finish;
             e.g.cold = args.cold;
             e.g.moments.partials = partials;
+            if (e.g.sums.wanted) {
+                e.g.sums.x += e.out_at / e.g.sums.out_pitch * e.g.sums.x_pitch;
+                e.g.sums.partials = sums;
+                sums += FC_ISA_PICK(gather_sizes)(e.g).partials / sizeof(float);
+            }
             classes.push_back({&e.g, reinterpret_cast<const float*>(packed)});
             packed += round_to_line(FC_ISA_PICK(gather_sizes)(e.g).packed);
         }
@@ -375,6 +382,11 @@ Gathers dgrad_gathers(const Conv2dProblem& p) {
 
 }  // namespace
 
+// Whether the pieces of dx that are stored together are long enough to be finished at once.
+bool finishes_pieces(const Conv2dProblem& p) {
+    return p.layout == Layout::nchw ? p.horizontal.stride == 1 : p.group_c() >= kLongRow;
+}
+
 size_t implicit_gemm_fprop_packed_bytes(const Conv2dProblem& p) { return fprop_gathers(p).packed_bytes(); }
 void implicit_gemm_fprop_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     fprop_gathers(p).pack(weight, packed);
@@ -409,14 +421,17 @@ size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p) { return dgrad_g
 void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed) {
     dgrad_gathers(p).pack(weight, packed);
 }
+bool implicit_gemm_fuses_sums(const Conv2dProblem& p) {
+    return p.layout == Layout::nhwc && finishes_pieces(p) && !dgrad_gathers(p).gaps;
+}
 void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena) {
     Gathers all = dgrad_gathers(p);
+    for (Gather& e : all.list) e.g.sums = OutputSums(args.sums, p.c, p.x_pitch);
     if (all.gaps && !arena.counting())
         fill_with_bias(p, static_cast<const float*>(args.epilogue.bias), static_cast<float*>(args.out));
     // What follows is a pass over the result where pixels are left to the filling, and where the pieces that
     // are stored together are short.
-    const bool runs = p.layout == Layout::nchw ? p.horizontal.stride == 1 : p.group_c() >= kLongRow;
-    const bool together = runs && !all.gaps;
+    const bool together = finishes_pieces(p) && !all.gaps;
     all.run(args, together ? Finish(args) : Finish(), arena);
     if (!together && !arena.counting() && !args.epilogue.plain())
         apply_epilogue(p, ConvDirection::dgrad, args.epilogue, args.out);

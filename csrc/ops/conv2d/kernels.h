@@ -25,6 +25,7 @@ bool implicit_gemm_fuses_prologue(const Conv2dProblem& p);
 void implicit_gemm_fprop(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 size_t implicit_gemm_dgrad_packed_bytes(const Conv2dProblem& p);
 void implicit_gemm_dgrad_pack(const Conv2dProblem& p, const void* weight, void* packed);
+bool implicit_gemm_fuses_sums(const Conv2dProblem& p);
 void implicit_gemm_dgrad(const Conv2dProblem& p, const ConvArgs& args, Arena& arena);
 bool implicit_gemm_wgrad_fuses_prologue(const Conv2dProblem& p);
 void implicit_gemm_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena);

@@ -1,10 +1,11 @@
-// Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual, saved)
-// -> dx; conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight, bias),
-// conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry,
+// Nodes: conv2d(x, weight, bias, residual, line) -> y, statistics; conv2d_input(weight, dy, residual, saved,
+// x, line) -> dx, sums; conv2d_weight(x, dy, line) -> dweight; conv2d_bias(dy); conv_transpose2d(x, weight,
+// bias), conv_transpose2d_input(weight, dy), conv_transpose2d_weight(x, dy). Attributes: the geometry,
 // padding_after (at the bottom and right, where it differs), layout,
 // `shape` (of what a gradient node makes), activation and slope (behind the residual; with `saved`, its
 // gradient), line_relu. A line (3, C) is a batch-norm that x goes through as it is read; statistics (2, K)
-// are for the one behind.
+// are for the one behind. sums (2, C) are what the backward pass of a batch-norm of x by that line wants of
+// dx (ConvGradientSums).
 #include "ops/conv2d/program.h"
 
 #include <optional>
@@ -57,7 +58,7 @@ struct Roles {
     Conv2dProblem problem;
     ConvDirection direction = ConvDirection::fprop;
     // Operand numbers; -1: the node has none.
-    int in = 0, weight = 1, bias = -1, residual = -1, line = -1, saved = -1;
+    int in = 0, weight = 1, bias = -1, residual = -1, line = -1, saved = -1, x = -1, x_line = -1;
     bool transposed = false;
     Type result;
     int64_t channels = 0;  // of the result
@@ -94,10 +95,11 @@ Roles roles_of(const Call& c) {
             r.result = {dtype, r.problem.x_shape()}, r.channels = r.problem.c;
         }
     } else if (of_input) {
-        c.operands(2, 4);
+        c.operands(2, 6);
         r.problem = conv2d_problem(c.name, c.in[0].dtype, shape_of(c), c.in[0].shape, conv2d_params(c));
         require_like(c, "grad_output", c.in[1], r.problem.dtype, r.problem.y_shape());
         r.direction = ConvDirection::dgrad, r.in = 1, r.weight = 0, r.residual = 2, r.saved = 3;
+        r.x = 4, r.x_line = 5;
         r.result = {r.problem.dtype, r.problem.x_shape()}, r.channels = r.problem.c;
     } else if (of_weight) {
         c.operands(2, 3);
@@ -124,13 +126,19 @@ Roles roles_of(const Call& c) {
     if (there(r.line))
         require_like(c, "line", operand(r.line), line_dtype(r.problem.dtype), {3, r.problem.c});
     if (there(r.saved)) require_like(c, "saved", operand(r.saved), r.problem.dtype, r.result.shape);
-    for (int* optional : {&r.bias, &r.residual, &r.line, &r.saved})
+    if (there(r.x)) {
+        require_like(c, "x", operand(r.x), DType::f32, r.result.shape);
+        if (!there(r.x_line)) throw ShapeError(message(c.name, ": x expects a line"));
+        require_like(c, "line", operand(r.x_line), DType::f32, {3, r.channels});
+    }
+    for (int* optional : {&r.bias, &r.residual, &r.line, &r.saved, &r.x, &r.x_line})
         if (!there(*optional)) *optional = -1;
     return r;
 }
 
 std::vector<Type> infer(const Call& c) {
     const Roles r = roles_of(c);
+    if (r.x >= 0) return {r.result, {DType::f64, {2, r.problem.c}}};
     if (c.name != std::string("conv2d")) return {r.result};
     return {r.result, {DType::f64, {2, r.problem.k}}};
 }
@@ -157,7 +165,15 @@ ConvPlan plan_of(const Call& c, const Roles& r) {
 
 class ConvStep final : public Step {
   public:
-    explicit ConvStep(const Call& c) : r_(roles_of(c)), plan_(plan_of(c, r_)), statistics_(c.wants(1)) {
+    explicit ConvStep(const Call& c) : r_(roles_of(c)), plan_(plan_of(c, r_)) {
+        statistics_ = c.wants(1) && r_.direction == ConvDirection::fprop;
+        sums_ = c.wants(1) && r_.direction == ConvDirection::dgrad;
+        if (sums_) {
+            if (r_.x < 0) throw ShapeError(message(c.name, ": sums expect x and a line"));
+            if (!plan_.takes_gradient_sums())
+                throw ShapeError(message(c.name, ": ", plan_.algorithm(), " takes no sums"));
+            x_pitch_ = pitch_of(c.in, static_cast<size_t>(r_.x));
+        }
         if (c.attributes.has("activation")) {
             activate_ = r_.saved < 0;
             activation_ = activation_from_name(c.attributes.get<std::string>("activation"));
@@ -189,19 +205,21 @@ class ConvStep final : public Step {
     size_t workspace_bytes(int team) const override {
         if (!r_.problem.n) return 0;
         return packing_bytes(team) + plan_.workspace_bytes(team, r_.line >= 0, statistics_,
-                                                           r_.residual >= 0 || r_.saved >= 0 || activate_);
+                                                           r_.residual >= 0 || r_.saved >= 0 || activate_,
+                                                           sums_);
     }
     std::string algorithm() const override { return plan_.algorithm(); }
     double operations() const override { return conv2d_operations(r_.problem); }
 
     bool run(const Frame& f) const override {
-        ConvPrologue prologue;
-        if (r_.line >= 0) {
+        const auto line = [&](int operand) -> BatchNormLine {
             const int64_t row = r_.problem.c * size_of(line_dtype(r_.problem.dtype));
-            const char* at = static_cast<const char*>(f.in[r_.line]);
-            prologue.wanted = true;
-            prologue.line = {at, at + row, at + 2 * row, line_relu_};
-        }
+            const char* at = static_cast<const char*>(f.in[operand]);
+            return {at, at + row, at + 2 * row, line_relu_};
+        };
+        ConvPrologue prologue;
+        prologue.wanted = r_.line >= 0;
+        if (prologue.wanted) prologue.line = line(r_.line);
         const int team = f.team;  // what the workspace has room for: fewer may need more
         if (r_.direction == ConvDirection::wgrad) {
             WgradArgs args;
@@ -221,6 +239,10 @@ class ConvStep final : public Step {
         if (statistics_) {
             double* sums = static_cast<double*>(f.out[1]);
             args.statistics = {true, sums, sums + r_.problem.k};
+        }
+        if (sums_) {
+            double* sums = static_cast<double*>(f.out[1]);
+            args.sums = {true, f.in[r_.x], x_pitch_, line(r_.x_line), sums, sums + r_.problem.c};
         }
         char* workspace = static_cast<char*>(f.workspace);
         if (packed_) {
@@ -243,7 +265,8 @@ class ConvStep final : public Step {
 
     Roles r_;
     ConvPlan plan_;
-    bool statistics_ = false, activate_ = false, line_relu_ = false;
+    bool statistics_ = false, sums_ = false, activate_ = false, line_relu_ = false;
+    int64_t x_pitch_ = 0;
     Activation activation_ = Activation::relu;
     double slope_ = 0.01;
     WeightCache::Entry packed_;
@@ -278,6 +301,11 @@ bool conv2d_takes_line(const Call& c) {
     return !r.transposed && r.direction != ConvDirection::dgrad && plan_of(c, r).fuses_prologue();
 }
 
+bool conv2d_takes_gradient_sums(const Call& c) {
+    const Roles r = roles_of(c);
+    return !r.transposed && r.direction == ConvDirection::dgrad && plan_of(c, r).takes_gradient_sums();
+}
+
 bool conv2d_pools(const Call& c) {
     const Roles r = roles_of(c);
     const Conv2dProblem& p = r.problem;
@@ -302,19 +330,21 @@ std::optional<ConvChoice> conv2d_choice(const Call& c) {
         " padding ", p.vertical.pad_begin, '+', p.vertical.pad_end, 'x', p.horizontal.pad_begin, '+',
         p.horizontal.pad_end, " dilation ", p.vertical.dilation, 'x', p.horizontal.dilation, " groups ",
         p.groups, weights_stay(c, r) ? " constant" : "", r.line >= 0 ? " line" : "",
-        c.wants(1) ? " statistics" : "", r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
+        c.wants(1) ? r.direction == ConvDirection::dgrad ? " sums" : " statistics" : "",
+        r.residual >= 0 ? " residual" : "", r.saved >= 0 ? " saved" : "",
         c.attributes.has("activation") ? " activation" : "");
     result.chosen = plan_of(c, r).algorithm();
     const bool exact = precision() == Precision::highest;
     for (const auto& [algorithm, reason] : conv2d_candidates(p, r.direction, weights_stay(c, r)))
-        if (reason.empty() && algorithm != "reference" && !(exact && algorithm.rfind("winograd", 0) == 0))
+        if (reason.empty() && algorithm != "reference" && !(exact && algorithm.rfind("winograd", 0) == 0) &&
+            (r.x < 0 || ConvPlan(p, r.direction, algorithm).takes_gradient_sums()))
             result.algorithms.push_back(algorithm);
     return result;
 }
 
 void add_conv2d_kinds(KindList& list) {
     list.push_back({"conv2d", infer, prepare, 0, 0, 1u << 1, false, 1u, 1u});
-    list.push_back({"conv2d_input", infer, prepare, 0, 0, 0, false, 1u << 1, 1u});
+    list.push_back({"conv2d_input", infer, prepare, 0, 0, 1u << 1, false, 1u << 1 | 1u << 4, 1u});
     list.push_back({"conv2d_weight", infer, prepare, 0, 0, 0, false, 3u, 0});
     list.push_back({"conv2d_bias", bias_infer, bias_prepare, 0, 0});
     list.push_back({"conv_transpose2d", infer, prepare, 0, 0});

@@ -13,6 +13,9 @@ namespace fastconv::program {
 // Whether the algorithm that a conv2d or conv2d_weight node would run applies a line to x as it reads it.
 bool conv2d_takes_line(const Call& call);
 
+// Whether the algorithm that a conv2d_input node would run takes sums for a batch-norm as it stores dx.
+bool conv2d_takes_gradient_sums(const Call& call);
+
 // The geometry that a node's attributes give.
 Conv2dParams conv2d_params(const Call& call);
 double conv2d_operations(const Conv2dProblem& problem);

@@ -78,7 +78,8 @@ void fuse_backward(Graph& graph, std::vector<bool>& gone) {
             gradient.in(2) != norm.out(1) || gradient.attributes.flag("relu"))
             continue;
         const bool shared = readers.size() > 1;
-        // Masked while a convolution stores it, what both read is written once and the saved output read once.
+        // Masked while a convolution stores it, what both read is written once and the saved output read
+        // once.
         if (shared && made_by_convolution(graph, uses, makers, mask.in(1))) continue;
         const ValueId masked = mask.out(0);
         gradient.inputs[0] = mask.in(1);

@@ -59,10 +59,9 @@ class Finder {
     // apply.
     bool plain(const Node& conv, const char* algorithm) const {
         if (conv.kind != &node_kind("conv2d") || conv.out(1) != kNone || conv.in(4) != kNone ||
-            conv.attributes.has("algorithm") || graph_.type(conv.in(0)).dtype != DType::f32 ||
-            graph_.type(conv.in(0)).pitch || graph_.type(conv.out(0)).pitch ||
-            conv.attributes.get<std::string>("layout") != "NHWC" || !constant(conv.in(1)) ||
-            !constant(conv.in(2)))
+            graph_.type(conv.in(0)).dtype != DType::f32 || graph_.type(conv.in(0)).pitch ||
+            graph_.type(conv.out(0)).pitch || conv.attributes.get<std::string>("layout") != "NHWC" ||
+            !constant(conv.in(1)) || !constant(conv.in(2)))
             return false;
         if (conv.attributes.has("activation")) {
             const auto& name = conv.attributes.get<std::string>("activation");

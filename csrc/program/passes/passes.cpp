@@ -20,6 +20,7 @@ constexpr Pass kPasses[] = {
     {"mask_before_pooling", mask_before_pooling},
     {"fuse_activation_gradient", fuse_activation_gradient},
     {"fuse_batch_norm_load", fuse_batch_norm_load},
+    {"fuse_gradient_statistics", fuse_gradient_statistics},
     {"pool_in_lanes", pool_in_lanes},
     {"fuse_inverted_residual", fuse_inverted_residual},
     {"join_in_place", join_in_place},

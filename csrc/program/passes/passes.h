@@ -42,6 +42,9 @@ void mask_before_pooling(Graph& graph);
 void fuse_activation_gradient(Graph& graph);
 // Whether a convolution's input gradient is stored in pieces long enough for that.
 bool masks_in_rows(const Graph& graph, const Node& conv);
+// The sums that the backward pass of a batch-norm takes of its gradient are taken as a convolution stores
+// that.
+void fuse_gradient_statistics(Graph& graph);
 // A convolution of few channels, its activation and averages over windows of 2x2 become one node, and what
 // leads their gradient back to the convolution's gradients is done as those read it. Between such nodes
 // arrays have a vector of images side by side.

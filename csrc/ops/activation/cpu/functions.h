@@ -61,6 +61,9 @@ inline void with_activation(Activation kind, float slope, const Use& use) {
     }
 }
 
+// g where ReLU's output is above 0, or NaN, as in PyTorch.
+inline vf relu_gradient(vf y, vf g) { return select(less(zero(), y), g, select(unordered(y, y), g, zero())); }
+
 // Calls use(f) with f(vf saved, vf g) the gradient g times the derivative, `saved` being what
 // activation_backward takes.
 template <class Use>
@@ -68,9 +71,7 @@ inline void with_activation_gradient(Activation kind, float slope, const Use& us
     const vf s = set1(slope), one = set1(1.0f);
     switch (kind) {
         case Activation::relu:
-            // Where the output is NaN the gradient passes, as in PyTorch.
-            return use(
-                [](vf v, vf g) { return select(less(zero(), v), g, select(unordered(v, v), g, zero())); });
+            return use([](vf v, vf g) { return relu_gradient(v, g); });
         case Activation::relu6:
             return use([](vf v, vf g) {
                 return select(less(zero(), v), select(less(v, set1(6.0f)), g, zero()), zero());

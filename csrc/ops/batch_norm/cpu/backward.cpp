@@ -1,5 +1,6 @@
 // Batch normalisation's backward pass: one reading of dy and x for their sums, one for dx. A ReLU behind it
 // is undone while dy is loaded: g is dy where the ReLU let the value pass.
+#include "ops/activation/cpu/functions.h"
 #include "ops/batch_norm/cpu/pieces.h"
 
 namespace fastconv::FC_ISA_NS {
@@ -7,9 +8,6 @@ namespace {
 
 // Where g comes from: dy alone, dy and the sign of the line of x, or dy and the sign of the saved output.
 enum class Mask { none, line, output };
-
-// Where the output is NaN the gradient passes, as in PyTorch.
-inline vf passed(vf y, vf g) { return select(less(zero(), y), g, select(unordered(y, y), g, zero())); }
 
 template <Mask M, class T>
 struct Backward {
@@ -26,8 +24,8 @@ struct Backward {
     static vf gradient(const T* at, const T* output, vf d, vf scale, vf shift, Masked... t) {
         const vf g = load(at, t...);
         if constexpr (M == Mask::none) return g;
-        if constexpr (M == Mask::line) return passed(fma(d, scale, shift), g);
-        return passed(load(output, t...), g);
+        if constexpr (M == Mask::line) return relu_gradient(fma(d, scale, shift), g);
+        return relu_gradient(load(output, t...), g);
     }
 
     void sum_plane(int64_t index, const Piece& p, int64_t c) const {

@@ -9,6 +9,7 @@
 #include "cpu/simd/nine.h"
 #include "ops/conv2d/cpu/epilogue.h"
 #include "ops/conv2d/cpu/gather_cut.h"
+#include "ops/conv2d/cpu/gradient_sums.h"
 #include "ops/conv2d/cpu/statistics.h"
 #include "ops/conv2d/gather.h"
 
@@ -373,7 +374,7 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
     };
     const int64_t saved = from_output(g.finish.saved),
                   reads = g.finish.residual ? from_output(g.finish.residual) : saved;
-    const bool straight = direct && cut.rows && g.finish.nothing() && !g.moments.wanted;
+    const bool straight = direct && cut.rows && g.finish.nothing() && !g.moments.wanted && !g.sums.wanted;
     const bool ends = ends_in_tiles(g, cut);
     TileEnd end;
     if (ends) {
@@ -387,6 +388,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
             for (int64_t k = 0; k < run; ++k) rows[e + k] = to + (j + k) * g.out_w;
         });
     }
+    std::optional<SummedRows> summed;
+    if (g.sums.wanted) summed.emplace(g.sums, rows, g.out, m1 - m0);
     for (int64_t group = 0; group < g.groups; ++group) {
         const Source source =
             g.line.wanted ? normalised(g, group, m0, m1, cut.mr, cut.one_block(), band) : in_place(g, group);
@@ -420,6 +423,8 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
                     const int tile_rows = static_cast<int>(count);
                     if (g.line.wanted && one_each(g) && block == block0)
                         normalise_tile(g, group, m, count, band + tile * source.in_t);
+                    if (summed && last_taps)
+                        summed->fetch(m - m0, m - m0 + count, channel, channel + cut.columns(g, block));
                     const bool turn = m + count == m1;
                     if (direct && begin && (!turn || block + 1 < block1)) {
                         const int64_t at = turn ? m0 : m + count;
@@ -486,6 +491,9 @@ void run_item(const GatherConv& g, const Cut& cut, const Scratch& layout, int64_
         } else if (!g.finish.nothing() && !ends) {
             finish_rows(g.finish, rows, m1 - m0, group * g.width + from, columns);
         }
+        if (summed)
+            piece_sums(*summed, item, group * g.width + from, group * g.width + from + columns,
+                       g.groups * g.width);
     }
 }
 
@@ -571,7 +579,11 @@ GatherSizes gather_sizes(const GatherConv& g) {
     const Cut cut(g);
     const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
     return {floats(g.groups * cut.packed_group()), Scratch(g, cut).total, Scratch::band_bytes(g, cut),
-            floats(g.depth), g.moments.wanted ? floats(3 * cut.items * g.groups * g.width) : 0};
+            floats(g.depth),
+            floats((g.moments.wanted ? 3
+                    : g.sums.wanted  ? 2
+                                     : 0) *
+                   cut.items * g.groups * g.width)};
 }
 
 void gather_pack(const GatherConv& g, float* packed, int team) {
@@ -598,6 +610,11 @@ void gather_run(const GatherClass* classes, int64_t count, char* scratch, float*
     zero_floats(zeros, classes[0].g->depth);
     for (int64_t first = 0; first < count; first += kTogether)
         run_together(classes + first, least(kTogether, count - first), scratch, zeros, team);
+    const GatherConv& g = *classes[0].g;
+    if (!g.sums.wanted) return;
+    int64_t pieces = 0;
+    for (int64_t e = 0; e < count; ++e) pieces += Cut(*classes[e].g).items;
+    add_sums(g.sums, pieces, g.groups * g.width, team);
 }
 
 }  // namespace fastconv::FC_ISA_NS
