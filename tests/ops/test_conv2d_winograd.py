@@ -181,6 +181,37 @@ def test_same_bits_for_threads(direction: str, algorithm: str, layout: str, shap
     check_same_bits_for_threads(lambda: convolve(direction, x, w, dy, geometry, algorithm))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("x", "k"),
+    [
+        ((3, 96, 18, 14), 16),
+        ((2, 202, 21, 17), 19),
+        ((3, 16, 18, 14), 96),
+        ((2, 30, 17, 21), 200),
+        ((1, 120, 3, 2), 7),
+        ((5, 128, 29, 27), 10),
+    ],
+    ids=str,
+)
+def test_wgrad_by_pieces_of_the_channels(x: Any, k: int, layout: str) -> None:
+    """Several threads cut the larger operand's channels, where those of the other are few."""
+    data, w, _, dy = arrays(x, k, (1, 1), 1)
+    wide = [a.astype(np.float64) for a in (data, w, dy)]
+    expected = convolve("wgrad", *wide, (1, 1, 1, 1, "NCHW"), "reference")
+    data, dy = to_layout(data, layout), to_layout(dy, layout)
+
+    def run() -> Any:
+        return convolve("wgrad", data, w, dy, (1, 1, 1, 1, layout), "winograd")
+
+    assert relative_rms(run(), expected) <= BOUND
+    check_same_bits_for_threads(run)
+    dy[-1, 1, 1, 1] = np.nan
+    check_same_bits_for_threads(run)
+    wrong = ~np.isfinite(run()).all(axis=(1, 2, 3))
+    assert wrong[1] and wrong.sum() == 1  # in either layout output channel 1
+
+
 @algorithms
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(

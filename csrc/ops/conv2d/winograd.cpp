@@ -199,7 +199,7 @@ const char* unwanted_narrow(const Conv2dProblem& p, ConvDirection direction, int
     double winograd = tile == 6 ? cost.winograd6 : cost.winograd;
     const bool wgrad = direction == ConvDirection::wgrad;
     if (wgrad) {
-        const size_t bytes = FC_ISA_PICK(winograd_wgrad_plan)(weights(p)).shared;
+        const size_t bytes = FC_ISA_PICK(winograd_wgrad_plan)(weights(p), 1).shared;
         if (bytes > kFarBytes) winograd += kFarSums * static_cast<double>(bytes) / 64;
     }
     const double dots = (wgrad ? kDotsWgrad : kDots) *
@@ -329,7 +329,7 @@ FC_FOR_TILE(6)
 
 void winograd_wgrad(const Conv2dProblem& p, const WgradArgs& args, Arena& arena) {
     WinogradWgrad conv = weights(p);
-    const WinogradWgradPlan plan = FC_ISA_PICK(winograd_wgrad_plan)(conv);
+    const WinogradWgradPlan plan = FC_ISA_PICK(winograd_wgrad_plan)(conv, args.team);
     char* const shared = arena.take<char>(plan.shared);
     char* const scratch = arena.take<char>(plan.scratch * static_cast<size_t>(args.team));
     if (arena.counting()) return;

@@ -117,9 +117,10 @@ struct WinogradPlan {
 };
 
 // `tiles` of a block, whose sums are added to those of the blocks before: part of the order of summation, so
-// by shape alone.
+// by shape alone. And the pieces that output (`down`) or input channels (`across`) are cut into, which change
+// no bit: where there are several, one worker does a piece alone, else all share each block.
 struct WinogradWgradPlan {
-    int64_t tiles;
+    int64_t tiles, down, across;
     size_t shared, scratch;  // bytes in all and a worker
 };
 
@@ -129,7 +130,7 @@ FC_ISA_DECLARE(void winograd_pack(const WinogradWeight& w, const void* weight, f
 FC_ISA_DECLARE(WinogradPlan winograd_plan(const WinogradConv& conv, int team))
 FC_ISA_DECLARE(void winograd_run(const WinogradConv& conv, const WinogradPlan& plan, char* shared,
                                  char* scratch, int team))
-FC_ISA_DECLARE(WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& conv))
+FC_ISA_DECLARE(WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& conv, int team))
 FC_ISA_DECLARE(void winograd_wgrad_run(const WinogradWgrad& conv, const WinogradWgradPlan& plan, char* shared,
                                        char* scratch, int team))
 

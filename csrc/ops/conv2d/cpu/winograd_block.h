@@ -306,7 +306,8 @@ class LineWalk {
 
   public:
     LineWalk(const E* base, const WinogradImage& image, int64_t channels, const TileGrid<F>& g, int64_t begin,
-             int64_t count, int64_t extra, int64_t top, int64_t left, int64_t down = 1, int64_t across = 1)
+             int64_t count, int64_t extra, int64_t top, int64_t left, int64_t down = 1, int64_t across = 1,
+             bool apart = false)
         : base_(base),
           image_(image),
           grid_(g),
@@ -319,8 +320,12 @@ class LineWalk {
           across_(across),
           planes_(image.step_c == 1 ? 1 : channels),
           count_(count) {
-        // Other groups' channels lie between a channels-last group's: not worth it.
-        if (image.step_c == 1 && image.step_w != channels) tiles_ = count_ = 0;
+        // Other channels lie between a channels-last group's.
+        if (image.step_c == 1 && image.step_w != channels) {
+            lines_of_pixel_ = ceil_div(channels, kLine<E>);
+            gap_ = image.step_w - lines_of_pixel_ * kLine<E>;
+            if (!apart) tiles_ = count_ = 0;  // not worth it
+        }
         lines_ = count_ * (T + extra) * (T + extra / 2) * down * across * channels / kLine<E>;
     }
     // With each line that is fetched for writing also those as far away as these arrays are from `array`.
@@ -334,7 +339,7 @@ class LineWalk {
     }
     // About how many there are.
     int64_t lines() const { return lines_; }
-    template <bool kWrite>
+    template <bool kWrite, bool kGaps = false>
     void fetch(int64_t lines) {
         for (; lines > 0; --lines, at_ += kLine<E>) {
             if (at_ >= end_ && !advance()) return;
@@ -345,6 +350,7 @@ class LineWalk {
             } else {
                 __builtin_prefetch(at_, 0, 2);
             }
+            if (kGaps && gap_ && --left_of_pixel_ == 0) at_ += gap_, left_of_pixel_ = lines_of_pixel_;
         }
     }
 
@@ -360,6 +366,7 @@ class LineWalk {
             at_ = row + first_pixel_ * image_.step_w;
             end_ = row + last_pixel_ * image_.step_w;
         } while (at_ >= end_);
+        left_of_pixel_ = lines_of_pixel_;
         return true;
     }
     bool next_run() {
@@ -384,6 +391,7 @@ class LineWalk {
     TileWalk<F> walk_;
     int64_t tiles_, extra_, top_, left_, down_, across_, planes_, count_, lines_;
     int64_t residual_ = 0, saved_ = 0;
+    int64_t lines_of_pixel_ = 0, left_of_pixel_ = 0, gap_ = 0;
     int64_t n_ = 0, row_ = 0, last_row_ = 0, plane_ = INT64_MAX - 1, first_pixel_ = 0, last_pixel_ = 0;
     const E *at_ = nullptr, *end_ = nullptr;
 };

@@ -170,7 +170,7 @@ void finish_rows(const WinogradWgrad& p, const float* sums, int64_t component, i
             }
             if constexpr (R == 3) {
                 const int64_t count = least(VL, p.depth - at * VL) * 9;
-                E* const to = dw + (k * p.depth + at * VL) * 9;
+                E* const to = dw + k * filter + at * VL * 9;
                 if (count == 9 * VL) {
                     filters_of_taps(w, to);
                     continue;
@@ -222,7 +222,7 @@ struct Run {
     bool pieces;
     int64_t x_floats, y_floats, places, rows, component, patch;
 
-    Run(const WinogradWgrad& conv, int64_t tiles)
+    Run(const WinogradWgrad& conv, int64_t tiles, bool whole = true)
         : p(conv),
           g(conv.n, conv.output.h, conv.output.w),
           swapped(swaps<F>(conv)),
@@ -236,7 +236,7 @@ struct Run {
           vectors(swapped ? y_vectors : x_vectors) {
         x_floats = v_floats<F>(tiles, p.depth), y_floats = v_floats<F>(tiles, p.width);
         places = ceil_div(tiles, 16) * 16;
-        pieces = in_pieces<F>(p, g.count) && blocks == 1 && !swapped;
+        pieces = whole && in_pieces<F>(p, g.count) && blocks == 1 && !swapped;
         rows = pieces ? least(kPieceRows, channels) : channels;
         component = rows * vectors * VL + 80;  // components must not be a power of two apart
         patch = patch_floats(g, p.input.step_c != 1);
@@ -246,37 +246,27 @@ struct Run {
     int64_t shared() const { return x_floats + y_floats + places + (pieces ? 0 : sums()); }
     int64_t worker() const { return patch + (pieces ? sums() : 0); }
 
-    // Both operands of a block, in parts.
+    // Both operands of a block, in so many items.
+    static int64_t transforms(const TileBlock<F>& block) { return 2 * ceil_div(block.count, kPart); }
     template <class E>
-    void transform(const TileBlock<F>& block, int64_t group, float* x, float* y, char* scratch, size_t step,
-                   int team) const {
-        parallel_for(
-            2 * ceil_div(block.count, kPart), 1,
-            [&](int64_t begin, int64_t end, int worker) {
-                float* const mine = reinterpret_cast<float*>(scratch + step * static_cast<size_t>(worker));
-                for (int64_t item = begin; item < end; ++item) {
-                    const int64_t from = item / 2 * kPart;
-                    const TileBlock<F> part = block.part(from, least(kPart, block.count - from));
-                    if (item % 2) {
-                        const TileReader<E> reader{
-                            static_cast<const E*>(p.dy) + group * p.width * p.output.step_c, p.output,
-                            p.width, mine};
-                        transform_block<GradientTile<F, kVStep>>(reader, g, part, 0, 0, y);
-                    } else {
-                        using Pick = InputTile<F, kVStep>;
-                        const E* const in =
-                            static_cast<const E*>(p.x) + group * p.phases.channels * p.input.step_c;
-                        if (several(p.phases))
-                            transform_phases<Pick>(
-                                PhaseReader<E>{in, p.input, p.phases, p.top, p.left, x_vectors * VL}, g, part,
-                                mine, x);
-                        else
-                            transform_block<Pick>(TileReader<E>{in, p.input, p.depth, mine}, g, part, p.top,
-                                                  p.left, x);
-                    }
-                }
-            },
-            team);
+    void transform(const TileBlock<F>& block, int64_t group, int64_t item, float* x, float* y,
+                   float* scratch) const {
+        const int64_t from = item / 2 * kPart;
+        const TileBlock<F> part = block.part(from, least(kPart, block.count - from));
+        if (item % 2) {
+            const TileReader<E> reader{static_cast<const E*>(p.dy) + group * p.width * p.output.step_c,
+                                       p.output, p.width, scratch};
+            transform_block<GradientTile<F, kVStep>>(reader, g, part, 0, 0, y);
+        } else {
+            using Pick = InputTile<F, kVStep>;
+            const E* const in = static_cast<const E*>(p.x) + group * p.phases.channels * p.input.step_c;
+            if (several(p.phases))
+                transform_phases<Pick>(PhaseReader<E>{in, p.input, p.phases, p.top, p.left, x_vectors * VL},
+                                       g, part, scratch, x);
+            else
+                transform_block<Pick>(TileReader<E>{in, p.input, p.depth, scratch}, g, part, p.top, p.left,
+                                      x);
+        }
     }
 
     // Whether the sums of a component are of no tap of a phase: of infinity, which is the last tap's alone.
@@ -292,29 +282,29 @@ struct Run {
 
     // Lines of both arrays that the transforms of a later block read from memory, fetched a few at a time
     // during the products of this one.
-    template <class E>
+    template <class E, bool kApart = false>
     struct Next {
         LineWalk<F, E> x, y;
         int64_t x_lines, y_lines;  // each time
         // Those of tiles [first, last) of a group, in so many times.
         Next(const Run& r, int64_t group, int64_t first, int64_t last, int64_t times)
             : x(static_cast<const E*>(r.p.x) + group * r.p.phases.channels * r.p.input.step_c, r.p.input,
-                r.p.phases.channels, r.g, first, last - first, 0, r.p.top, r.p.left, r.p.phases.down,
-                r.p.phases.across),
+                several(r.p.phases) ? r.p.phases.channels : r.p.depth, r.g, first, last - first, 0, r.p.top,
+                r.p.left, r.p.phases.down, r.p.phases.across, kApart),
               y(static_cast<const E*>(r.p.dy) + group * r.p.width * r.p.output.step_c, r.p.output, r.p.width,
-                r.g, first, last - first, 0, 0, 0),
+                r.g, first, last - first, 0, 0, 0, 1, 1, kApart),
               x_lines(ceil_div(x.lines(), times)),
               y_lines(ceil_div(y.lines(), times)) {}
         void fetch() {
-            x.template fetch<false>(x_lines);
-            y.template fetch<false>(y_lines);
+            x.template fetch<false, kApart>(x_lines);
+            y.template fetch<false, kApart>(y_lines);
         }
     };
 
     // Sums of one component, channels [k0, k1), one block of those along the lanes. `s` is the row of k0.
-    template <class E = float>
+    template <class E = float, bool kApart = false>
     void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
-                const float* y, float* s, bool add, Next<E>* next = nullptr) const {
+                const float* y, float* s, bool add, Next<E, kApart>* next = nullptr) const {
         Operands o{};
         const float* const rows_of = swapped ? x : y;
         o.b = (swapped ? y : x) + c.first(b) * kVChunk<P> + xi * kVStep;
@@ -337,8 +327,40 @@ struct Run {
     }
 };
 
+// Cuts the channels of the larger operand into pieces, each of which one worker does alone. What all read is
+// written by one, read by the others and written anew for the next block: two processors without a common
+// cache took as long for that as for the arithmetic. But the smaller operand is transformed for each piece.
+constexpr int64_t kOnceMore = 3;  // that must be so many times smaller than all pieces
 template <class F>
-WinogradWgradPlan plan_for(const WinogradWgrad& p) {
+void cut_channels(const WinogradWgrad& p, const Run<F>& r, int team, WinogradWgradPlan& plan) {
+    plan.down = plan.across = 1;
+    if (team == 1 || p.groups > 1 || several(p.phases) || r.pieces || p.depth * p.width > kFetched) return;
+    const int64_t larger = most(r.x_vectors, r.y_vectors), smaller = least(r.x_vectors, r.y_vectors);
+    const int64_t piece = ceil_div(larger, team);
+    // As even as pieces of whole vectors can be.
+    if (kOnceMore * (team - 1) * smaller > larger || 8 * piece * team > 9 * larger) return;
+    (r.x_vectors > r.y_vectors ? plan.across : plan.down) = team;
+}
+
+// A piece of the channels as a problem of its own.
+template <class E>
+WinogradWgrad piece_of(const WinogradWgrad& p, const WinogradWgradPlan& plan, int64_t piece) {
+    const int64_t down = piece / plan.across, across = piece % plan.across;
+    const auto cut = [](int64_t channels, int64_t at, int64_t of) {
+        return least(channels, vectors_of(channels) * at / of * VL);
+    };
+    const int64_t c = cut(p.depth, across, plan.across), k = cut(p.width, down, plan.down);
+    WinogradWgrad some = p;
+    some.depth = cut(p.depth, across + 1, plan.across) - c,
+    some.width = cut(p.width, down + 1, plan.down) - k;
+    some.x = static_cast<const E*>(p.x) + c * p.input.step_c;
+    some.dy = static_cast<const E*>(p.dy) + k * p.output.step_c;
+    some.dw = static_cast<E*>(p.dw) + (k * p.depth + c) * p.phases.rows * p.phases.cols;
+    return some;
+}
+
+template <class F>
+WinogradWgradPlan plan_for(const WinogradWgrad& p, int team) {
     const TileGrid<F> g(p.n, p.output.h, p.output.w);
     WinogradWgradPlan plan{};
     // A block's reduction must be long enough to pay for reading and writing the sums (24 vectors of either
@@ -349,27 +371,89 @@ WinogradWgradPlan plan_for(const WinogradWgrad& p) {
                                                            : product <= 256 * 256 ? 96
                                                                                   : 192);
     plan.tiles = most(1, plan.tiles);
+    const auto bytes = [](int64_t floats) {
+        return static_cast<size_t>(ceil_div(floats, 16) * 16) * sizeof(float);
+    };
     const Run<F> r(p, plan.tiles);
+    cut_channels<F>(p, r, team, plan);
+    if (plan.down * plan.across > 1) {
+        // As large as the largest of them.
+        WinogradWgrad some = p;
+        some.depth = least(p.depth, ceil_div(r.x_vectors, plan.across) * VL);
+        some.width = least(p.width, ceil_div(r.y_vectors, plan.down) * VL);
+        const Run<F> piece(some, plan.tiles, false);
+        plan.scratch = bytes(piece.shared() + piece.worker());
+        return plan;
+    }
     plan.shared = static_cast<size_t>(r.shared()) * sizeof(float);
-    plan.scratch = static_cast<size_t>(ceil_div(r.worker(), 16) * 16) * sizeof(float);
+    plan.scratch = bytes(r.worker());
     return plan;
+}
+
+// A block's memory.
+template <class F>
+struct Memory {
+    float *x, *y;
+    int32_t* places;
+    float* sums;
+    Memory(const Run<F>& r, char* from)
+        : x(reinterpret_cast<float*>(from)),
+          y(x + r.x_floats),
+          places(reinterpret_cast<int32_t*>(y + r.y_floats)),
+          sums(y + r.y_floats + r.places) {}
+};
+
+// Pieces of the channels, each by one worker.
+template <class F, class E>
+void run_pieces(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* scratch, int team) {
+    parallel_for(
+        plan.down * plan.across, 1,
+        [&](int64_t begin, int64_t end, int worker) {
+            for (int64_t item = begin; item < end; ++item) {
+                const WinogradWgrad piece = piece_of<E>(p, plan, item);
+                const Run<F> r(piece, plan.tiles, false);
+                const Memory<F> m(r, scratch + plan.scratch * static_cast<size_t>(worker));
+                float* const patch = m.sums + r.sums();
+                for (int64_t at = 0; at < r.blocks; ++at) {
+                    const int64_t tile = r.first_tile(at), end_tile = r.first_tile(at + 1);
+                    const TileBlock<F> block(r.g, tile, end_tile - tile, m.places);
+                    for (int64_t i = 0; i < r.transforms(block); ++i)
+                        r.template transform<E>(block, 0, i, m.x, m.y, patch);
+                    typename Run<F>::template Next<E, true> next(r, 0, end_tile, r.first_tile(at + 2),
+                                                                 r.items() * ceil_div(r.channels, kMR));
+                    for (int64_t i = 0; i < r.items(); ++i)
+                        r.template reduce<E, true>(block, static_cast<int>(i / r.c.count), i % r.c.count, 0,
+                                                   r.channels, m.x, m.y, m.sums, at > 0,
+                                                   at + 1 < r.blocks ? &next : nullptr);
+                }
+                (r.swapped ? finish_swapped<F, E> : finish_rows<F, E>)(piece, m.sums, r.component, 0,
+                                                                       r.channels, static_cast<E*>(piece.dw));
+            }
+        },
+        team);
 }
 
 template <class F, class E>
 void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch, int team) {
+    if (plan.down * plan.across > 1) return run_pieces<F, E>(p, plan, scratch, team);
     const Run<F> r(p, plan.tiles);
-    float* const x = reinterpret_cast<float*>(shared);
-    float* const y = x + r.x_floats;
-    int32_t* const places = reinterpret_cast<int32_t*>(y + r.y_floats);
-    float* const sums = y + r.y_floats + r.places;
+    const Memory<F> m(r, shared);
     const bool fetches = p.depth * p.width <= kFetched;
     for (int64_t group = 0; group < p.groups; ++group) {
         E* const dw =
             static_cast<E*>(p.dw) + group * p.width * p.phases.channels * p.phases.rows * p.phases.cols;
         for (int64_t at = 0; at < r.blocks; ++at) {
             const int64_t tile = r.first_tile(at);
-            const TileBlock<F> block(r.g, tile, r.first_tile(at + 1) - tile, places);
-            r.template transform<E>(block, group, x, y, scratch, plan.scratch, team);
+            const TileBlock<F> block(r.g, tile, r.first_tile(at + 1) - tile, m.places);
+            parallel_for(
+                r.transforms(block), 1,
+                [&](int64_t begin, int64_t end, int worker) {
+                    float* const mine =
+                        reinterpret_cast<float*>(scratch + plan.scratch * static_cast<size_t>(worker));
+                    for (int64_t item = begin; item < end; ++item)
+                        r.template transform<E>(block, group, item, m.x, m.y, mine);
+                },
+                team);
             if (r.pieces) {
                 parallel_for(
                     ceil_div(p.width, kPieceRows), 1,
@@ -382,7 +466,7 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
                             const int64_t last = least(p.width, k + kPieceRows);
                             for (int xi = 0; xi < F::kComponents; ++xi)
                                 for (int64_t b = 0; b < r.c.count; ++b)
-                                    r.reduce(block, xi, b, k, last, x, y, own, false);
+                                    r.reduce(block, xi, b, k, last, m.x, m.y, own, false);
                             finish_rows<F>(p, own, r.component, k, last, dw);
                         }
                     },
@@ -399,7 +483,7 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
                                                            (end - begin) * ceil_div(r.channels, kMR));
                     for (int64_t item = begin; item < end; ++item)
                         r.template reduce<E>(block, static_cast<int>(item / r.c.count), item % r.c.count, 0,
-                                             r.channels, x, y, sums, at > 0,
+                                             r.channels, m.x, m.y, m.sums, at > 0,
                                              fetches && at + 1 < r.blocks ? &next : nullptr);
                 },
                 team);
@@ -408,7 +492,7 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
             parallel_for(
                 r.channels, 8,
                 [&](int64_t begin, int64_t end, int) {
-                    (r.swapped ? finish_swapped<F, E> : finish_rows<F, E>)(p, sums + begin * r.vectors * VL,
+                    (r.swapped ? finish_swapped<F, E> : finish_rows<F, E>)(p, m.sums + begin * r.vectors * VL,
                                                                            r.component, begin, end, dw);
                 },
                 team);
@@ -417,8 +501,8 @@ void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, ch
 
 }  // namespace
 
-WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p) {
-    return visit_form(p.form, [&](auto form) { return plan_for<decltype(form)>(p); });
+WinogradWgradPlan winograd_wgrad_plan(const WinogradWgrad& p, int team) {
+    return visit_form(p.form, [&](auto form) { return plan_for<decltype(form)>(p, team); });
 }
 
 void winograd_wgrad_run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch,
