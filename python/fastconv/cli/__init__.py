@@ -1,4 +1,4 @@
-"""The command `fastconv`: train, evaluate, predict, export, bench, tune, info.
+"""The command `fastconv`: train, evaluate, predict, show, export, bench, tune, info.
 
 Exit codes: 0 done, 1 the reader of the output went away, 2 an error (one line on standard error
     says which), 130
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FastconvError
-from . import bench, evaluate, export, info, predict, train, tune
+from . import bench, evaluate, export, info, predict, show, train, tune
 
 __all__ = ["main"]
 
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastconv", description="Train and run convolutional networks.")
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, predict, export, bench, tune, info):
+    for command in (train, evaluate, predict, show, export, bench, tune, info):
         name = command.__name__.rpartition(".")[2]
         text = (command.__doc__ or "").strip()
         sub = commands.add_parser(
@@ -63,6 +63,8 @@ def _parsed(arguments: list[str]) -> argparse.Namespace:
         near = difflib.get_close_matches(name, known, 2, cutoff=0.75)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         command.error(f"there is no option {name[:40]}{hint}")
+    if len(rest) == 1 and options.run is show.run and options.photo is None:
+        options.photo = Path(rest.pop())
     if rest and options.run is not predict.run:
         command.error(f"expected no more arguments, got {' '.join(rest)[:80]!r}")
     if rest:

@@ -8,17 +8,40 @@ from __future__ import annotations
 
 from .activations import feature_maps, features_for_tsne
 from .attribution import cam_layer, grad_cam, saliency
+from .charts import plot_confusion, plot_curves, plot_examples, plot_samples
+from .classical import (
+    CLASSICAL_FILTERS,
+    classical_filter,
+    plot_classical_filters,
+    plot_geometry,
+)
 from .examples import Example, answers, confusion, misclassified, top_losses
+from .filters import layer_filters, plot_filters
+from .maps import plot_feature_maps, plot_overlay
+from .style import save_png
 
 __all__ = [
+    "CLASSICAL_FILTERS",
     "Example",
     "answers",
     "cam_layer",
+    "classical_filter",
     "confusion",
     "feature_maps",
     "features_for_tsne",
     "grad_cam",
+    "layer_filters",
     "misclassified",
+    "plot_classical_filters",
+    "plot_confusion",
+    "plot_curves",
+    "plot_examples",
+    "plot_feature_maps",
+    "plot_filters",
+    "plot_geometry",
+    "plot_overlay",
+    "plot_samples",
     "saliency",
+    "save_png",
     "top_losses",
 ]
