@@ -19,6 +19,7 @@ from .. import _core, models
 from ..data import ArrayDataset, Dataset, ImageFiles, Loader, Resize, Subset
 from ..data.catalogue import DATASETS
 from ..errors import DTypeError, FastconvError, FormatError, ShapeError
+from ..models.registry import create_for_images as build_model
 from ..models.weights import built_for_weights
 from ..nn._drawing import undrawn
 from ..train import Checkpoint, load_checkpoint
@@ -159,21 +160,6 @@ def no_network(text: str, otherwise: str) -> str:
     near = difflib.get_close_matches(text, models.list(), 3)
     hint = f"did you mean {' or '.join(near)}?" if near else otherwise
     return f"there is no network {text[:40]!r}; {hint}"
-
-
-def build_model(name: str, classes: int, image_shape: tuple[int, ...]) -> Any:
-    """The network `name` of `fastconv.models` for images (C, H, W) of that many classes.
-
-    Raises:
-        ShapeError: there is no such network, or it cannot take such images.
-    """
-    channels, height, width = image_shape
-    options: dict[str, Any] = {"num_classes": classes, "in_channels": channels}
-    if "input_size" in inspect.signature(models.info(name).builder).parameters:
-        options["input_size"] = height if height == width else (height, width)
-    net = models.create(name, **options)
-    net.summary((1, *image_shape))  # refuses images that are too small
-    return net
 
 
 def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:

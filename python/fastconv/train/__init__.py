@@ -19,8 +19,10 @@ from .callbacks import (
     WarmUp,
 )
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .estimator import ConvClassifier
 from .evaluation import evaluate, predict
 from .history import plot_history, write_history
+from .keras_style import History, KerasStyle
 from .losses import ClassWeighted, MultiLoss, balanced_weights, soft_sharing
 from .metrics import (
     F1,
@@ -47,7 +49,10 @@ __all__ = [
     "Checkpoint",
     "ClassWeighted",
     "ConfusionMatrix",
+    "ConvClassifier",
     "EarlyStopping",
+    "History",
+    "KerasStyle",
     "LearningRateSchedule",
     "LearningRates",
     "MeanLoss",
