@@ -135,6 +135,17 @@ def test_best_checkpoint_is_the_whole_state(tmp_path: Path) -> None:
         fit(trainer_of(BestCheckpoint()))
 
 
+def test_best_checkpoint_that_was_not_written_is_due(tmp_path: Path) -> None:
+    """The run ends between the trainer's checkpoint and the callback's."""
+    fit(trainer_of(BestCheckpoint("val_loss", tmp_path / "whole")), 1)
+    with pytest.raises(OSError):
+        fit(trainer_of(BestCheckpoint("val_loss", tmp_path / "no" / "a"), out=tmp_path / "run"), 1)
+    rest = trainer_of(BestCheckpoint("val_loss", tmp_path / "b"))
+    rest.load(tmp_path / "run" / "last.safetensors")
+    fit(rest, 1)
+    assert_same_checkpoint(tmp_path / "whole", tmp_path / "b")
+
+
 @pytest.mark.parametrize(
     ("values", "options", "rates"),
     [

@@ -166,6 +166,8 @@ class BestCheckpoint(Monitor):
             if trainer.out_dir is None:
                 raise ShapeError("BestCheckpoint: needs a path, since the trainer has no out_dir")
             self.path = trainer.out_dir / f"best-{self.monitor.replace('/', '-')}.safetensors"
+        if trainer.batch == 0:  # the run was cut off between the two files
+            self.on_epoch_saved(trainer, {})
 
     def on_epoch_end(self, trainer: Trainer, record: dict[str, Any]) -> None:
         self._due = self.better(record) or self._due  # still due where a full disk was in the way
@@ -174,6 +176,13 @@ class BestCheckpoint(Monitor):
         if self._due and self.path is not None:
             trainer.save(self.path)
             self._due = False
+
+    def state_dict(self, trainer: Trainer) -> dict[str, Any]:
+        return {**super().state_dict(trainer), "due": self._due}
+
+    def load_state_dict(self, trainer: Trainer, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(trainer, state)
+        self._due = bool(state.get("due", False))
 
 
 class ReduceOnPlateau(Monitor):
