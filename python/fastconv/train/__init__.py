@@ -19,6 +19,7 @@ from .callbacks import (
     WarmUp,
 )
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .diagnosis import Diagnosis, Share, diagnose, evaluate_parts, read_evaluations
 from .estimator import ConvClassifier
 from .evaluation import evaluate, predict
 from .history import plot_history, write_history
@@ -50,6 +51,7 @@ __all__ = [
     "ClassWeighted",
     "ConfusionMatrix",
     "ConvClassifier",
+    "Diagnosis",
     "EarlyStopping",
     "History",
     "KerasStyle",
@@ -62,17 +64,21 @@ __all__ = [
     "Recall",
     "ReduceOnPlateau",
     "Running",
+    "Share",
     "TensorBoard",
     "TopK",
     "Trainer",
     "WarmUp",
     "balanced_weights",
     "count_correct",
+    "diagnose",
     "evaluate",
+    "evaluate_parts",
     "find_learning_rate",
     "load_checkpoint",
     "plot_history",
     "predict",
+    "read_evaluations",
     "save_checkpoint",
     "soft_sharing",
     "write_history",

@@ -68,9 +68,9 @@ class Trainer(RunState):
         batch_size, seed: of the loader that `fit` makes when it is given a data set.
         out_dir: where `fit` keeps `last.safetensors` (after each epoch and on Ctrl-C),
             `best.safetensors` (highest validation accuracy, or lowest loss where there is none),
-            `history.json` and `curves.png`. Without one nothing is written. Callbacks write there too:
-            `history.csv` (`CSVLog`), `tensorboard/` (`TensorBoard`), `best-<figure>.safetensors`
-            (`BestCheckpoint`).
+            `history.json` and `curves.png`. Without one nothing is written. `evaluate_parts` writes
+            `evaluations.json` there, callbacks `history.csv` (`CSVLog`), `tensorboard/` (`TensorBoard`),
+            `best-<figure>.safetensors` (`BestCheckpoint`).
         save_every: `last.safetensors` is also written each so many steps, so that no more than these are lost
             when the process is killed.
         callbacks: told what happens during `fit`; see `Callback`. Checkpoints hold their state.
