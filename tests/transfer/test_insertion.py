@@ -149,8 +149,9 @@ def test_what_is_refused_and_leaves_the_network_alone() -> None:
     ):
         with pytest.raises(fc.ShapeError, match=f"insert_batch_norm: .*{match}"):
             transfer.insert_batch_norm(plain_net(), data)
-    with pytest.raises(fc.FastconvError, match="on the data are not finite"):
-        transfer.insert_batch_norm(plain_net(), np.full_like(x, np.nan))
+    for value in (np.nan, np.inf):
+        with pytest.raises(fc.FastconvError, match="on the data are not finite"):
+            transfer.insert_batch_norm(plain_net(), np.full_like(x, value))
     with pytest.raises(fc.ShapeError, match="eps must be above 0"):
         transfer.insert_batch_norm(plain_net(), x, eps=0)
     with pytest.raises(fc.DTypeError, match="expected a Module"):

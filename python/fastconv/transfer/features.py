@@ -16,7 +16,7 @@ from .heads import _heads, part_named
 
 __all__ = ["extract_features"]
 
-_BATCH = 64
+_BATCH = 32
 
 
 class _Reached(BaseException):

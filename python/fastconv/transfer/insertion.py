@@ -19,7 +19,8 @@ from ..train.evaluation import network_input
 __all__ = ["insert_batch_norm"]
 
 M = TypeVar("M", bound=Module)
-_BATCH = 64
+_BATCH = 16
+_PIECE = 1 << 22  # values that are looked at together in float64: 32 MB
 _NORMS = (BatchNorm1d, BatchNorm2d, BatchNorm3d)
 
 
@@ -162,7 +163,12 @@ class _Moments:
 
     def add(self, result: NDArray) -> None:
         self._calls += 1
-        values = result.astype(np.float64)
+        images = max(1, _PIECE // max(1, result[:1].size))
+        for i in range(0, len(result), images):
+            with np.errstate(invalid="ignore", over="ignore"):  # refused below
+                self._join(result[i : i + images].astype(np.float64))
+
+    def _join(self, values: NDArray) -> None:
         count = values.size // values.shape[1 if self._axes[1] == 2 else 3]
         mean = values.mean(self._axes)
         squares = values.var(self._axes) * count
