@@ -137,6 +137,8 @@ def predict(
     probabilities: bool = False,
     dtype: Any = "float32",
     compile: bool = False,
+    tta: Any = None,
+    times: int = 8,
 ) -> Any:
     """The output of a network in evaluation mode.
 
@@ -150,6 +152,12 @@ def predict(
         compile: whether batches after the first, of its shape, run as one native call (`fastconv.compile`), which
             is faster from some batches on. Python in `forward` then runs once and what it does beside its result
             is left out; a second copy of the weights is made; the first batch may differ in rounding.
+        tta: test-time augmentation: the result is the mean of the probabilities (softmax) over views of each
+            image, whatever `probabilities` says. "flip": as it is and with left and right exchanged; "crops5":
+            its corners and its middle, 7/8 of both sides each, in the image's size; or an augmentation of
+            `fastconv.data.augment`, called `times` times. That gets stored images where `data` is a data set or
+            a Loader (in stored order), and network input else.
+        times: views that an augmentation makes.
 
     Returns:
         Outputs of all images, in order: (N, classes) for a classifier. A dictionary or tuple of them where the
@@ -157,23 +165,43 @@ def predict(
 
     Raises:
         ShapeError: there is no image, or an array has fewer than two dimensions.
+        ShapeError, DTypeError: `tta` is none of these, or images have not four dimensions; a Loader shuffles.
     """
     if batch_size < 1:
         raise ShapeError(f"predict: batch_size must be at least 1, got {batch_size}")
-    if isinstance(data, (Loader, Dataset, list, tuple)):
-        batches: Iterable[Any] = (x for x, _ in as_loader(data))
-    else:
-        array = as_array("predict", "data", data)
-        if array.ndim < 2:
-            raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")
-        batches = (array[i : i + batch_size] for i in range(0, len(array), batch_size))
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
-        outputs = [_plain(forward(network_input(net, x, dtype))) for x in batches]
-    if not outputs:
-        raise ShapeError("predict: data has no images")
-    output = _joined(outputs)
-    return map_labels(softmax, output) if probabilities else output
+
+        def outputs_of(batches: Iterable[Any]) -> Any:
+            outputs = [_plain(forward(network_input(net, x, dtype))) for x in batches]
+            if not outputs:
+                raise ShapeError("predict: data has no images")
+            return _joined(outputs)
+
+        if tta is None:
+            output = outputs_of(_images_of(data, batch_size))
+            return map_labels(softmax, output) if probabilities else output
+        from .test_time import averaged
+
+        return averaged(
+            lambda batches: map_labels(softmax, outputs_of(batches)),
+            data,
+            lambda source: _images_of(source, batch_size),
+            _joined,
+            tta,
+            times,
+            batch_size,
+        )
+
+
+def _images_of(data: Any, batch_size: int) -> Iterable[Any]:
+    """The images of `predict`'s data, batch by batch."""
+    if isinstance(data, (Loader, Dataset, list, tuple)):
+        return (x for x, _ in as_loader(data))
+    array = as_array("predict", "data", data)
+    if array.ndim < 2:
+        raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")
+    return (array[i : i + batch_size] for i in range(0, len(array), batch_size))
 
 
 def _joined(outputs: list[Any]) -> Any:

@@ -413,10 +413,22 @@ class Trainer(RunState):
         )
 
     def predict(
-        self, data: Any, *, batch_size: int = EVALUATION_BATCH, probabilities: bool = False
+        self,
+        data: Any,
+        *,
+        batch_size: int = EVALUATION_BATCH,
+        probabilities: bool = False,
+        tta: Any = None,
+        times: int = 8,
     ) -> Any:
         """The network's output in evaluation mode; see `fastconv.train.predict`."""
         with self._evaluated(), self._precision():
             return predict(
-                self.net, data, batch_size=batch_size, probabilities=probabilities, dtype=self.dtype
+                self.net,
+                data,
+                batch_size=batch_size,
+                probabilities=probabilities,
+                dtype=self.dtype,
+                tta=tta,
+                times=times,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .activations import feature_maps, features_for_tsne
 from .attribution import cam_layer, grad_cam, saliency
+from .augmentations import augmentations_grid
 from .charts import plot_confusion, plot_curves, plot_examples, plot_samples
 from .classical import (
     CLASSICAL_FILTERS,
@@ -24,6 +25,7 @@ __all__ = [
     "CLASSICAL_FILTERS",
     "Example",
     "answers",
+    "augmentations_grid",
     "cam_layer",
     "classical_filter",
     "confusion",
