@@ -47,14 +47,17 @@ class Picker:
     dataset: Dataset
     augment: Augment | None
     seed: int
+    mixes: bool  # random numbers are wanted afterwards too
 
-    def __call__(self, job: Job) -> tuple[Images, np.random.Generator]:
-        """Stored images, which are the caller's, and the random numbers that are left."""
+    def __call__(self, job: Job) -> tuple[Images, np.random.Generator | None]:
+        """Stored images, which are the caller's, and the random numbers that are left, if any
+        are wanted: making a generator takes as long as fetching a small batch."""
         picked = self.dataset.fetch(job.indices)
         _check_stored("dataset.fetch", picked, len(job.indices))
-        rng = batch_rng(self.seed, job.epoch, job.number)
         if self.augment is None:
-            return picked, rng
+            wanted = self.mixes
+            return picked, batch_rng(self.seed, job.epoch, job.number) if wanted else None
+        rng = batch_rng(self.seed, job.epoch, job.number)
         made = self.augment(picked, rng)
         _check_stored("augment", made, len(job.indices))
         if made.dtype != picked.dtype:
@@ -70,7 +73,7 @@ class Finisher:
     transform: Transform
     mix: Mix | None
 
-    def __call__(self, job: Job, images: Images, rng: np.random.Generator) -> Batch:
+    def __call__(self, job: Job, images: Images, rng: np.random.Generator | None) -> Batch:
         """The batch; it may share memory with `images`."""
         made = self._transformed(images)
         labels = self.labels[job.indices]

@@ -151,7 +151,7 @@ class Loader:
     def __iter__(self) -> BatchIterator:
         """The batches of the next epoch; `close()` ends them early, as leaving the loop does."""
         jobs = self._jobs(self.epoch, self.start)
-        pick = Picker(self.dataset, self.augment, self.seed)
+        pick = Picker(self.dataset, self.augment, self.seed, self.mix is not None)
         finish = Finisher(self.dataset.labels, self.transform, self.mix)
         self.epoch, self.start = self.epoch + 1, 0
 

@@ -37,9 +37,14 @@ class _Channel(Generic[Job, Result]):
         self.exhausted = False  # no job will be begun any more
         self.stopped = False  # set by the consumer: nothing more is wanted
 
-    def begin(self) -> tuple[int, Job] | None:
-        """Wait for room and take the next job; None when there is none, or none is wanted."""
+    def next_job(self, done: tuple[int, Result] | None = None) -> tuple[int, Job] | None:
+        """Hand over a result, wait for room and take the next job; None when there is none, or
+        none is wanted."""
         with self.changed:
+            if done is not None and not self.stopped:
+                self.results[done[0]] = done[1]
+                self.changed.notify_all()
+            del done  # the consumer's alone from here on
             while not self.stopped and not self.exhausted:
                 if self.begun - self.taken < self.limit:
                     break
@@ -59,12 +64,6 @@ class _Channel(Generic[Job, Result]):
             self.begun += 1
             return self.begun - 1, job
 
-    def put(self, number: int, result: Result) -> None:
-        with self.changed:
-            if not self.stopped:
-                self.results[number] = result
-                self.changed.notify_all()
-
     def fail(self, number: int, error: BaseException) -> None:
         with self.changed:
             self._fail(number, error)
@@ -77,14 +76,15 @@ class _Channel(Generic[Job, Result]):
 
 
 def _work(function: Callable[[Job], Result], channel: _Channel[Job, Result]) -> None:
-    while (begun := channel.begin()) is not None:
+    begun = channel.next_job()
+    while begun is not None:
         number, job = begun
         try:
-            channel.put(number, function(job))
+            done = [(number, function(job))]
         except BaseException as error:
             channel.fail(number, error)
             return
-        del begun, job
+        begun = channel.next_job(done.pop())
 
 
 class Ahead(Iterator[Result]):

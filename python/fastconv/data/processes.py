@@ -80,7 +80,8 @@ def _serve(connection: Connection, block: _Block, pickled: bytes) -> None:
                 if images.size:
                     block.reserve(images.nbytes)
                     block.array(images.dtype.str, images.shape)[...] = images
-                reply: Any = (images.dtype.str, images.shape, rng.bit_generator.state)
+                state = None if rng is None else rng.bit_generator.state
+                reply: Any = (images.dtype.str, images.shape, state)
             except Exception as error:
                 reply = _portable(error)
             connection.send(reply)
@@ -127,7 +128,7 @@ class _Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
 
-    def __call__(self, job: Job) -> tuple[npt.NDArray[Any], np.random.Generator]:
+    def __call__(self, job: Job) -> tuple[npt.NDArray[Any], np.random.Generator | None]:
         """`Picker` over there. The images are overwritten by the next call."""
         try:
             with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why
@@ -140,9 +141,12 @@ class _Worker:
             error = pickle.loads(pickled)
             raise error from FastconvError(f"in a worker process:\n{text}")
         dtype, shape, state = reply
+        images = self._block.array(dtype, shape)
+        if state is None:
+            return images, None
         bits = np.random.PCG64(0)
         bits.state = state
-        return self._block.array(dtype, shape), np.random.Generator(bits)
+        return images, np.random.Generator(bits)
 
     def _obituary(self) -> str:
         with self._joining:
@@ -208,7 +212,7 @@ class Processes:
         return (
             pick.dataset is self.pick.dataset
             and pick.augment is self.pick.augment
-            and pick.seed == self.pick.seed
+            and (pick.seed, pick.mixes) == (self.pick.seed, self.pick.mixes)
             and len(self._workers) == count
             and all(worker.process.is_alive() for worker in self._workers)
         )
