@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, Standardize, load_dataset, load_parts
+from ..data import Dataset, Loader, Standardize, load_dataset, load_parts
 from ..data.catalogue import DATASETS
 from ..errors import FormatError, ShapeError
 from ..functional import cross_entropy
@@ -25,7 +25,7 @@ from .common import (
 )
 from .train import saved_settings, shares_of
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "loader_of", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,23 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate; the exit code."""
     set_threads(options)
     net, checkpoint = checkpoint_net(options.checkpoint)
-    config = checkpoint.config
+    said, loader = loader_of(options, checkpoint.config)
+    result = evaluate(net, cross_entropy, loader)
+    right = round(result["accuracy"] * result["images"])
+    print(
+        f"{said}: accuracy {percent(result['accuracy'])} "
+        f"({right:,} of {result['images']:,}), loss {result['loss']:.4f}"
+    )
+    return 0
+
+
+def loader_of(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str, Loader]:
+    """What the images are called, and a loader of them as the network of the checkpoint takes them.
+
+    Args:
+        options: of `add_data`, with `checkpoint`, `split` and `batch_size`.
+        config: of the checkpoint.
+    """
     shape = tuple(int(n) for n in config["image_shape"])
     size = options.batch_size or evaluation_batch(shape)
     source = options.data or str(config.get("data", "bundled"))
@@ -61,17 +77,12 @@ def run(options: argparse.Namespace) -> int:
         part = options.split or "test"
         data: Dataset = load_dataset(source, part, data_dir=options.data_dir)
         making = loader_options(options, data)
+        source = named(data)
     else:
         part, data = _files(options, config, source, shape)
         making = loader_options(options, data)
         making["transform"] = _standardize(options.checkpoint, config)
-    result = evaluate(net, cross_entropy, batches(data, size, shape, **making))
-    right = round(result["accuracy"] * result["images"])
-    print(
-        f"{named(data) if source in DATASETS else source} ({part}): accuracy {percent(result['accuracy'])} "
-        f"({right:,} of {result['images']:,}), loss {result['loss']:.4f}"
-    )
-    return 0
+    return f"{source} ({part})", batches(data, size, shape, **making)
 
 
 def _files(

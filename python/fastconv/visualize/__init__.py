@@ -19,11 +19,13 @@ from .classical import (
 from .examples import Example, answers, confusion, misclassified, top_losses
 from .filters import layer_filters, plot_filters
 from .maps import plot_feature_maps, plot_overlay
+from .report import Report, write_report
 from .style import save_png
 
 __all__ = [
     "CLASSICAL_FILTERS",
     "Example",
+    "Report",
     "answers",
     "augmentations_grid",
     "cam_layer",
@@ -46,4 +48,5 @@ __all__ = [
     "saliency",
     "save_png",
     "top_losses",
+    "write_report",
 ]

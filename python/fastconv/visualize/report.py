@@ -1,0 +1,280 @@
+"""A run as one HTML file that opens offline."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._arrays import NDArray
+from ..config import config
+from ..errors import DTypeError, ShapeError
+from ..functional import cross_entropy
+from ..nn import Conv2d, Module
+from ..nn._args import integer
+from ..serialization import PathLike, write_atomically
+from .charts import plot_confusion, plot_curves, plot_examples
+from .examples import answers, confusion, misclassified, top_losses
+from .filters import layer_filters, plot_filters
+from .style import png_bytes
+
+__all__ = ["Report", "write_report"]
+
+# What a browser makes of it: readable on light and dark, pictures on white.
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1c1c; --page: #ffffff; --line: #cccccc; --quiet: #5a5a5a; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --page: #16181c; --line: #444a52; --quiet: #a8adb4; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0.2rem; } h2 { font-size: 1.25rem; margin-top: 2.2rem; }
+p.quiet { color: var(--quiet); margin-top: 0; }
+img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px; padding: 4px;
+  box-sizing: border-box; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.9rem 0.25rem 0; text-align: left;
+  vertical-align: top; }
+td { overflow-wrap: anywhere; } td.number { overflow-wrap: normal; }
+th[scope] { white-space: nowrap; } .number { text-align: right; }
+details { overflow-x: auto; }
+dl { display: flex; flex-wrap: wrap; gap: 0.5rem 2.5rem; margin: 1rem 0; }
+dt { color: var(--quiet); font-size: 0.85rem; } dd { margin: 0; font-size: 1.5rem; font-weight: 600; }
+"""
+
+
+@dataclass
+class Report:
+    """What a report is made of; a part that is missing is left out.
+
+    Attributes:
+        title: of the page.
+        network: for its first filters, and for what it says of `data`.
+        data: a data set, a Loader or a list of batches that the network is judged by.
+        data_name: what they are called.
+        classes: their names.
+        loss: (outputs, labels) -> mean loss.
+        history: of `Trainer.history`.
+        settings, environment: name -> value.
+        images: how many samples, mistakes and highest losses are shown.
+        seed: of the choice of samples.
+    """
+
+    title: str = "fastconv run"
+    network: Module | None = None
+    data: Any = None
+    data_name: str = ""
+    classes: Sequence[str] = ()
+    loss: Callable[[Any, Any], Any] = cross_entropy
+    history: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    images: int = 18
+    seed: int = 0
+
+
+def write_report(report: Report, path: PathLike) -> None:
+    """Write a run as one HTML file that opens offline: final numbers, learning curves, confusion matrix,
+    precision and recall of each class, samples with answers, highest losses, mistakes, first filters,
+    settings, environment. Pictures lie inside it; there are no scripts and no links.
+
+    Args:
+        report: what it shows.
+        path: the file, written atomically.
+
+    Raises:
+        DTypeError, ShapeError, FastconvError: parts do not fit; nothing is written.
+        ImportError: matplotlib is not installed.
+        OSError: the file cannot be written.
+    """
+    if not isinstance(report, Report):
+        raise DTypeError(f"write_report: expected a Report, got {type(report).__name__}")
+    integer("write_report", "images", report.images, 1)
+    if report.data is not None and report.network is None:
+        raise ShapeError("write_report: there is data, but no network that is judged by it")
+    write_atomically(path, _page(report).encode())
+
+
+def _page(report: Report) -> str:
+    parts = [f"<h1>{_text(report.title)}</h1>"]
+    judged = [] if report.data is None else _judged(report)
+    if report.data_name:
+        parts.append(f'<p class="quiet">judged by {_text(report.data_name)}</p>')
+    parts += judged[:1] or _numbers(_final(report.history))
+    if report.history:
+        parts += ["<h2>Learning curves</h2>", _picture(plot_curves(report.history), "curves")]
+        parts.append(_epochs(report.history))
+    parts += judged[1:]
+    if report.network is not None and any(isinstance(m, Conv2d) for m in report.network.modules()):
+        name, _ = layer_filters(report.network)
+        parts += [f"<h2>Filters of the first convolution, {_text(name)}</h2>"]
+        parts.append(_picture(plot_filters(report.network), "filters"))
+    if report.settings:
+        parts += ["<h2>Settings</h2>", _pairs(report.settings)]
+    facts = {**_installation(), **report.environment}
+    parts += ["<h2>Environment</h2>", _pairs(facts)]
+    body = "\n".join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _final(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The last epoch's numbers."""
+    if not history:
+        return {}
+    last = history[-1]
+    kinds = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    return {
+        name.replace("_", " ").replace("val", "validation").replace("train", "training"): _number(
+            last[name], percent=name.endswith("accuracy")
+        )
+        for name in kinds
+        if name in last
+    }
+
+
+def _judged(report: Report) -> list[str]:
+    """Numbers first, then the sections that need data."""
+    net: Any = report.network
+    matrix = confusion(net, report.data)
+    classes = report.classes
+    if len(classes) not in (0, len(matrix)):
+        raise ShapeError(f"write_report: {len(classes)} names for {len(matrix)} classes")
+    total, right = int(matrix.sum()), int(np.trace(matrix))
+    random = np.random.default_rng(report.seed)
+    places = np.sort(random.choice(total, min(report.images, total), replace=False))
+    samples = answers(net, report.data, places)
+    hardest = top_losses(net, report.loss, report.data, report.images)
+    wrong = misclassified(net, report.data, report.images)
+    final = {
+        "accuracy": _number(right / total, percent=True),
+        "images": f"{total:,}",
+        "mistakes": f"{total - right:,}",
+        "epochs": f"{len(report.history):,}" if report.history else "",
+    }
+    figures = [
+        "".join(_numbers({name: text for name, text in final.items() if text})),
+        "<h2>Confusion matrix</h2>",
+        _picture(plot_confusion(matrix, classes), "confusion matrix"),
+        "<h2>Precision and recall of each class</h2>",
+        _shares(matrix, classes),
+        "<h2>Samples with answers</h2>",
+        _picture(plot_examples(samples, classes), "samples with answers"),
+        "<h2>Highest losses</h2>",
+        _picture(plot_examples(hardest, classes), "images with the highest losses"),
+    ]
+    if wrong:
+        figures += [
+            "<h2>Most confident mistakes</h2>",
+            _picture(plot_examples(wrong, classes), "misclassified images"),
+        ]
+    return figures
+
+
+def _shares(matrix: NDArray, classes: Sequence[str]) -> str:
+    """Precision, recall and F1, an empty field where it is 0/0."""
+    right = matrix.diagonal()
+    images, taken = matrix.sum(axis=1), matrix.sum(axis=0)
+    rows = []
+    for i in range(len(matrix)):
+        name = classes[i] if classes else str(i)
+        numbers = (
+            _ratio(right[i], taken[i]),
+            _ratio(right[i], images[i]),
+            _ratio(2 * right[i], images[i] + taken[i]),
+        )
+        rows.append([name, *numbers, f"{images[i]:,}"])
+    return _table(["class", "precision", "recall", "F1", "images"], rows)
+
+
+def _ratio(above: Any, below: Any) -> str:
+    return "" if below == 0 else f"{100 * above / below:.1f} %"
+
+
+def _epochs(history: Sequence[Mapping[str, Any]]) -> str:
+    """The last ten epochs."""
+    names = [n for n, value in history[-1].items() if isinstance(value, (int, float))]
+    rows = [
+        [_number(record.get(n), percent=n.endswith("accuracy")) for n in names]
+        for record in history[-10:]
+    ]
+    table = _table([n.replace("_", " ") for n in names], rows, numbers_from=0)
+    said = (
+        f"all {len(history)} epochs"
+        if len(history) <= 10
+        else f"the last 10 of {len(history)} epochs"
+    )
+    return f"<details><summary>{said} as numbers</summary>\n{table}\n</details>"
+
+
+def _installation() -> dict[str, Any]:
+    facts = config()
+    optional = facts.pop("optional")
+    facts.pop("available_isas")
+    installed = [f"{name} {version}" for name, version in optional.items() if version != "missing"]
+    return {"fastconv": facts.pop("version"), **facts, "packages": ", ".join(installed)}
+
+
+# Pieces of HTML; every text goes through `_text`.
+
+
+def _text(value: Any) -> str:
+    return html.escape(str(value), quote=True)
+
+
+def _picture(figure: Any, name: str) -> str:
+    data = base64.b64encode(png_bytes(figure)).decode("ascii")
+    return f'<img alt="{_text(name)}" src="data:image/png;base64,{data}">'
+
+
+def _numbers(pairs: Mapping[str, str]) -> list[str]:
+    if not pairs:
+        return []
+    items = "".join(f"<div><dt>{_text(n)}</dt><dd>{_text(v)}</dd></div>" for n, v in pairs.items())
+    return [f"<dl>{items}</dl>"]
+
+
+def _pairs(pairs: Mapping[str, Any]) -> str:
+    rows = "\n".join(
+        f'<tr><th scope="row">{_text(name)}</th><td>{_text(_value(value))}</td></tr>'
+        for name, value in pairs.items()
+    )
+    return f"<table>\n{rows}\n</table>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers_from: int = 1) -> str:
+    def line(cells: Sequence[str], kind: str) -> str:
+        classes = [' class="number"' if i >= numbers_from else "" for i in range(len(cells))]
+        made = (
+            f"<{kind}{c}>{_text(cell)}</{kind}>" for c, cell in zip(classes, cells, strict=True)
+        )
+        return f"<tr>{''.join(made)}</tr>"
+
+    return "\n".join(["<table>", line(head, "th"), *(line(row, "td") for row in rows), "</table>"])
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(v) for v in value)
+    return "none" if value is None else value
+
+
+def _number(value: Any, *, percent: bool = False) -> str:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return ""
+    if not math.isfinite(value):
+        return str(value)
+    if percent:
+        return f"{100 * value:.2f} %"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
