@@ -17,7 +17,18 @@ from fastconv.config import config
 from tests.cli.helpers import fastconv, write_data
 from tests.train.helpers import small_trainer
 
-COMMANDS = ("train", "evaluate", "predict", "show", "report", "diagnose", "export", "bench", "tune", "info")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "show",
+    "report",
+    "diagnose",
+    "export",
+    "bench",
+    "tune",
+    "info",
+)
 
 
 def test_help(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: Any) -> None:

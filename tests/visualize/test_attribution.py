@@ -42,7 +42,7 @@ def test_feature_maps_are_what_layers_give() -> None:
     np.testing.assert_array_equal(maps["pool"], pooled)
     assert maps["conv2"].shape == (5, 2, 2) and maps["head"].shape == (3,)
     np.testing.assert_array_equal(maps["drop"], maps["flatten"])  # evaluation mode
-    only = viz.feature_maps(net, x[np.newaxis], ["pool", "conv1"])
+    only = viz.feature_maps(net, x[np.newaxis], ["pool", "conv1", "pool"])
     assert list(only) == ["conv1", "pool"]
     np.testing.assert_array_equal(only["pool"], pooled)
 

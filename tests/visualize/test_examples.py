@@ -13,6 +13,7 @@ import fastconv.functional as F
 from fastconv import nn
 from fastconv import visualize as viz
 from fastconv.data import Loader
+from fastconv.visualize.examples import judge
 from tests.visualize.helpers import dataset, small_net
 
 
@@ -60,6 +61,25 @@ def test_all_losses_when_k_is_large_and_batches_in_a_list() -> None:
     assert all(a.loss >= b.loss for a, b in itertools.pairwise(found))
     first = found[0]
     np.testing.assert_array_equal(first.image, batches[first.index // 8][0][first.index % 8])
+
+
+def test_one_pass_finds_the_same() -> None:
+    net, data = small_net(), dataset()
+    found = judge(net, F.cross_entropy, Loader(data, 7), 6, seed=3)
+    np.testing.assert_array_equal(found.matrix, viz.confusion(net, data))
+    for ours, separate in (
+        (found.hardest, viz.top_losses(net, F.cross_entropy, Loader(data, 7), 6)),
+        (found.mistakes, viz.misclassified(net, Loader(data, 7), 6)),
+    ):
+        assert [(e.index, e.label, e.answer) for e in ours] == [
+            (e.index, e.label, e.answer) for e in separate
+        ]
+    places = [e.index for e in found.samples]
+    assert len(set(places)) == 6 and places == sorted(places)
+    again = judge(net, F.cross_entropy, Loader(data, 30), 6, seed=3)
+    assert [e.index for e in again.samples] == places  # however they are cut into batches
+    other = judge(net, F.cross_entropy, Loader(data, 30), 6, seed=4)
+    assert [e.index for e in other.samples] != places
 
 
 def test_confusion_counts() -> None:

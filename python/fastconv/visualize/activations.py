@@ -42,7 +42,9 @@ def feature_maps(
         DTypeError: the image is not floating, or `net` no network.
     """
     x = image_batch("feature_maps", net, image)
-    chosen = None if layers is None else [find_layer("feature_maps", net, n)[0] for n in layers]
+    chosen = None
+    if layers is not None:
+        chosen = list(dict.fromkeys(find_layer("feature_maps", net, n)[0] for n in layers))
     found: dict[str, NDArray] = {}
     calls: dict[str, int] = {}
 

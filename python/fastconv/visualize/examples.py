@@ -6,7 +6,8 @@ import heapq
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,16 @@ from ..train.batches import EVALUATION_BATCH, as_loader
 from ..train.evaluation import network_input
 from .layers import checked_net, evaluating, net_dtype
 
-__all__ = ["Example", "answers", "confusion", "in_order", "misclassified", "top_losses"]
+__all__ = [
+    "Example",
+    "Judgement",
+    "answers",
+    "confusion",
+    "in_order",
+    "judge",
+    "misclassified",
+    "top_losses",
+]
 
 _LARGE = 64 * 64
 
@@ -69,19 +79,10 @@ def top_losses(
     integer("top_losses", "k", k, 1)
     if not callable(loss):
         raise DTypeError(f"top_losses: loss is a {type(loss).__name__}, expected a function")
-    best: list[tuple[float, int, Example]] = []
-    for first, outputs, shares, batch in _answered("top_losses", net, data):
-        values = [_own_loss(loss, outputs, batch.labels, i) for i in range(len(outputs))]
-        bad = np.flatnonzero(np.isnan(values))
-        if len(bad):
-            raise FastconvError(f"top_losses: the loss of image {first + bad[0]} is NaN")
-        for i in np.argsort(-np.array(values), kind="stable")[:k]:
-            key = (values[i], -(first + int(i)))
-            if len(best) == k and key <= best[0][:2]:
-                continue
-            entry = (*key, batch.example(first, int(i), shares[i], values[i]))
-            (heapq.heappush if len(best) < k else heapq.heapreplace)(best, entry)
-    return [entry[2] for entry in sorted(best, key=lambda e: e[:2], reverse=True)]
+    best = _Best(k)
+    for part in _answered("top_losses", net, data):
+        _offer_losses(best, loss, part)
+    return best.ordered()
 
 
 def misclassified(net: Module, data: Any, k: int | None = None) -> list[Example]:
@@ -95,13 +96,10 @@ def misclassified(net: Module, data: Any, k: int | None = None) -> list[Example]
     """
     if k is not None:
         integer("misclassified", "k", k, 1)
-    found: list[Example] = []
-    for first, _, shares, batch in _answered("misclassified", net, data):
-        wrong = np.flatnonzero(shares.argmax(axis=1) != batch.labels)
-        found += [batch.example(first, int(i), shares[i]) for i in wrong]
-        if k is not None:
-            found = sorted(found, key=lambda e: (-e.probability, e.index))[:k]
-    return sorted(found, key=lambda e: (-e.probability, e.index))
+    best = _Best(k)
+    for part in _answered("misclassified", net, data):
+        _offer_mistakes(best, part)
+    return best.ordered()
 
 
 def answers(net: Module, data: Any, indices: Any) -> list[Example]:
@@ -138,6 +136,55 @@ def confusion(net: Module, data: Any) -> NDArray:
     return matrix.matrix
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """What a report says of a network: the confusion matrix, images drawn at random, those with the highest
+    losses, and the most confident mistakes."""
+
+    matrix: NDArray
+    samples: list[Example]
+    hardest: list[Example]
+    mistakes: list[Example]
+
+
+def judge(
+    net: Module, loss: Callable[[Any, Any], Any], data: Any, k: int, seed: int = 0
+) -> Judgement:
+    """All of them in one pass over the data, `k` images each.
+
+    Raises: as `top_losses`.
+    """
+    matrix, random = ConfusionMatrix(), np.random.default_rng(seed)
+    samples, hardest, mistakes = (_Best(k) for _ in range(3))
+    for part in _answered("judge", net, data):
+        first, outputs, shares, batch = part
+        matrix.update(outputs, batch.labels)
+        for i, ticket in enumerate(random.random(len(outputs))):
+            samples.offer(ticket, first + i, partial(batch.example, first, i, shares[i]))
+        _offer_losses(hardest, loss, part)
+        _offer_mistakes(mistakes, part)
+    drawn = sorted(samples.ordered(), key=lambda e: e.index)
+    return Judgement(matrix.matrix, drawn, hardest.ordered(), mistakes.ordered())
+
+
+class _Best:
+    """The examples of the highest scores, of equal ones the first; all of them where k is None."""
+
+    def __init__(self, k: int | None) -> None:
+        self._k = k
+        self._heap: list[tuple[float, int, Example]] = []
+
+    def offer(self, score: float, index: int, make: Callable[[], Example]) -> None:
+        if self._k is None or len(self._heap) < self._k:
+            heapq.heappush(self._heap, (score, -index, make()))
+        elif (score, -index) > self._heap[0][:2]:
+            heapq.heapreplace(self._heap, (score, -index, make()))
+
+    def ordered(self) -> list[Example]:
+        """Highest first."""
+        return [entry[2] for entry in sorted(self._heap, key=lambda e: e[:2], reverse=True)]
+
+
 class Batch(NamedTuple):
     """Network input, labels, and where the stored images are to be had."""
 
@@ -158,6 +205,10 @@ class Batch(NamedTuple):
             float(shares[label]),
             loss,
         )
+
+
+# The number of a batch's first image, outputs, probabilities, the batch.
+_Part: TypeAlias = tuple[int, NDArray, NDArray, Batch]
 
 
 def in_order(op: str, data: Any) -> Iterator[Batch]:
@@ -187,7 +238,7 @@ def in_order(op: str, data: Any) -> Iterator[Batch]:
         yield Batch(x, y.astype(np.int64), dataset)
 
 
-def _answered(op: str, net: Any, data: Any) -> Iterator[tuple[int, NDArray, NDArray, Batch]]:
+def _answered(op: str, net: Any, data: Any) -> Iterator[_Part]:
     """Of each batch: the number of its first image, outputs, probabilities, the batch."""
     checked_net(op, net)
     dtype = net_dtype(net)
@@ -221,3 +272,19 @@ def _own_loss(loss: Callable[[Any, Any], Any], outputs: NDArray, labels: NDArray
     if value.size != 1:
         raise ShapeError(f"top_losses: the loss has shape {value.shape}, expected one number")
     return float(value.reshape(()))
+
+
+def _offer_losses(best: _Best, loss: Callable[[Any, Any], Any], part: _Part) -> None:
+    first, outputs, shares, batch = part
+    values = [_own_loss(loss, outputs, batch.labels, i) for i in range(len(outputs))]
+    for i, value in enumerate(values):
+        if math.isnan(value):
+            raise FastconvError(f"top_losses: the loss of image {first + i} is NaN")
+        best.offer(value, first + i, partial(batch.example, first, i, shares[i], value))
+
+
+def _offer_mistakes(best: _Best, part: _Part) -> None:
+    first, _, shares, batch = part
+    for i in np.flatnonzero(shares.argmax(axis=1) != batch.labels).tolist():
+        score = float(shares[i].max())
+        best.offer(score, first + i, partial(batch.example, first, i, shares[i]))

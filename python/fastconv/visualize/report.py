@@ -19,7 +19,7 @@ from ..nn import Conv2d, Module
 from ..nn._args import integer
 from ..serialization import PathLike, write_atomically
 from .charts import plot_confusion, plot_curves, plot_examples
-from .examples import answers, confusion, misclassified, top_losses
+from .examples import judge
 from .filters import layer_filters, plot_filters
 from .style import png_bytes
 
@@ -145,16 +145,12 @@ def _final(history: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _judged(report: Report) -> list[str]:
     """Numbers first, then the sections that need data."""
     net: Any = report.network
-    matrix = confusion(net, report.data)
+    judgement = judge(net, report.loss, report.data, report.images, report.seed)
+    matrix = judgement.matrix
     classes = report.classes
     if len(classes) not in (0, len(matrix)):
         raise ShapeError(f"write_report: {len(classes)} names for {len(matrix)} classes")
     total, right = int(matrix.sum()), int(np.trace(matrix))
-    random = np.random.default_rng(report.seed)
-    places = np.sort(random.choice(total, min(report.images, total), replace=False))
-    samples = answers(net, report.data, places)
-    hardest = top_losses(net, report.loss, report.data, report.images)
-    wrong = misclassified(net, report.data, report.images)
     final = {
         "accuracy": _number(right / total, percent=True),
         "images": f"{total:,}",
@@ -168,14 +164,14 @@ def _judged(report: Report) -> list[str]:
         "<h2>Precision and recall of each class</h2>",
         _shares(matrix, classes),
         "<h2>Samples with answers</h2>",
-        _picture(plot_examples(samples, classes), "samples with answers"),
+        _picture(plot_examples(judgement.samples, classes), "samples with answers"),
         "<h2>Highest losses</h2>",
-        _picture(plot_examples(hardest, classes), "images with the highest losses"),
+        _picture(plot_examples(judgement.hardest, classes), "images with the highest losses"),
     ]
-    if wrong:
+    if judgement.mistakes:
         figures += [
             "<h2>Most confident mistakes</h2>",
-            _picture(plot_examples(wrong, classes), "misclassified images"),
+            _picture(plot_examples(judgement.mistakes, classes), "misclassified images"),
         ]
     return figures
 
