@@ -234,9 +234,15 @@ WinogradForm winograd_form(const Conv2dProblem& p, int tile) {
     return {taps == 3 ? tile : taps == 5 ? 4 : 5, taps};
 }
 
+// Scalar kernels leave bfloat16 to "widened", which runs them on a copy.
+static const char* element_declines(DType dtype) {
+    if (dtype == DType::f64) return "element type is float64";
+    return dtype == DType::bf16 && active_isa() == Isa::scalar ? "element type is bfloat16" : nullptr;
+}
+
 template <int T>
 const char* winograd_declines(const Conv2dProblem& p) {
-    if (p.dtype == DType::f64) return "element type is float64";
+    if (const char* const why = element_declines(p.dtype)) return why;
     if (strided(p)) return "stride is not 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (T == 6 && (p.r != 3 || p.s != 3)) return "kernel is not 3x3";
@@ -245,7 +251,7 @@ const char* winograd_declines(const Conv2dProblem& p) {
 }
 
 const char* winograd_phases_declines(const Conv2dProblem& p) {
-    if (p.dtype == DType::f64) return "element type is float64";
+    if (const char* const why = element_declines(p.dtype)) return why;
     if (!strided(p)) return "stride is 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (p.r > kMostPhaseTaps || p.taps() > kMostPhaseTaps) return "kernel is too large";

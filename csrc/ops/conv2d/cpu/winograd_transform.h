@@ -162,13 +162,14 @@ inline auto visit_form(const WinogradForm& form, const Function& f) {
     }
 }
 
-// f(Form<m, r>(), E()) besides, for the element type of the arrays.
+// f(Form<m, r>(), E()) besides, for the element type of the arrays: of scalar kernels float32 alone, since
+// instances take room.
 template <class Function>
-inline void visit_form(const WinogradForm& form, DType dtype, const Function& f) {
-    if (dtype == DType::bf16)
-        visit_form(form, [&](auto which) { f(which, bfloat16()); });
-    else
-        visit_form(form, [&](auto which) { f(which, float()); });
+inline void visit_form(const WinogradForm& form, [[maybe_unused]] DType dtype, const Function& f) {
+#if !defined(FC_ISA_SCALAR)
+    if (dtype == DType::bf16) return visit_form(form, [&](auto which) { f(which, bfloat16()); });
+#endif
+    visit_form(form, [&](auto which) { f(which, float()); });
 }
 
 // The instance for tiles of mh x mw outputs, of float32.
