@@ -17,6 +17,7 @@ from tests.support import check_same_bits_for_threads, randn, rng
 
 ml_dtypes = pytest.importorskip("ml_dtypes")
 bf16 = ml_dtypes.bfloat16
+pytestmark = pytest.mark.skipif(_core.isa() == "scalar", reason="scalar kernels leave it out")
 
 # (N, C, H, W), K, kernel, stride, padding, groups: those of float32's tests, and whole tiles that are read
 # and written where they lie, vectors of channels and what is left of them.

@@ -22,6 +22,8 @@ from tests.ops.test_conv2d_winograd import (
 )
 from tests.support import check_same_bits_for_threads, randn, rng
 
+pytestmark = pytest.mark.skipif(_core.isa() == "scalar", reason="scalar kernels have 3x3 alone")
+
 Pair = tuple[int, int]
 
 # (N, C, H, W), K, kernel, stride, padding, groups

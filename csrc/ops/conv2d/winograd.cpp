@@ -234,31 +234,35 @@ WinogradForm winograd_form(const Conv2dProblem& p, int tile) {
     return {taps == 3 ? tile : taps == 5 ? 4 : 5, taps};
 }
 
-// Scalar kernels leave bfloat16 to "widened", which runs them on a copy.
-static const char* element_declines(DType dtype) {
-    if (dtype == DType::f64) return "element type is float64";
-    return dtype == DType::bf16 && active_isa() == Isa::scalar ? "element type is bfloat16" : nullptr;
+// Scalar kernels have float32's forms of 3x3 alone, since instances take room. Others go to the direct
+// kernels, bfloat16 to "widened", which runs float32's kernels on a copy.
+static const char* scalar_declines(const Conv2dProblem& p) {
+    if (active_isa() != Isa::scalar) return nullptr;
+    return p.dtype == DType::bf16 ? "element type is bfloat16"
+           : strided(p)           ? "scalar kernels have no phases"
+           : p.r != 3             ? "kernel is not 3x3"
+                                  : nullptr;
 }
 
 template <int T>
 const char* winograd_declines(const Conv2dProblem& p) {
-    if (const char* const why = element_declines(p.dtype)) return why;
+    if (p.dtype == DType::f64) return "element type is float64";
     if (strided(p)) return "stride is not 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (T == 6 && (p.r != 3 || p.s != 3)) return "kernel is not 3x3";
     if (p.r != p.s || p.r < 2 || p.r > 5) return "kernel is not 2x2, 3x3, 4x4 or 5x5";
-    return nullptr;
+    return scalar_declines(p);
 }
 
 const char* winograd_phases_declines(const Conv2dProblem& p) {
-    if (const char* const why = element_declines(p.dtype)) return why;
+    if (p.dtype == DType::f64) return "element type is float64";
     if (!strided(p)) return "stride is 1";
     if (p.vertical.dilation != 1 || p.horizontal.dilation != 1) return "dilation is not 1";
     if (p.r > kMostPhaseTaps || p.taps() > kMostPhaseTaps) return "kernel is too large";
     const int64_t taps = taps_of(p.vertical);
     if (taps != taps_of(p.horizontal) || taps < 2 || taps > 5)
         return "kernel is not 2 to 5 times the stride, the same along both axes";
-    return nullptr;
+    return scalar_declines(p);
 }
 
 const char* winograd_phases_dgrad_declines(const Conv2dProblem& p) {

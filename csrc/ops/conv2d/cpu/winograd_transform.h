@@ -147,9 +147,11 @@ struct OutputTile {
     }
 };
 
-// f(Form<m, r>()) for the forms that there are.
+// f(Form<m, r>()) for the forms that there are: of scalar kernels those of three taps, since instances take
+// room.
 template <class Function>
 inline auto visit_form(const WinogradForm& form, const Function& f) {
+#if !defined(FC_ISA_SCALAR)
     switch (form.taps) {
         case 2:
             return f(Form<5, 2>());
@@ -158,12 +160,13 @@ inline auto visit_form(const WinogradForm& form, const Function& f) {
         case 5:
             return f(Form<4, 5>());
         default:
-            return form.tile == 6 ? f(Form<6, 3>()) : f(Form<4, 3>());
+            break;
     }
+#endif
+    return form.tile == 6 ? f(Form<6, 3>()) : f(Form<4, 3>());
 }
 
-// f(Form<m, r>(), E()) besides, for the element type of the arrays: of scalar kernels float32 alone, since
-// instances take room.
+// f(Form<m, r>(), E()) besides, for the element type of the arrays: of scalar kernels float32 alone.
 template <class Function>
 inline void visit_form(const WinogradForm& form, [[maybe_unused]] DType dtype, const Function& f) {
 #if !defined(FC_ISA_SCALAR)
