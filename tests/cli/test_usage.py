@@ -19,6 +19,7 @@ from tests.train.helpers import small_trainer
 
 COMMANDS = (
     "train",
+    "recipe",
     "evaluate",
     "predict",
     "show",

@@ -1,4 +1,4 @@
-"""The command `fastconv`: train, evaluate, predict, show, report, diagnose, export, bench, tune, info.
+"""The command `fastconv`: train, recipe, evaluate, predict, show, report, diagnose, export, bench, tune, info.
 
 Exit codes: 0 done, 1 the reader of the output went away, 2 an error (one line on standard error
     says which), 130
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from .. import __version__
 from ..errors import FastconvError
-from . import bench, diagnose, evaluate, export, info, predict, report, show, train, tune
+from . import bench, diagnose, evaluate, export, info, predict, recipe, report, show, train, tune
 
 __all__ = ["main"]
 
@@ -37,7 +37,19 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fastconv", description="Train and run convolutional networks.")
     parser.add_argument("--version", action="version", version=f"fastconv {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, predict, show, report, diagnose, export, bench, tune, info):
+    for command in (
+        train,
+        recipe,
+        evaluate,
+        predict,
+        show,
+        report,
+        diagnose,
+        export,
+        bench,
+        tune,
+        info,
+    ):
         name = command.__name__.rpartition(".")[2]
         text = (command.__doc__ or "").strip()
         sub = commands.add_parser(

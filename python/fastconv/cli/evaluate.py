@@ -75,7 +75,7 @@ def loader_of(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str,
     making: dict[str, Any]
     if source in DATASETS:
         part = options.split or "test"
-        data: Dataset = load_dataset(source, part, data_dir=options.data_dir)
+        data: Dataset = load_dataset(source, part, data_dir=_folder(options, config))
         making = loader_options(options, data)
         source = named(data)
     else:
@@ -83,6 +83,15 @@ def loader_of(options: argparse.Namespace, config: dict[str, Any]) -> tuple[str,
         making = loader_options(options, data)
         making["transform"] = _standardize(options.checkpoint, config)
     return f"{source} ({part})", batches(data, size, shape, **making)
+
+
+def _folder(options: argparse.Namespace, config: dict[str, Any]) -> Path | None:
+    """The folder with the files of a named data set: as asked for, or else the run's own."""
+    if options.data_dir is not None or options.data is not None:
+        folder: Path | None = options.data_dir
+        return folder
+    own = config.get("data_dir")
+    return Path(own) if isinstance(own, str) else None
 
 
 def _files(

@@ -105,6 +105,13 @@ def _is_epoch(record: Any) -> bool:
 
 def _command(config: dict[str, Any]) -> str:
     """The command that makes such a run again."""
+    recipe = config.get("recipe")
+    if isinstance(recipe, dict):
+        words = ["fastconv recipe", shlex.quote(str(recipe.get("name")))]
+        for name in ("data", "epochs", "seed"):
+            if recipe.get(name) is not None:
+                words.append(f"--{name} {shlex.quote(str(recipe[name]))}")
+        return " ".join(words)
     names = (
         "data",
         "epochs",
