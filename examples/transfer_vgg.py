@@ -107,8 +107,10 @@ def main() -> None:
         )
     base = vgg16_base(options.weights)
     net = nn.Sequential(base, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    large = ImageFolder(options.folder, size=options.size, resize="pad")
-    small = ImageFolder(options.folder, size=options.small_size, resize="pad", cache=True)
+    large = ImageFolder(options.folder, size=options.size, resize="pad", background=None)
+    small = ImageFolder(
+        options.folder, size=options.small_size, resize="pad", background=None, cache=True
+    )
     labels, classes = large.labels, large.classes
     counts = np.bincount(labels, minlength=len(classes))
     if counts.min() <= options.training // len(classes):

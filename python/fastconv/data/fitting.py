@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ..errors import FormatError, ShapeError
 from .idx import PathLike
-from .image import decode_image, printable
+from .image import WHITE, Background, checked_background, decode_image, printable
 
 __all__ = ["Fit"]
 
@@ -31,6 +31,10 @@ class Fit:
         resize: "crop": the largest part in the middle that has the proportions asked for;
             "squash": the whole picture, its proportions changed; "pad": the whole picture with
             its proportions, black on both sides.
+        background: red, green and blue, which show where an image is transparent; None: the
+            colours that the file has there.
+        reduce: decode a JPEG of more than twice the size asked for in a half, a quarter or an
+            eighth of its size, from which the rest of the way is resized.
 
     Raises:
         ShapeError, DTypeError: an argument is out of range or of the wrong type.
@@ -42,8 +46,10 @@ class Fit:
         size: int | Sequence[int] | None,
         channels: int = 3,
         resize: str = "crop",
+        background: Background = WHITE,
+        reduce: bool = True,
     ) -> None:
-        from ..nn._args import pair
+        from ..nn._args import flag, pair
 
         self.who = who
         self.size = None if size is None else pair(who, "size", size, 1)
@@ -54,15 +60,20 @@ class Fit:
         if resize not in _RESIZES:
             raise ShapeError(f"{who}: resize must be 'crop', 'squash' or 'pad', got {resize!r}")
         self.channels, self.resize = channels, resize
+        self.background = checked_background(who, background)
+        self.reduce = flag(who, "reduce", reduce)
 
     def __repr__(self) -> str:
-        return f"Fit(size={self.size}, channels={self.channels}, resize={self.resize!r})"
+        return (
+            f"Fit(size={self.size}, channels={self.channels}, resize={self.resize!r}, "
+            f"background={self.background}, reduce={self.reduce})"
+        )
 
     def __call__(self, path: PathLike) -> npt.NDArray[np.uint8]:
         """Raises as `load_image`; FormatError where a picture without `size` is too large."""
         mode = "RGB" if self.channels == 3 else "L"
         if self.size is None:
-            image = decode_image(self.who, path, mode)
+            image = decode_image(self.who, path, mode, background=self.background)
             if max(image.size) > _MAX_SIDE:
                 raise FormatError(
                     f"{self.who}: {printable(path)}: {image.width}x{image.height} pixels, "
@@ -70,7 +81,8 @@ class Fit:
                 )
         else:
             height, width = self.size
-            image = decode_image(self.who, path, mode, (_GAP * width, _GAP * height))
+            enough = (_GAP * width, _GAP * height) if self.reduce else None
+            image = decode_image(self.who, path, mode, enough, self.background)
             image = self._fitted(image, width, height)
         array = np.asarray(image).reshape(image.height, image.width, self.channels)
         return np.ascontiguousarray(array.transpose(2, 0, 1))

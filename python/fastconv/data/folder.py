@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,32 @@ from ..errors import DTypeError, FormatError, ShapeError
 from .dataset import checked_indices, checked_labels, checked_statistics
 from .fitting import Fit
 from .idx import PathLike
-from .image import printable
+from .image import WHITE, Background, printable
 from .listing import EXTENSIONS, class_folders, image_files, in_order_of
 from .prefetch import Ahead
 from .store import Sink, store_key, stored
 from .transforms import Standardize
 
-__all__ = ["ImageFiles", "ImageFolder"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Decoding", "ImageFiles", "ImageFolder"]
 
 _NAMED = 5  # files that a warning names
 _READY = 32  # decoded images that wait
+
+
+class Decoding(TypedDict, total=False):
+    """What `ImageFiles` explains, and its kinds pass on to it."""
+
+    channels: int
+    resize: str
+    background: Background
+    reduce: bool
+    on_error: str
+    cache: bool | PathLike
+    mean: Sequence[float]
+    std: Sequence[float]
 
 
 class ImageFiles:
@@ -36,10 +52,15 @@ class ImageFiles:
         labels: as many integers.
         classes: class names, or none.
         size: height and width, an integer or a pair; None: all files must have the first one's.
-        channels: 3 for RGB, 1 for grey. Palettes, CMYK and 16 bits are converted, alpha is
-            dropped, the EXIF orientation is applied.
+        channels: 3 for RGB, 1 for grey. Palettes, CMYK and 16 bits are converted, the EXIF
+            orientation is applied.
         resize: "crop" (the largest part in the middle with the proportions of `size`), "squash" or
             "pad" (black).
+        background: red, green and blue, 0 to 255, that transparent images are laid on; None: their
+            transparency is dropped, and what colours the file has there show.
+        reduce: whether a JPEG of more than twice `size` is decoded in a half, a quarter or an
+            eighth of its size, which is several times as fast and changes pixels by one or two of
+            255 on average. False: it is decoded whole.
         on_error: "raise": a file that is no readable image, or of too many pixels
             (`PIL.Image.MAX_IMAGE_PIXELS`), is an error when it is fetched. "skip": every file is
             decoded at once; those that cannot be are left out, listed in `skipped`, and reported
@@ -72,6 +93,8 @@ class ImageFiles:
         size: int | Sequence[int] | None,
         channels: int = 3,
         resize: str = "crop",
+        background: Background = WHITE,
+        reduce: bool = True,
         on_error: str = "raise",
         cache: bool | PathLike = False,
         mean: Sequence[float] = (0.0,),
@@ -85,7 +108,7 @@ class ImageFiles:
             raise ShapeError(f"{who}: on_error must be 'raise' or 'skip', got {on_error!r}")
         if not isinstance(cache, (bool, str, os.PathLike)):
             raise DTypeError(f"{who}: cache is a {type(cache).__name__}, expected bool or a folder")
-        self._fit = Fit(who, size, channels, resize)
+        self._fit = Fit(who, size, channels, resize, background, reduce)
         self._standardize = checked_statistics(who, mean, std, channels)
         self.paths = [os.fspath(path) for path in paths]
         self.labels = checked_labels(who, labels, len(self.paths), classes)
@@ -277,10 +300,10 @@ class ImageFolder(ImageFiles):
     Args:
         root: the folder.
         size: height and width, an integer or a pair; None: all files must have the first one's.
-        channels, resize, on_error, cache, mean, std: see `ImageFiles`.
         classes: names of the sub-folders in the order of the labels, so that two folders agree;
             by default all of them, sorted.
         on_missing: what is done about a class without images: "raise", or "warn" and go on.
+        options: channels, resize, background, reduce, on_error, cache, mean, std of `ImageFiles`.
 
     Raises:
         FormatError: there are no sub-folders, or one of no class; a class has no images; and as
@@ -293,14 +316,9 @@ class ImageFolder(ImageFiles):
         root: PathLike,
         *,
         size: int | Sequence[int] | None,
-        channels: int = 3,
-        resize: str = "crop",
-        on_error: str = "raise",
         classes: Sequence[str] | None = None,
         on_missing: str = "raise",
-        cache: bool | PathLike = False,
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        **options: Unpack[Decoding],
     ) -> None:
         who = "ImageFolder"
         if on_missing not in ("raise", "warn"):
@@ -333,13 +351,8 @@ class ImageFolder(ImageFiles):
             np.array(labels, np.int64),
             names,
             size=size,
-            channels=channels,
-            resize=resize,
-            on_error=on_error,
-            cache=cache,
-            mean=mean,
-            std=std,
             name=printable(self.root),
+            **options,
         )
         lost = present - set(self.labels.tolist())
         if lost:

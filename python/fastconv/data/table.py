@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DTypeError, FormatError, ShapeError
-from .folder import ImageFiles
+from .folder import Decoding, ImageFiles
 from .idx import PathLike
 from .image import printable
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["CsvImages"]
 
@@ -32,8 +36,9 @@ class CsvImages(ImageFiles):
         header: whether the first line has names.
         delimiter: between the fields, one character.
         classes: names in the order of the labels.
-        size, channels, resize, on_error, cache, mean, std: see `ImageFiles`. With
-            on_error="skip" a file that is missing is skipped too.
+        size: see `ImageFiles`.
+        options: channels, resize, background, reduce, on_error, cache, mean, std of `ImageFiles`.
+            With on_error="skip" a file that is missing is skipped too.
 
     Raises:
         FormatError: the file is no such table; a line has no path or no label, or a label that
@@ -53,12 +58,7 @@ class CsvImages(ImageFiles):
         header: bool = True,
         delimiter: str = ",",
         classes: Sequence[str] | None = None,
-        channels: int = 3,
-        resize: str = "crop",
-        on_error: str = "raise",
-        cache: bool | PathLike = False,
-        mean: Sequence[float] = (0.0,),
-        std: Sequence[float] = (1.0,),
+        **options: Unpack[Decoding],
     ) -> None:
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ShapeError(f"CsvImages: delimiter must be one character, got {delimiter!r}")
@@ -73,7 +73,7 @@ class CsvImages(ImageFiles):
             path = base / relative
             if not path.is_file():
                 problem = f"{printable(source)}, line {number}: there is no file {printable(path)}"
-                if on_error != "skip":
+                if options.get("on_error") != "skip":
                     raise FileNotFoundError(f"CsvImages: {problem}")
                 skipped[printable(path)] = problem
                 continue
@@ -84,14 +84,9 @@ class CsvImages(ImageFiles):
             np.array(kept, np.int64),
             names,
             size=size,
-            channels=channels,
-            resize=resize,
-            on_error=on_error,
-            cache=cache,
-            mean=mean,
-            std=std,
             name=printable(source),
             skipped=skipped,
+            **options,
         )
 
 
