@@ -33,6 +33,11 @@ def test_the_report_of_a_run(trained: Path, capsys: Any) -> None:
     assert "lenet5: a <run>" in page.texts and "mnist (test)" in said
     assert "fastconv train lenet5 --data mnist --epochs 2" in said
     assert fc.__version__ in page.texts and len(page.pictures()) >= 5
+    assert "Diagnosis" in page.texts and "test - train" in page.texts
+    assert main(["diagnose", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for text in (*found["advice"], f"{100 * found['errors']['train']:.2f} %"):
+        assert text in page.texts
     assert (
         main(["evaluate", str(folder / "best.safetensors"), "--data-dir", str(trained / "idx")])
         == 0
@@ -60,6 +65,12 @@ def test_mistakes_are_one_line(trained: Path, tmp_path: Path, capsys: Any) -> No
         (broken / "history.json").write_text(text)
         assert main(["report", str(broken), "--no-data"]) == 2
         assert "not the history of a run" in capsys.readouterr().err
+    (broken / "history.json").unlink()
+    assert main(["report", str(broken), "--no-data"]) == 0
+    assert "Diagnosis" not in (broken / "report.html").read_text()
+    (broken / "evaluations.json").write_text("[]")
+    assert main(["report", str(broken), "--no-data"]) == 2
+    assert "evaluations.json: expected a figure" in capsys.readouterr().err
     for arguments, said in (
         ([], "RUN"),
         ([str(empty)], "is no folder of a run"),

@@ -65,7 +65,13 @@ def test_train_prints_and_writes(whole: tuple[Path, str]) -> None:
     accuracy = history[-1]["val_accuracy"]
     assert accuracy > 0.8
     assert f"test accuracy {100 * accuracy:.2f} %" in lines[-2]
-    for name in ("best.safetensors", "last.safetensors", "history.json", "curves.png"):
+    for name in (
+        "best.safetensors",
+        "last.safetensors",
+        "history.json",
+        "curves.png",
+        "evaluations.json",
+    ):
         assert f"{out / name}" in lines[-1]
         assert (out / name).stat().st_size > 0
     config = load_checkpoint(out / "last.safetensors").config

@@ -12,7 +12,7 @@ import pytest
 import fastconv as fc
 import fastconv.functional as F
 from fastconv import nn
-from fastconv.data import ArrayDataset, split
+from fastconv.data import ArrayDataset, BalancedSampler, Loader, split
 from fastconv.train import Trainer, diagnose, evaluate_parts, read_evaluations
 from fastconv.train.diagnosis import ADVICE
 
@@ -74,6 +74,9 @@ def test_what_cannot_be_told_is_said() -> None:
     assert values(diagnose({"human": 0.3, "train": 0.2})) == {BIAS: -0.1}
     assert diagnose({"human": 0.3, "train": 0.2}).largest is None
     assert "nothing stands out" in str(diagnose({"human": 0.3, "train": 0.2}))
+    found = diagnose({"train": 0.02, "test": 0.08})
+    assert values(found) == {BIAS: 0.02, "variance and data mismatch": 0.06}
+    assert found.shares[1].of == "test - train" and "stands in its place" in found.notes[-1]
     for alone in ({"test": 0.1}, {"human": 0.1}, {"bridge": 0.1, "test": 0.2}, {}):
         with pytest.raises(fc.ShapeError, match="diagnose: no share can be told from"):
             diagnose(alone)
@@ -136,6 +139,18 @@ def test_parts_of_a_run(tmp_path: Path) -> None:
     errors, images, notes = read_evaluations(tmp_path / "run")
     assert errors == found.errors and images == found.images and not notes
     assert diagnose(errors, images) == found
+    kept = json.loads((tmp_path / "run" / "evaluations.json").read_text())
+    assert kept["dev"]["loss"] == run.evaluate(parts["dev"])["loss"]
+    # A loader's images as they are, once each, whatever it trains with.
+    loader = Loader(
+        parts["train"],
+        8,
+        augment=lambda images, rng: images * 0,
+        sampler=BalancedSampler(parts["train"].labels),
+    )
+    again = evaluate_parts(run, {"train": loader, "dev": parts["dev"]})
+    assert again.errors["train"] == found.errors["train"]
+    assert again.images["train"] == len(parts["train"])
     nowhere = evaluate_parts(trainer(None), {"train": parts["train"]})
     assert set(nowhere.errors) == {"train"}
     with pytest.raises(fc.ShapeError, match="there is no part 'val'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 import fastconv as fc
 from fastconv import visualize as viz
 from fastconv.data import ArrayDataset
+from fastconv.train import diagnose
 from tests.visualize.helpers import dataset, small_net
 
 VOID = {"meta", "img", "br", "link", "hr"}
@@ -132,6 +134,29 @@ def test_a_whole_report(tmp_path: Path) -> None:
     again = tmp_path / "again.html"
     viz.write_report(report, again)
     assert again.read_text(encoding="utf-8") == text
+
+
+def test_the_diagnosis(tmp_path: Path) -> None:
+    errors = {"train": 0.02, "bridge": 0.03, "dev": 0.08}
+    found = diagnose(errors, {"train": 1000, "bridge": 100})
+    path = tmp_path / "a.html"
+    viz.write_report(viz.Report(diagnosis=replace(found, notes=(HOSTILE,))), path)
+    text = path.read_text(encoding="utf-8")
+    assert "<script" not in text
+    page = offline(text)
+    for said in (
+        *("Diagnosis", "bridge", "3.00 %", "1,000", "data mismatch", "dev - bridge", "5.00 %"),
+        *("overfitting to dev", "there is no error on test", "not known", *found.advice),
+        f"± {200 * (0.02 * 0.98 / 1000) ** 0.5:.2f} %",
+        f"{HOSTILE}.",
+    ):
+        assert said in page.texts, said
+    assert len([tag for tag, _ in page.elements if tag == "li"]) == len(found.advice)
+    viz.write_report(viz.Report(diagnosis=diagnose({"human": 0.3, "train": 0.2})), path)
+    page = offline(path.read_text(encoding="utf-8"))
+    assert "No share is above 0: nothing stands out." in page.texts
+    with pytest.raises(fc.DTypeError, match="diagnosis is a dict, expected a Diagnosis"):
+        viz.write_report(viz.Report(diagnosis=errors), path)  # type: ignore[arg-type]
 
 
 def test_parts_may_be_missing(tmp_path: Path) -> None:

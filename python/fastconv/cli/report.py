@@ -1,8 +1,8 @@
 """Write a run as one HTML file that opens offline.
 
-Settings, final numbers, learning curves, confusion matrix, precision and recall of each class, samples with
-answers, highest losses, first filters, environment. The images are those that the run was evaluated with, or
-those of --data; with --no-data the parts that need images are left out.
+Settings, final numbers, learning curves, diagnosis with advice, confusion matrix, precision and recall of each
+class, samples with answers, highest losses, first filters, environment. The images are those that the run was
+evaluated with, or those of --data; with --no-data the parts that need images are left out.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import FormatError, ShapeError
 from ..train.checkpoint import Checkpoint
+from ..train.diagnosis import EVALUATIONS, Diagnosis, diagnose, read_evaluations
 from .common import add_data, add_threads, checkpoint_net, set_threads, whole
 from .evaluate import loader_of
 from .show import run_file
@@ -66,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
         data_name=said,
         classes=[str(name) for name in config["classes"]],
         history=_history(options.folder, checkpoint),
+        diagnosis=_diagnosis(options.folder),
         settings=config,
         environment={
             "weights": f"{options.checkpoint.name}, after {checkpoint.global_step:,} steps",
@@ -94,6 +97,27 @@ def _history(folder: Path, checkpoint: Checkpoint) -> list[dict[str, Any]]:
     if not isinstance(history, list) or not all(_is_epoch(record) for record in history):
         raise FormatError(f"report: {path}: not the history of a run: expected a list of epochs")
     return history
+
+
+def _diagnosis(folder: Path) -> Diagnosis | None:
+    """What the run's errors say, if there are enough of them.
+
+    Raises:
+        FormatError: evaluations.json is damaged.
+    """
+    try:
+        errors, images, notes = read_evaluations(folder)
+    except FileNotFoundError:
+        return None
+    except FormatError:  # of a history without accuracies
+        if (folder / EVALUATIONS).exists():
+            raise
+        return None
+    try:
+        found = diagnose(errors, images)
+    except ShapeError:
+        return None
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def _is_epoch(record: Any) -> bool:

@@ -11,11 +11,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .. import manual_seed, models, optim
-from ..data import Dataset, load_parts
+from ..data import Dataset, Subset, load_parts
 from ..data.catalogue import DATASETS
 from ..errors import FastconvError, FormatError, ShapeError
 from ..train import Trainer, load_checkpoint
+from ..train.diagnosis import EVALUATIONS, measure_parts, write_evaluations
 from .common import (
     add_data,
     add_threads,
@@ -184,7 +187,6 @@ def run(options: argparse.Namespace) -> int:
         trainer.restore(checkpoint, str(options.resume))
     at_once = evaluation_batch(shape)
     validation = batches(parts.get("dev", test), at_once, shape, **making)
-    last_test = batches(test, at_once, shape, **making) if len(parts) > 2 else validation
     if not options.quiet:
         print(
             f"{settings.model} on {settings.data}: {_counted(parts)} images{_resized(settings)}, "
@@ -199,11 +201,23 @@ def run(options: argparse.Namespace) -> int:
         if kept.exists():
             print(f"continue with: fastconv train {settings.model} --resume {kept}")
         raise
-    result = trainer.evaluate(last_test)
+    making["worker"] = "thread"  # not processes for each part
+    judged = {**parts, "train": _sample(parts)}
+    found = measure_parts(
+        trainer, {name: batches(part, at_once, shape, **making) for name, part in judged.items()}
+    )
     last = "test" if "test" in parts else "dev"
-    print(f"{last} accuracy {percent(result['accuracy'])}, loss {result['loss']:.4f}")
+    print(f"{last} accuracy {percent(1 - found[last]['error'])}, loss {found[last]['loss']:.4f}")
+    write_evaluations(found, out)
     print(f"files: {', '.join(str(out / name) for name in _files(out))}")
     return 0
+
+
+def _sample(parts: dict[str, Dataset]) -> Subset:
+    """Training images at equal distances, as many as the largest other part has: to measure the error on."""
+    train = parts["train"]
+    count = min(len(train), max(len(part) for name, part in parts.items() if name != "train"))
+    return Subset(train, np.arange(count) * len(train) // count)
 
 
 def data_parts(settings: Settings, options: argparse.Namespace, **more: Any) -> dict[str, Dataset]:
@@ -281,7 +295,7 @@ def _resized(settings: Settings) -> str:
 
 
 def _files(out: Path) -> list[str]:
-    names = ("best.safetensors", "last.safetensors", "history.json", "curves.png")
+    names = ("best.safetensors", "last.safetensors", "history.json", "curves.png", EVALUATIONS)
     return [name for name in names if (out / name).exists()]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..data import Dataset, Loader
 from ..errors import DTypeError
 
-__all__ = ["EVALUATION_BATCH", "Data", "as_loader", "batches_of", "describe", "length"]
+__all__ = ["EVALUATION_BATCH", "Data", "as_loader", "as_stored", "batches_of", "describe", "length"]
 
 # A Loader, a data set to make one of, or batches (images, labels) that can be iterated again.
 Data = Loader | Dataset | Iterable[tuple[Any, Any]]
@@ -32,6 +32,20 @@ def as_loader(
             f"got {type(data).__name__}"
         )
     return data
+
+
+def as_stored(data: Data) -> Data:
+    """A Loader's images once each, in stored order, neither augmented nor mixed; other data as it is."""
+    if not isinstance(data, Loader):
+        return data
+    return Loader(
+        data.dataset,
+        data.batch_size,
+        prefetch=data.prefetch,
+        transform=data.transform,
+        workers=data.workers,
+        worker=data.worker,
+    )
 
 
 def batches_of(

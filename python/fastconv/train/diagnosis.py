@@ -11,8 +11,17 @@ from typing import Any
 
 from ..errors import DTypeError, FormatError, ShapeError
 from ..serialization import PathLike, write_atomically
+from .batches import as_stored
 
-__all__ = ["Diagnosis", "Share", "diagnose", "evaluate_parts", "read_evaluations"]
+__all__ = [
+    "Diagnosis",
+    "Share",
+    "diagnose",
+    "evaluate_parts",
+    "measure_parts",
+    "read_evaluations",
+    "write_evaluations",
+]
 
 PARTS = ("human", "train", "bridge", "dev", "test")
 EVALUATIONS = "evaluations.json"
@@ -157,7 +166,8 @@ def diagnose(errors: Mapping[str, float], images: Mapping[str, int] | None = Non
 
     Returns:
         avoidable bias = train - human (0 where it is not given), variance = bridge - train, data mismatch = dev -
-        bridge, overfitting to dev = test - dev. Without bridge the two in the middle come as one.
+        bridge, overfitting to dev = test - dev. Without bridge the two in the middle come as one, dev - train, or
+        where there is no dev either test - train.
 
     Raises:
         ShapeError: a name that there is not, an error outside 0 to 1, a number of images below 1; no share can be
@@ -181,9 +191,12 @@ def diagnose(errors: Mapping[str, float], images: Mapping[str, int] | None = Non
             shares.append(_share(name, upper, lower, known, counts))
         else:
             unknown[name] = f"there is no error on {' and '.join(lacking)}"
-    if "bridge" not in known and {"train", "dev"} <= set(known):
+    if "bridge" not in known and "train" in known and ("dev" in known or "test" in known):
+        later = "dev" if "dev" in known else "test"
         place = 1 if shares and shares[0].name == _BIAS else 0
-        shares.insert(place, _share(_BOTH, "dev", "train", known, counts))
+        shares.insert(place, _share(_BOTH, later, "train", known, counts))
+        if later == "test":
+            notes.append("there is no error on dev: that on test stands in its place")
     if not shares:
         given = ", ".join(known) or "nothing"
         raise ShapeError(
@@ -259,43 +272,58 @@ def _percent(value: float) -> str:
 def evaluate_parts(trainer: Any, parts: Mapping[str, Any], human: float | None = None) -> Diagnosis:
     """Evaluate a trainer's network on the parts of its data, and diagnose.
 
-    Where the trainer has an `out_dir`, the figures are kept there in `evaluations.json`, for `fastconv diagnose`.
+    Where the trainer has an `out_dir`, the figures are kept there in `evaluations.json`, for `fastconv diagnose`
+    and `fastconv report`.
 
     Args:
         trainer: a `Trainer`.
-        parts: "train", "bridge", "dev", "test" -> data, as `fastconv.data.split` gives them.
+        parts: "train", "bridge", "dev", "test" -> data, as `fastconv.data.split` gives them. Loaders' images are
+            taken once each, without `augment`, `mix` and `sampler`.
         human: the error of people on such images.
 
     Raises:
         ShapeError: a part of another name; the outputs are no scores of classes.
         OSError: the file cannot be written.
     """
+    if human is not None:
+        _checked_errors({"human": human})
+    found = measure_parts(trainer, parts)
+    if human is not None:
+        found["human"] = {"error": float(human)}
+    diagnosis = diagnose(*_figures(found))
+    if trainer.out_dir is not None:
+        write_evaluations(found, trainer.out_dir)
+    return diagnosis
+
+
+def measure_parts(trainer: Any, parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of each part of the data `error`, `loss`, `images` and the trainer's metrics; see `evaluate_parts`."""
     wrong = [name for name in parts if name not in PARTS[1:]]
     if wrong:
         raise ShapeError(
             f"evaluate_parts: there is no part {wrong[0]!r}, expected {', '.join(PARTS[1:])}"
         )
-    if human is not None:
-        _checked_errors({"human": human})
-    found: dict[str, Any] = {} if human is None else {"human": {"error": float(human)}}
+    found: dict[str, dict[str, Any]] = {}
     for name, data in parts.items():
-        result = trainer.evaluate(data)
+        result = trainer.evaluate(as_stored(data))
         if "accuracy" not in result:
             raise ShapeError(
                 f"evaluate_parts: there is no accuracy on {name}: the network's output is not a score for "
                 "each class"
             )
-        found[name] = {
-            "error": 1.0 - result["accuracy"],
-            "loss": result["loss"],
-            "images": result["images"],
-        }
-    diagnosis = diagnose(*_figures(found))
-    if trainer.out_dir is not None:
-        text = json.dumps(found, indent=1, allow_nan=False)
-        trainer.out_dir.mkdir(parents=True, exist_ok=True)
-        write_atomically(trainer.out_dir / EVALUATIONS, (text + "\n").encode())
-    return diagnosis
+        found[name] = {"error": 1.0 - result.pop("accuracy"), **result}
+    return found
+
+
+def write_evaluations(found: Mapping[str, Mapping[str, Any]], folder: PathLike) -> None:
+    """Keep the figures of parts in a run's folder, as `evaluations.json`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    text = json.dumps(found, indent=1, allow_nan=False)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(folder) / EVALUATIONS, (text + "\n").encode())
 
 
 def read_evaluations(run: PathLike) -> tuple[dict[str, float], dict[str, int], list[str]]:

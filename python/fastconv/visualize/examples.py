@@ -19,7 +19,7 @@ from ..nn import Module
 from ..nn._args import integer
 from ..tensor import Tensor, as_array, no_grad
 from ..train import ConfusionMatrix
-from ..train.batches import EVALUATION_BATCH, as_loader
+from ..train.batches import EVALUATION_BATCH, as_loader, as_stored
 from ..train.evaluation import network_input
 from .layers import checked_net, evaluating, net_dtype
 
@@ -215,13 +215,7 @@ def in_order(op: str, data: Any) -> Iterator[Batch]:
     """Batches in the stored order, neither augmented nor mixed."""
     if isinstance(data, Loader):
         dataset: Dataset | None = data.dataset
-        batches: Any = Loader(
-            data.dataset,
-            data.batch_size,
-            transform=data.transform,
-            workers=data.workers,
-            worker=data.worker,
-        )
+        batches: Any = as_stored(data)
     elif isinstance(data, Dataset):
         dataset = data
         pixels = math.prod(data.image_shape[1:])

@@ -18,6 +18,7 @@ from ..functional import cross_entropy
 from ..nn import Conv2d, Module
 from ..nn._args import integer
 from ..serialization import PathLike, write_atomically
+from ..train.diagnosis import Diagnosis
 from .charts import plot_confusion, plot_curves, plot_examples
 from .examples import judge
 from .filters import layer_filters, plot_filters
@@ -60,6 +61,7 @@ class Report:
         classes: their names.
         loss: (outputs, labels) -> mean loss.
         history: of `Trainer.history`.
+        diagnosis: of `fastconv.train.diagnose` or `evaluate_parts`.
         settings, environment: name -> value.
         images: how many samples, mistakes and highest losses are shown.
         seed: of the choice of samples.
@@ -72,6 +74,7 @@ class Report:
     classes: Sequence[str] = ()
     loss: Callable[[Any, Any], Any] = cross_entropy
     history: Sequence[Mapping[str, Any]] = ()
+    diagnosis: Diagnosis | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     images: int = 18
@@ -79,9 +82,9 @@ class Report:
 
 
 def write_report(report: Report, path: PathLike) -> None:
-    """Write a run as one HTML file that opens offline: final numbers, learning curves, confusion matrix,
-    precision and recall of each class, samples with answers, highest losses, mistakes, first filters,
-    settings, environment. Pictures lie inside it; there are no scripts and no links.
+    """Write a run as one HTML file that opens offline: final numbers, learning curves, diagnosis with advice,
+    confusion matrix, precision and recall of each class, samples with answers, highest losses, mistakes, first
+    filters, settings, environment. Pictures lie inside it; there are no scripts and no links.
 
     Args:
         report: what it shows.
@@ -95,6 +98,10 @@ def write_report(report: Report, path: PathLike) -> None:
     if not isinstance(report, Report):
         raise DTypeError(f"write_report: expected a Report, got {type(report).__name__}")
     integer("write_report", "images", report.images, 1)
+    if report.diagnosis is not None and not isinstance(report.diagnosis, Diagnosis):
+        raise DTypeError(
+            f"write_report: diagnosis is a {type(report.diagnosis).__name__}, expected a Diagnosis"
+        )
     if report.data is not None and report.network is None:
         raise ShapeError("write_report: there is data, but no network that is judged by it")
     write_atomically(path, _page(report).encode())
@@ -109,6 +116,8 @@ def _page(report: Report) -> str:
     if report.history:
         parts += ["<h2>Learning curves</h2>", _picture(plot_curves(report.history), "curves")]
         parts.append(_epochs(report.history))
+    if report.diagnosis is not None:
+        parts += ["<h2>Diagnosis</h2>", *_diagnosed(report.diagnosis)]
     parts += judged[1:]
     if report.network is not None and any(isinstance(m, Conv2d) for m in report.network.modules()):
         name, _ = layer_filters(report.network)
@@ -174,6 +183,46 @@ def _judged(report: Report) -> list[str]:
             _picture(plot_examples(judgement.mistakes, classes), "misclassified images"),
         ]
     return figures
+
+
+def _diagnosed(diagnosis: Diagnosis) -> list[str]:
+    """The error on each part, what it is made of, and advice."""
+    errors = [
+        [part, _percent(error), f"{diagnosis.images[part]:,}" if part in diagnosis.images else ""]
+        for part, error in diagnosis.errors.items()
+    ]
+    shares = [
+        [
+            share.name,
+            share.of,
+            _percent(share.value),
+            "" if share.deviation is None else f"± {_percent(2 * share.deviation)}",
+        ]
+        for share in diagnosis.shares
+    ]
+    shares += [[name, why, "not known", ""] for name, why in diagnosis.unknown.items()]
+    largest = diagnosis.largest
+    said = (
+        "<p>No share is above 0: nothing stands out.</p>"
+        if largest is None
+        else f"<p>The largest share is <strong>{_text(largest.name)}</strong>. What may help:</p>"
+    )
+    advice = "\n".join(f"<li>{_text(text)}</li>" for text in diagnosis.advice)
+    return [
+        _table(["part", "error", "images"], errors),
+        "<p></p>",
+        _table(["share of the error", "of", "value", "by chance"], shares, numbers_from=2),
+        said,
+        f"<ul>\n{advice}\n</ul>" if advice else "",
+        *(
+            f'<p class="quiet">{_text(note[:1].upper() + note[1:])}.</p>'
+            for note in diagnosis.notes
+        ),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _shares(matrix: NDArray, classes: Sequence[str]) -> str:
@@ -270,7 +319,7 @@ def _number(value: Any, *, percent: bool = False) -> str:
     if not math.isfinite(value):
         return str(value)
     if percent:
-        return f"{100 * value:.2f} %"
+        return _percent(value)
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.4g}"
