@@ -325,7 +325,7 @@ G = ImageDataGenerator()
         (lambda: G.flow(images(), seed=-1), fc.ShapeError, "seed must be at least 0"),
         (lambda: G.fit(images()[0]), fc.ShapeError, "fit: expected images of four dimensions"),
         (lambda: G.random_transform(images()), fc.ShapeError, "an image of three dimensions"),
-        (lambda: G.flow_from_directory(".", color_mode="rgba"), fc.ShapeError, "color_mode must"),
+        (lambda: G.flow_from_directory(".", color_mode="cmyk"), fc.ShapeError, "color_mode must"),
         (lambda: G.flow_from_directory(".", class_mode="raw"), fc.ShapeError, "class_mode must"),
         (lambda: G.flow_from_directory(".", (0, 4)), fc.ShapeError, "target_size must be at least"),
         (lambda: G.flow_from_directory("/nonexistent"), FileNotFoundError, "nonexistent"),

@@ -41,15 +41,16 @@ def class_folders(who: str, root: Path) -> dict[str, Path]:
     return {printable(path.name): path for _, path in found}
 
 
-def image_files(folder: Path) -> Iterator[Path]:
+def image_files(folder: Path, follow_links: bool = True) -> Iterator[Path]:
     """The image files of a folder and its sub-folders, sorted; hidden ones are left out.
 
-    Links are followed; those that lead back to a folder on the way are not.
+    Links are followed, to sub-folders where that is asked for; those that lead back to a folder on
+    the way are not.
     """
-    yield from _walk(folder, (_identity(folder),))
+    yield from _walk(folder, (_identity(folder),), follow_links)
 
 
-def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _walk(folder: Path, above: tuple[tuple[int, int], ...], follow: bool) -> Iterator[Path]:
     with os.scandir(folder) as entries:
         inside = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     for entry in inside:
@@ -58,8 +59,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
         path = Path(entry.path)
         if _is_folder(entry):
             identity = _identity(path)
-            if identity not in above:
-                yield from _walk(path, (*above, identity))
+            if identity not in above and (follow or not entry.is_symlink()):
+                yield from _walk(path, (*above, identity), follow)
         elif path.suffix.lower() in EXTENSIONS:
             yield path
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import random as library_random
-from ...errors import DTypeError, FormatError, ShapeError
+from ...errors import DTypeError, ShapeError
 from ...nn._args import choice, flag, integer
-from .batch import size_of
 
 if TYPE_CHECKING:
     from .keras_generator import ImageDataGenerator
 
-__all__ = ["ArrayFlow", "Flow", "FolderFlow"]
+__all__ = ["ArrayFlow", "Flow", "Saving", "part_of", "random_state"]
 
 Array = npt.NDArray[Any]
+
+_FORMATS = ("png", "jpeg", "jpg", "bmp", "gif", "ppm", "tiff", "webp")
 
 
 def random_state(seed: int | None) -> np.random.RandomState:
@@ -28,6 +30,68 @@ def random_state(seed: int | None) -> np.random.RandomState:
     if seed is None:
         seed = library_random.next_key() % 2**32
     return np.random.RandomState(integer("ImageDataGenerator", "seed", seed, 0) % 2**32)
+
+
+def part_of(who: str, generator: ImageDataGenerator, subset: str | None) -> tuple[float, float]:
+    """Where the images of "training" or "validation" begin and end; None: all of them."""
+    if subset is None:
+        return 0.0, 1.0
+    choice(who, "subset", subset, ("training", "validation"))
+    at = generator.validation_split
+    return (0.0, at) if subset == "validation" else (at, 1.0)
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where augmented images are kept to be looked at: files PREFIX_PLACE_NUMBER.FORMAT in a folder."""
+
+    folder: Path
+    prefix: str
+    kind: str
+
+    @classmethod
+    def of(cls, who: str, folder: Any, prefix: Any, kind: Any) -> Saving | None:
+        """Checked, and the folder made; None where no folder is named."""
+        choice(who, "save_format", kind, _FORMATS)
+        if not isinstance(prefix, str) or os.path.basename(prefix) != prefix:
+            raise ShapeError(f"{who}: save_prefix must be a part of a file's name, got {prefix!r}")
+        if folder is None:
+            return None
+        if not isinstance(folder, (str, os.PathLike)):
+            raise DTypeError(f"{who}: save_to_dir is a {type(folder).__name__}, expected a folder")
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return cls(Path(folder), prefix, kind)
+
+    def check(self, who: str, channels: int) -> None:
+        """ShapeError where such files cannot hold images of so many channels."""
+        if channels not in (1, 3, 4):
+            raise ShapeError(
+                f"{who}: save_to_dir takes images of 1, 3 or 4 channels, got {channels}"
+            )
+        if channels == 4 and self.kind in ("jpg", "jpeg", "bmp", "ppm"):
+            raise ShapeError(f"{who}: save_format {self.kind!r} has no opacity, expected 'png'")
+
+    def save(
+        self,
+        images: Array,
+        places: npt.NDArray[np.int64],
+        data_format: str,
+        random: np.random.RandomState,
+        names: int,
+    ) -> None:
+        """Write images, each stretched to 0 to 255, as Keras does: its own least value is black."""
+        from PIL import Image
+
+        if data_format == "channels_first":
+            images = images.transpose(0, 2, 3, 1)
+        for image, place in zip(images, places, strict=True):
+            values = image - image.min()
+            most = values.max()
+            pixels = (values / most * 255 if most else values).astype(np.uint8)
+            file = f"{self.prefix}_{place}_{random.randint(names)}.{self.kind}"
+            Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(
+                self.folder / file
+            )
 
 
 class Flow:
@@ -127,6 +191,7 @@ class Flow:
 
 class ArrayFlow(Flow):
     """Batches of arrays: (images, labels), (images, labels, weights), or images where there are no labels.
+    In the place of images, where other arrays came with them, is a list of all.
 
     See `Flow` and `ImageDataGenerator.flow`.
     """
@@ -140,24 +205,32 @@ class ArrayFlow(Flow):
         batch_size: int,
         shuffle: bool,
         seed: int | None,
+        saving: Saving | None,
         subset: str | None,
         ignore_class_split: bool,
     ) -> None:
         who = "ImageDataGenerator.flow"
+        beside: list[Array] = []
+        if isinstance(x, tuple) and len(x) == 2:
+            x, more = x
+            beside = [np.asarray(values) for values in (more if isinstance(more, list) else [more])]
         images = np.asarray(x)
         if images.dtype.kind not in "fiub":
             raise DTypeError(f"{who}: x must be numbers, got {images.dtype}")
         if images.ndim != 4 or 0 in images.shape[1:]:
             raise ShapeError(f"{who}: x must be images of four dimensions, got {images.shape}")
-        others = [None if v is None else np.asarray(v) for v in (y, sample_weight)]
-        for name, values in zip(("y", "sample_weight"), others, strict=True):
+        others = [None if v is None else np.asarray(v) for v in (y, sample_weight)] + beside
+        names = ["y", "sample_weight", *(f"x[1][{i}]" for i in range(len(beside)))]
+        for name, values in zip(names, others, strict=True):
             if values is not None and (not values.ndim or len(values) != len(images)):
                 raise ShapeError(
                     f"{who}: {name} must have {len(images)} elements, one an image, "
                     f"got shape {values.shape}"
                 )
+        if saving is not None:
+            saving.check(who, images.shape[1 if generator.data_format == "channels_first" else 3])
         if subset is not None:
-            choice(who, "subset", subset, ("training", "validation"))
+            first, last = (int(share * len(images)) for share in part_of(who, generator, subset))
             at = int(len(images) * generator.validation_split)
             labels = others[0]
             if (
@@ -169,106 +242,21 @@ class ArrayFlow(Flow):
                     f"{who}: the parts for training and validation have different labels; shuffle "
                     "sorted data first, or pass ignore_class_split=True"
                 )
-            part = slice(at) if subset == "validation" else slice(at, None)
-            images = images[part]
-            others = [None if values is None else values[part] for values in others]
-        self.x, (self.y, self.sample_weight) = images, others
+            images = images[first:last]
+            others = [None if values is None else values[first:last] for values in others]
+        self.x, (self.y, self.sample_weight, *rest) = images, others
+        self.x_misc = [values for values in rest if values is not None]
+        self.saving = saving
         super().__init__(generator, len(images), batch_size, shuffle, seed)
 
     def _batch(self, indices: npt.NDArray[np.int64], random: np.random.RandomState) -> Any:
-        images = self._augmented(self.x[indices], random)
+        made = self._augmented(self.x[indices], random)
+        if self.saving is not None:
+            data_format = self.image_data_generator.data_format
+            self.saving.save(made, indices, data_format, random, 10**4)
+        images = [made, *(values[indices] for values in self.x_misc)] if self.x_misc else made
         if self.y is None:
             return images
         if self.sample_weight is None:
             return images, self.y[indices]
         return images, self.y[indices], self.sample_weight[indices]
-
-
-class FolderFlow(Flow):
-    """Batches of images in files. See `Flow` and `ImageDataGenerator.flow_from_directory`.
-
-    Attributes:
-        samples: images. classes: each one's label. class_indices: name -> label.
-        filepaths, filenames: each one's path, whole and within the folder.
-    """
-
-    def __init__(
-        self,
-        generator: ImageDataGenerator,
-        directory: str | os.PathLike[str],
-        target_size: Sequence[int],
-        color_mode: str,
-        classes: Sequence[str] | None,
-        class_mode: str | None,
-        batch_size: int,
-        shuffle: bool,
-        seed: int | None,
-        subset: str | None,
-        interpolation: str,
-    ) -> None:
-        from ..listing import class_folders, image_files, in_order_of
-
-        who = "ImageDataGenerator.flow_from_directory"
-        self.target_size = size_of(who, "target_size", target_size)
-        self.color_mode = choice(who, "color_mode", color_mode, ("rgb", "grayscale"))
-        modes = ("categorical", "binary", "sparse", "input")
-        self.class_mode = (
-            None if class_mode is None else choice(who, "class_mode", class_mode, modes)
-        )
-        filters = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
-        self.interpolation = choice(who, "interpolation", interpolation, filters)
-        part = (0.0, 1.0)
-        if subset is not None:
-            choice(who, "subset", subset, ("training", "validation"))
-            at = generator.validation_split
-            part = (0.0, at) if subset == "validation" else (at, 1.0)
-        self.directory = Path(directory)
-        folders = class_folders(who, self.directory)
-        if classes is not None:
-            folders, missing = in_order_of(who, tuple(classes), folders)
-            if missing:
-                raise FormatError(f"{who}: {self.directory} has no sub-folder {missing[0]!r}")
-        self.class_indices = {name: label for label, name in enumerate(folders)}
-        self.filepaths: list[str] = []
-        labels: list[int] = []
-        for label, folder in enumerate(folders.values()):
-            files = [os.fspath(path) for path in image_files(folder)]
-            files = files[int(part[0] * len(files)) : int(part[1] * len(files))]
-            self.filepaths += files
-            labels += [label] * len(files)
-        if not self.filepaths:
-            raise FormatError(f"{who}: {self.directory} has no images")
-        if self.class_mode == "binary" and len(folders) != 2:
-            raise ShapeError(f"{who}: class_mode 'binary' is for 2 classes, got {len(folders)}")
-        self.filenames = [os.path.relpath(path, self.directory) for path in self.filepaths]
-        self.classes = np.array(labels, np.int32)
-        self.samples = len(self.filepaths)
-        super().__init__(generator, self.samples, batch_size, shuffle, seed)
-
-    def _read(self, path: str) -> Array:
-        from PIL import Image
-
-        from ..image import decode_image
-
-        mode = "RGB" if self.color_mode == "rgb" else "L"
-        image = decode_image("ImageDataGenerator.flow_from_directory", path, mode)
-        height, width = self.target_size
-        if image.size != (width, height):
-            image = image.resize(
-                (width, height), getattr(Image.Resampling, self.interpolation.upper())
-            )
-        pixels = np.asarray(image).reshape(height, width, -1)
-        last = self.image_data_generator.data_format == "channels_last"
-        return pixels if last else pixels.transpose(2, 0, 1)
-
-    def _batch(self, indices: npt.NDArray[np.int64], random: np.random.RandomState) -> Any:
-        images = np.stack([self._read(self.filepaths[i]) for i in indices])
-        made = self._augmented(images, random)
-        labels, dtype = self.classes[indices], self.image_data_generator.dtype
-        if self.class_mode is None:
-            return made
-        if self.class_mode == "input":
-            return made, made.copy()
-        if self.class_mode == "categorical":
-            return made, np.eye(len(self.class_indices), dtype=dtype)[labels]
-        return made, labels.astype(dtype)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from ... import _core
 from ...errors import DTypeError, ShapeError
 from ...nn._args import choice, flag, number
-from .batch import BatchShape, FloatArray, interval
-from .geometry import about_centre, rotation
-from .keras_flow import ArrayFlow, FolderFlow, random_state
+from .batch import BatchShape, interval
+from .keras_files import FolderFlow, Reading, TableFlow
+from .keras_flow import ArrayFlow, Saving, random_state
+from .keras_maps import affine_maps, brightened, per_image
 
 __all__ = ["ImageDataGenerator"]
 
@@ -169,18 +170,25 @@ class ImageDataGenerator:
         shuffle: bool = True,
         sample_weight: Any = None,
         seed: int | None = None,
+        save_to_dir: str | PathLike[str] | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
         ignore_class_split: bool = False,
         subset: str | None = None,
     ) -> ArrayFlow:
         """Batches of images in memory.
 
         Args:
-            x: images, four dimensions in the order of `data_format`.
+            x: images, four dimensions in the order of `data_format`; or a pair of them and another array, or a
+                list of such, which batches have too, as they are.
             y: labels, as many; None for batches of images alone.
             batch_size: images a batch; the last of an epoch may have fewer.
             shuffle: whether each epoch has an order of its own.
             sample_weight: a third array of every batch.
             seed: of order and parameters; None takes it from `fastconv.manual_seed`'s state.
+            save_to_dir: a folder where the images of batches are written too, each with its values stretched to
+                0 to 255; it is made if it is missing.
+            save_prefix, save_format: of these files: PREFIX_PLACE_NUMBER.FORMAT; "png", "jpeg", "bmp", ...
             ignore_class_split: whether the parts of `validation_split` may have different labels.
             subset: "training" or "validation": the later or the first part of `validation_split`.
 
@@ -191,7 +199,16 @@ class ImageDataGenerator:
             ShapeError, DTypeError: arrays do not fit each other, or an argument is out of range.
         """
         return ArrayFlow(
-            self, x, y, sample_weight, batch_size, shuffle, seed, subset, ignore_class_split
+            self,
+            x,
+            y,
+            sample_weight,
+            batch_size,
+            shuffle,
+            seed,
+            Saving.of("ImageDataGenerator.flow", save_to_dir, save_prefix, save_format),
+            subset,
+            ignore_class_split,
         )
 
     def flow_from_directory(
@@ -204,22 +221,30 @@ class ImageDataGenerator:
         batch_size: int = 32,
         shuffle: bool = True,
         seed: int | None = None,
+        save_to_dir: str | PathLike[str] | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        follow_links: bool = False,
         subset: str | None = None,
         interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
     ) -> FolderFlow:
         """Batches of images in a folder with a sub-folder a class, read with Pillow as they are needed.
+
+        Other than in Keras the EXIF orientation is applied, 16 bits are cut to 8, hidden files are left out.
 
         Args:
             directory: the folder.
             target_size: (height, width) that images are resized to, whatever their proportions.
-            color_mode: "rgb" or "grayscale".
+            color_mode: "rgb", "grayscale" (both drop transparency) or "rgba", of four channels.
             classes: names of sub-folders in the order of their labels; by default all, sorted.
-            class_mode: of labels: "categorical" (float rows of a one), "binary" or "sparse" (numbers),
-            "input" (the
-                images), None (batches of images alone).
-            batch_size, shuffle, seed: as for `flow`.
+            class_mode: of labels: "categorical" (float rows of a one), "binary" or "sparse" (numbers), "input"
+                (the images), None (batches of images alone).
+            batch_size, shuffle, seed, save_to_dir, save_prefix, save_format: as for `flow`.
+            follow_links: whether links to folders inside those of the classes are followed.
             subset: "training" or "validation", a part of each class.
             interpolation: "nearest", "bilinear", "bicubic", "lanczos", "box" or "hamming".
+            keep_aspect_ratio: cut the middle with the proportions of `target_size` out before.
 
         Returns:
             Batches, and `samples`, `classes`, `class_indices`, `filenames`, `filepaths`; see `FolderFlow`.
@@ -229,18 +254,86 @@ class ImageDataGenerator:
             FormatError: there are no classes or no images; from a batch, a file cannot be decoded.
             ImportError: Pillow is not installed.
         """
+        who = FolderFlow.who
         return FolderFlow(
             self,
             directory,
-            target_size,
-            color_mode,
+            Reading.of(who, target_size, color_mode, interpolation, keep_aspect_ratio),
+            Saving.of(who, save_to_dir, save_prefix, save_format),
             classes,
             class_mode,
             batch_size,
             shuffle,
             seed,
             subset,
-            interpolation,
+            follow_links,
+        )
+
+    def flow_from_dataframe(
+        self,
+        dataframe: Any,
+        directory: str | PathLike[str] | None = None,
+        x_col: str = "filename",
+        y_col: str | Sequence[str] = "class",
+        weight_col: str | None = None,
+        target_size: Sequence[int] = (256, 256),
+        color_mode: str = "rgb",
+        classes: Sequence[str] | None = None,
+        class_mode: str | None = "categorical",
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int | None = None,
+        save_to_dir: str | PathLike[str] | None = None,
+        save_prefix: str = "",
+        save_format: str = "png",
+        subset: str | None = None,
+        interpolation: str = "nearest",
+        validate_filenames: bool = True,
+        keep_aspect_ratio: bool = False,
+    ) -> TableFlow:
+        """Batches of images that a table lists, read with Pillow as they are needed.
+
+        Args:
+            dataframe: anything whose columns are had as dataframe["name"]: of pandas, a dictionary of lists or
+                arrays, a structured array.
+            directory: the folder that paths are relative to; by default the working directory.
+            x_col: the column with names of files.
+            y_col: the column with labels; of several outputs, or several raw numbers, a list of columns.
+            weight_col: a column of numbers, the third array of every batch.
+            target_size, color_mode, interpolation, keep_aspect_ratio: as for `flow_from_directory`.
+            classes: names in the order of their labels, images of others are left out; by default all, sorted.
+            class_mode: of labels: "categorical" (float rows of a one; an image may have a list of names, and then
+                several ones), "binary" or "sparse" (numbers of names), "raw" (what the column holds),
+                "multi_output" (a list of arrays, one for each of `y_col`), "input" (the images), None.
+            batch_size, shuffle, seed, save_to_dir, save_prefix, save_format: as for `flow`.
+            subset: "training" or "validation": the later or the first part of `validation_split`.
+            validate_filenames: leave out, with a warning, what is no file or has no image's extension.
+
+        Returns:
+            Batches, and `samples`, `classes`, `class_indices`, `filenames`, `filepaths`; see `TableFlow`.
+
+        Raises:
+            ShapeError, DTypeError: a column is missing or holds something else, or an argument is out of range.
+            FormatError: there are no images; from a batch, a file cannot be decoded.
+            ImportError: Pillow is not installed.
+        """
+        who = TableFlow.who
+        return TableFlow(
+            self,
+            dataframe,
+            directory,
+            x_col,
+            y_col,
+            weight_col,
+            Reading.of(who, target_size, color_mode, interpolation, keep_aspect_ratio),
+            Saving.of(who, save_to_dir, save_prefix, save_format),
+            classes,
+            class_mode,
+            batch_size,
+            shuffle,
+            seed,
+            subset,
+            validate_filenames,
         )
 
     # Parameters
@@ -348,9 +441,9 @@ class ImageDataGenerator:
         )
         if drawn["channel_shift_intensity"] is not None:
             bounds = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
-            x = np.clip(x + _per_image(drawn["channel_shift_intensity"]), *bounds)
+            x = np.clip(x + per_image(drawn["channel_shift_intensity"]), *bounds)
         if drawn["brightness"] is not None:
-            x = brightened(x, _per_image(drawn["brightness"]))
+            x = brightened(x, per_image(drawn["brightness"]))
         return x.transpose(0, 2, 3, 1) if last else x
 
     def standardize(self, x: Any) -> Array:
@@ -460,50 +553,3 @@ def _shifts(who: str, name: str, value: Any) -> float | list[float]:
     if isinstance(value, (int, np.integer)) and value > 0:
         return [float(v) for v in range(value)]
     return reach
-
-
-def _per_image(values: FloatArray) -> npt.NDArray[np.float32]:
-    return np.asarray(values, np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
-
-
-def affine_maps(drawn: dict[str, Any], shape: BatchShape) -> FloatArray:
-    """(n, 3, 3) from places in the results to places in the images: rotation, shift, shear, zoom, and flips
-    first.
-    """
-    n = shape.images
-
-    def value(name: str, default: float) -> FloatArray:
-        given = drawn.get(name)
-        return np.full(n, default) if given is None else np.asarray(given, np.float64)
-
-    turn = rotation(value("theta", 0))
-    shift = np.stack([value("tx", 0), value("ty", 0)], 1)
-    angle = np.deg2rad(value("shear", 0))
-    shear = np.zeros((n, 2, 2))
-    shear[:, 0, 0], shear[:, 0, 1], shear[:, 1, 1] = 1, -np.sin(angle), np.cos(angle)
-    zoom, flip = np.zeros((n, 2, 2)), np.zeros((n, 2, 2))
-    zoom[:, 0, 0], zoom[:, 1, 1] = value("zx", 1), value("zy", 1)
-    flip[:, 0, 0] = np.where(value("flip_horizontal", 0) != 0, -1, 1)
-    flip[:, 1, 1] = np.where(value("flip_vertical", 0) != 0, -1, 1)
-    made = about_centre(turn @ shear @ zoom @ flip, shape)
-    made[:, :2, 2] += (turn @ shift[..., np.newaxis])[..., 0]
-    return made
-
-
-def brightened(
-    x: npt.NDArray[np.float32], factor: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Images (n, C, H, W) as Pillow makes them brighter: cut to whole numbers before and after.
-
-    Those with values beyond 0 to 255 are stretched to that range meanwhile. A fourth channel is taken as
-    opacity and stays.
-    """
-    least, most = x.min((1, 2, 3), keepdims=True), x.max((1, 2, 3), keepdims=True)
-    beyond = (least < 0) | (most > 255)
-    span = np.where(most > least, most - least, np.float32(1))
-    whole = np.floor(np.where(beyond, (x - least) / span * np.float32(255), x))
-    made = np.clip(np.floor(factor * whole), 0, 255)
-    if x.shape[1] == 4:
-        made[:, 3] = whole[:, 3]
-    stretched = made / np.float32(255) * (most - least) + least
-    return np.where(beyond, stretched, made).astype(np.float32, copy=False)
