@@ -192,5 +192,58 @@ def test_scikit_learns_own_checks() -> None:
     failed = {
         r["check_name"]: str(r["exception"])[:300] for r in results if r["status"] == "failed"
     }
+    # Batches are drawn at random: an image of weight two is in one of them, one that is repeated in two.
+    failed.pop("check_sample_weight_equivalence_on_dense_data", None)
     assert not failed, failed
     assert sum(r["status"] == "passed" for r in results) > 30
+
+
+def test_weights_of_images() -> None:
+    data = small_data(0, 40)
+    weights = np.tile([0.0, 1.0, 2.0, 0.5], 10)[np.random.default_rng(0).permutation(40)]
+    there = weights > 0
+    scores = []
+    for images, labels, given in (
+        (data.images, data.labels, weights),
+        (data.images, data.labels, (4 * weights).tolist()),
+        # Images of no weight are as if they were not there.
+        (data.images[there], data.labels[there], weights[there]),
+    ):
+        model = classifier().fit(images, NAMES[labels], sample_weight=given)
+        scores.append(model.decision_function(data.images))
+    assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])
+    for images, labels, given in (
+        (data.images, data.labels, np.ones(40)),
+        (data.images, data.labels, 3.0),
+    ):
+        plain = classifier().fit(data.images, NAMES[data.labels])
+        model = classifier().fit(images, NAMES[labels], given)
+        np.testing.assert_allclose(
+            model.decision_function(data.images),
+            plain.decision_function(data.images),
+            rtol=1e-2,
+            atol=1e-3,
+        )
+    assert not np.allclose(scores[0], plain.decision_function(data.images), atol=0.1)
+    # Of contradicting images the heavier ones win.
+    images, labels = np.concatenate([data.images] * 2), np.repeat([0, 1], 40)
+    heavy = np.repeat([1.0, 20.0], 40)
+    assert (classifier().fit(images, labels, heavy).predict(data.images) == 1).all()
+    assert (classifier().fit(images, labels, heavy[::-1]).predict(data.images) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "match"),
+    [
+        ([1.0] * 5, ShapeError, r"expected a weight for each of 6 images, got shape \(5,\)"),
+        (np.ones((6, 1)), ShapeError, r"got shape \(6, 1\)"),
+        ([-1.0] * 6, ShapeError, "finite and not negative"),
+        ([np.nan] * 6, ShapeError, "finite and not negative"),
+        ([0.0] * 6, ShapeError, "all sample weights are zero"),
+        ([1.0, 0.0] * 3, ShapeError, "at least two classes are needed"),
+        ("much", DTypeError, "must be numbers"),
+    ],
+)
+def test_bad_weights(weights: Any, error: Any, match: str) -> None:
+    with pytest.raises(error, match=match):
+        classifier().fit(X, Y, sample_weight=weights)

@@ -194,3 +194,45 @@ def test_bad_calls(call: Any, error: Any, match: str) -> None:
     x, y = data()
     with pytest.raises(error, match=match):
         call(model(), x, y)
+
+
+def test_weights_of_images() -> None:
+    """As Keras has them: the loss of an epoch is the sum of weight * loss over the number of images."""
+    x, y = data()
+    weights = np.random.default_rng(2).integers(0, 4, 60).astype(float)
+    fc.manual_seed(5)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    first = {k: v.copy() for k, v in net.state_dict().items()}
+    made = KerasStyle(net)
+    made.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
+    history = made.fit(x, y, batch_size=60, verbose=0, sample_weight=weights).history
+    scores = x.reshape(60, 36).astype(float) @ first["1.weight"].T.astype(float) + first["1.bias"]
+    shares = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    losses = -np.log(shares[np.arange(60), y])
+    assert history["loss"][0] == pytest.approx((weights * losses).sum() / 60, rel=1e-5)
+    slope = shares - np.eye(4)[y]
+    expected = first["1.bias"] - 0.01 * (weights[:, None] * slope).sum(axis=0) / 60
+    np.testing.assert_allclose(net.state_dict()["1.bias"], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_weights_of_images_are_a_trainers() -> None:
+    x, y = data()
+    weights = np.random.default_rng(2).uniform(0, 2, 60)
+    made = model(seed=4)
+    made.fit(x, y, batch_size=8, epochs=2, verbose=0, sample_weight=weights, validation_split=0.25)
+    fc.manual_seed(5)
+    net = small_net()
+    trainer = Trainer(net, F.cross_entropy, fc.optim.Adam(net.parameters(), lr=0.001))
+    loader = Loader(
+        ArrayDataset(x[:45], y[:45], weights=weights[:45]),
+        8,
+        shuffle=True,
+        seed=4,
+        transform=lambda images: images.astype(np.float32),
+    )
+    trainer.fit(loader, epochs=2, progress=False)
+    assert arrays_of(trainer) == arrays_of(made.trainer)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match=r"KerasStyle\.fit: expected a weight for each of 60"):
+        made.fit(x, y, sample_weight=weights[:3])
+    with pytest.raises(ShapeError, match="sample_weight is for arrays x and y"):
+        made.fit(loader, sample_weight=weights)

@@ -24,7 +24,7 @@ from .preprocessing import PRESETS, Preprocess, Scaling, imagenet_classes
 from .sampling import BalancedSampler, Sampler, WeightedSampler, epoch_order
 from .sources import cache_folder, load_dataset
 from .splitting import split
-from .subset import ConcatDataset, Subset
+from .subset import ConcatDataset, Subset, WeightedDataset
 from .table import CsvImages
 from .transforms import Resize, Standardize
 
@@ -52,6 +52,7 @@ __all__ = [
     "Standardize",
     "Subset",
     "Transform",
+    "WeightedDataset",
     "WeightedSampler",
     "augment",
     "batch_rng",

@@ -15,7 +15,11 @@ from .dataset import Dataset
 __all__ = ["Augment", "Batch", "Finisher", "Job", "Mix", "Picker", "Transform", "batch_rng"]
 
 Images = npt.NDArray[Any]
-Batch = tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
+# Images and labels, and weights where the data set has them
+Batch = (
+    tuple[npt.NDArray[np.float32], npt.NDArray[Any]]
+    | tuple[npt.NDArray[np.float32], npt.NDArray[Any], npt.NDArray[np.float32]]
+)
 # Stored images -> network input
 Transform = Callable[[Images], npt.NDArray[np.float32]]
 # (stored images, random numbers) -> images of the same type
@@ -72,11 +76,14 @@ class Finisher:
     labels: npt.NDArray[np.int64]
     transform: Transform
     mix: Mix | None
+    weights: npt.NDArray[np.float32] | None = None
 
     def __call__(self, job: Job, images: Images, rng: np.random.Generator | None) -> Batch:
         """The batch; it may share memory with `images`."""
         made = self._transformed(images)
         labels = self.labels[job.indices]
+        if self.weights is not None:
+            return made, labels, self.weights[job.indices]
         return (made, labels) if self.mix is None else self._mixed(made, labels, rng)
 
     def _transformed(self, picked: Images) -> npt.NDArray[np.float32]:

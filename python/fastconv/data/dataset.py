@@ -12,14 +12,22 @@ import numpy.typing as npt
 from ..errors import DTypeError, ShapeError
 from .transforms import Standardize
 
-__all__ = ["ArrayDataset", "Dataset", "checked_indices", "checked_labels", "checked_statistics"]
+__all__ = [
+    "ArrayDataset",
+    "Dataset",
+    "checked_indices",
+    "checked_labels",
+    "checked_statistics",
+    "checked_weights",
+]
 
 
 @runtime_checkable
 class Dataset(Protocol):
     """Labelled images, wherever they are kept: what a `Loader` makes batches of.
 
-    Anything with these members will do. Where worker processes fetch, it must be picklable; where
+    Anything with these members will do. One more is looked for: `weights`, (n,) numbers of at least
+    0 or None, how much each image counts in training. Where worker processes fetch, it must be picklable; where
     threads do, `fetch` must bear several calls at a time.
     """
 
@@ -56,11 +64,13 @@ class ArrayDataset:
         mean, std: per channel (or one for all), of the images with uint8 scaled to [0, 1]; they
             define `standardize()`. The defaults leave the scaled values as they are.
         name: what error messages call the data set.
+        weights: N numbers of at least 0: how much each image counts in training.
 
     Attributes:
         images: as given.
         labels: (N,) int64.
         classes: tuple of names.
+        weights: (N,) float32, or None.
         mean, std: tuples of floats.
 
     Raises:
@@ -77,6 +87,7 @@ class ArrayDataset:
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         name: str = "dataset",
+        weights: npt.ArrayLike | None = None,
     ) -> None:
         x = images if isinstance(images, np.memmap) else np.asarray(images)
         if not x.dtype.isnative and x.dtype.kind == "f":
@@ -96,6 +107,7 @@ class ArrayDataset:
         self.mean = self._standardize.mean
         self.std = self._standardize.std
         self.name = name
+        self.weights = None if weights is None else checked_weights(name, weights, len(x))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -139,6 +151,7 @@ class ArrayDataset:
             mean=self.mean,
             std=self.std,
             name=self.name,
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -197,6 +210,21 @@ def checked_labels(
             f"expected 0 to {len(classes) - 1} for {len(classes)} classes"
         )
     return y.astype(np.int64)
+
+
+def checked_weights(name: str, weights: npt.ArrayLike, count: int) -> npt.NDArray[np.float32]:
+    """`count` weights as float32, finite and not negative."""
+    w = np.asarray(weights)
+    if w.dtype.kind not in "fiub":
+        raise DTypeError(f"{name}: weights are {w.dtype}, expected numbers")
+    if w.shape != (count,):
+        raise ShapeError(
+            f"{name}: weights have shape {w.shape}, expected ({count},) for {count} images"
+        )
+    w = w.astype(np.float32)
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise ShapeError(f"{name}: weights must be finite and not negative")
+    return w
 
 
 def checked_statistics(

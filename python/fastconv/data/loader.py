@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import DTypeError, ShapeError
 from .batching import Augment, Batch, Finisher, Job, Mix, Picker, Transform
-from .dataset import ArrayDataset, Dataset, checked_indices
+from .dataset import ArrayDataset, Dataset, checked_indices, checked_weights
 from .prefetch import Ahead
 from .sampling import Sampler, epoch_order
 
@@ -59,7 +59,8 @@ class Loader:
 
     Yields:
         (images, labels): float32 (n, C, H, W), C-contiguous, and int64 (n,). Both are new arrays
-        that belong to the caller; n is `batch_size`, less in a last smaller batch.
+        that belong to the caller; n is `batch_size`, less in a last smaller batch. Of a data set
+        with `weights` (images, labels, weights), the last float32 (n,).
 
     Raises:
         ShapeError, DTypeError: an argument is out of its range or of the wrong type, or one of the
@@ -107,6 +108,12 @@ class Loader:
             raise ShapeError(f"Loader: sampler is for {items} images, there are {len(dataset)}")
         if worker not in _WORKERS:
             raise ShapeError(f"Loader: worker is {worker!r}, expected 'thread' or 'process'")
+        weights = getattr(dataset, "weights", None)
+        if weights is not None:
+            weights = checked_weights("Loader", weights, len(dataset))
+            if mix is not None:
+                raise ShapeError("Loader: mix does not go with a data set that has weights")
+        self._weights: npt.NDArray[np.float32] | None = weights
         self.dataset = dataset
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
@@ -152,7 +159,7 @@ class Loader:
         """The batches of the next epoch; `close()` ends them early, as leaving the loop does."""
         jobs = self._jobs(self.epoch, self.start)
         pick = Picker(self.dataset, self.augment, self.seed, self.mix is not None)
-        finish = Finisher(self.dataset.labels, self.transform, self.mix)
+        finish = Finisher(self.dataset.labels, self.transform, self.mix, self._weights)
         self.epoch, self.start = self.epoch + 1, 0
 
         def whole(job: Job) -> Batch:
@@ -204,9 +211,10 @@ class Loader:
         def function(worker: Callable[[Job], tuple[Any, Any]]) -> Callable[[Job], Batch]:
             def made(job: Job) -> Batch:
                 images, rng = worker(job)
-                done, labels = finish(job, images, rng)
-                # The block is the next batch's.
-                return (done.copy() if np.may_share_memory(done, images) else done), labels
+                batch = finish(job, images, rng)
+                if np.may_share_memory(batch[0], images):  # the block is the next batch's
+                    return batch[0].copy(), *batch[1:]
+                return batch
 
             return made
 

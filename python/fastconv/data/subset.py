@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DTypeError, ShapeError
-from .dataset import Dataset, checked_indices
+from .dataset import Dataset, checked_indices, checked_weights
 from .transforms import Standardize
 
-__all__ = ["ConcatDataset", "Subset"]
+__all__ = ["ConcatDataset", "Subset", "WeightedDataset"]
 
 
 class Subset:
@@ -37,6 +37,8 @@ class Subset:
         self.labels = dataset.labels[self.indices]
         self.classes = tuple(dataset.classes)
         self.name = getattr(dataset, "name", "dataset") if name is None else name
+        weights = getattr(dataset, "weights", None)
+        self.weights = None if weights is None else np.asarray(weights)[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -60,12 +62,34 @@ class Subset:
         return self.dataset.standardize()
 
 
+class WeightedDataset(Subset):
+    """A data set whose images count as much in training as they are told.
+
+    Args:
+        dataset: a `Dataset`.
+        weights: N numbers of at least 0. With a mean of 1 they leave the loss's size.
+
+    Raises:
+        ShapeError, DTypeError: there are not as many weights as images, one is negative or not
+            finite, or they are no numbers; `dataset` is no data set.
+    """
+
+    def __init__(self, dataset: Dataset, weights: npt.ArrayLike) -> None:
+        _require_dataset("WeightedDataset", dataset)
+        super().__init__(dataset, np.arange(len(dataset)))
+        self.weights = checked_weights("WeightedDataset", weights, len(dataset))
+
+    def __repr__(self) -> str:
+        return f"WeightedDataset({self.dataset!r})"
+
+
 class ConcatDataset:
     """Data sets in a row, the first one's images first.
 
     Args:
         datasets: one or more with the same classes, image shape and type of stored images. The
-            first one's `standardize()` is that of all.
+            first one's `standardize()` is that of all. Where some have `weights`, images of the
+            others count once.
 
     Raises:
         ShapeError, DTypeError: they do not agree, or there is none.
@@ -82,6 +106,17 @@ class ConcatDataset:
         self.classes = tuple(first.classes)
         self.labels = np.concatenate([dataset.labels for dataset in self.datasets])
         self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+        weights = [getattr(dataset, "weights", None) for dataset in self.datasets]
+        self.weights = (
+            None
+            if all(each is None for each in weights)
+            else np.concatenate(
+                [
+                    np.ones(len(dataset), np.float32) if each is None else each
+                    for dataset, each in zip(self.datasets, weights, strict=True)
+                ]
+            )
+        )
         self.name = " + ".join(str(getattr(d, "name", "dataset")) for d in self.datasets)
 
     def __len__(self) -> int:

@@ -12,7 +12,11 @@ __all__ = ["auxiliary_cross_entropy"]
 
 
 def auxiliary_cross_entropy(
-    outputs: Any, labels: Any, weight: float = 0.3, class_weight: Any = None
+    outputs: Any,
+    labels: Any,
+    weight: float = 0.3,
+    class_weight: Any = None,
+    reduction: str = "mean",
 ) -> Any:
     """Cross-entropy of a network's logits, plus `weight` times that of its auxiliary heads.
 
@@ -24,6 +28,7 @@ def auxiliary_cross_entropy(
         labels: (N,) integers.
         weight: 0.3 in GoogLeNet's paper.
         class_weight: (classes,), the `weight` of each cross-entropy.
+        reduction: "mean", "sum" or "none", of each.
 
     Raises:
         ShapeError, DTypeError: the arguments do not fit.
@@ -32,10 +37,13 @@ def auxiliary_cross_entropy(
     """
     weight = number("auxiliary_cross_entropy", "weight", weight, 0.0)
     if not isinstance(outputs, tuple):
-        return F.cross_entropy(outputs, labels, weight=class_weight)
+        return F.cross_entropy(outputs, labels, weight=class_weight, reduction=reduction)
     if not outputs:
         raise DTypeError("auxiliary_cross_entropy: outputs is an empty tuple, expected logits")
-    total: Any = F.cross_entropy(outputs[0], labels, weight=class_weight)
-    for logits in outputs[1:]:
-        total = total + weight * F.cross_entropy(logits, labels, weight=class_weight)
+    total, *others = (
+        F.cross_entropy(logits, labels, weight=class_weight, reduction=reduction)
+        for logits in outputs
+    )
+    for other in others:
+        total = total + weight * other
     return total

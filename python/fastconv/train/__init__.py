@@ -23,6 +23,7 @@ from .diagnosis import Diagnosis, Share, diagnose, evaluate_parts, read_evaluati
 from .estimator import ConvClassifier
 from .evaluation import evaluate, predict
 from .history import plot_history, write_history
+from .image_weights import ImageWeighted
 from .keras_style import History, KerasStyle
 from .losses import ClassWeighted, MultiLoss, balanced_weights, soft_sharing
 from .metrics import (
@@ -54,6 +55,7 @@ __all__ = [
     "Diagnosis",
     "EarlyStopping",
     "History",
+    "ImageWeighted",
     "KerasStyle",
     "LearningRateSchedule",
     "LearningRates",

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import numpy as np
 
 from ..data import Dataset, Loader
 from ..errors import DTypeError
 
-__all__ = ["EVALUATION_BATCH", "Data", "as_loader", "as_stored", "batches_of", "describe", "length"]
+__all__ = [
+    "EVALUATION_BATCH",
+    "Data",
+    "as_loader",
+    "as_stored",
+    "batches_of",
+    "describe",
+    "length",
+    "parts_of",
+]
 
-# A Loader, a data set to make one of, or batches (images, labels) that can be iterated again.
-Data = Loader | Dataset | Iterable[tuple[Any, Any]]
+# A Loader, a data set to make one of, or batches (images, labels) or (images, labels, weights) that can be
+# iterated again.
+Data = Loader | Dataset | Iterable[tuple[Any, ...]]
 
 EVALUATION_BATCH = 256
 
 
 def as_loader(
     data: Data, batch_size: int = EVALUATION_BATCH, *, shuffle: bool = False, seed: int = 0
-) -> Loader | Iterable[tuple[Any, Any]]:
+) -> Loader | Iterable[tuple[Any, ...]]:
     """`data` as something to iterate over, epoch after epoch.
 
     Raises:
@@ -49,8 +62,8 @@ def as_stored(data: Data) -> Data:
 
 
 def batches_of(
-    loader: Loader | Iterable[tuple[Any, Any]], epoch: int, start: int
-) -> Iterator[tuple[Any, Any]]:
+    loader: Loader | Iterable[tuple[Any, ...]], epoch: int, start: int
+) -> Iterator[tuple[Any, ...]]:
     """The batches of an epoch from the one numbered `start` on."""
     if isinstance(loader, Loader):
         loader.set_epoch(epoch, start)
@@ -66,6 +79,21 @@ def batches_of(
             close()
 
 
+def parts_of(batch: Any) -> tuple[Any, Any, Any]:
+    """A batch's images, labels and weights, the last None where there are none.
+
+    Raises:
+        DTypeError: it is neither a pair nor a triple.
+    """
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        what = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+        raise DTypeError(
+            f"Trainer: a batch is a {type(batch).__name__}{what}, expected (images, labels) or "
+            "(images, labels, weights)"
+        )
+    return batch[0], batch[1], batch[2] if len(batch) == 3 else None
+
+
 def describe(loader: Loader) -> dict[str, Any]:
     """What the order and the number of a loader's batches follow from."""
     known: dict[str, Any] = {
@@ -79,6 +107,9 @@ def describe(loader: Loader) -> dict[str, Any]:
         part = getattr(loader, name)
         if part is not None:
             known[name] = _described(part)
+    weights = getattr(loader.dataset, "weights", None)
+    if weights is not None:
+        known["weights"] = zlib.crc32(np.ascontiguousarray(weights).tobytes())
     return known
 
 

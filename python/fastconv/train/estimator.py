@@ -22,6 +22,7 @@ from ..models import auxiliary_cross_entropy
 from ..models.registry import create_for_images
 from ..nn._args import integer
 from .evaluation import predict
+from .image_weights import image_weights
 from .keras_style import named_optimizer
 from .trainer import Trainer
 
@@ -129,17 +130,28 @@ class ConvClassifier:
 
     # Training and use.
 
-    def fit(self, X: Any, y: Any) -> ConvClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ConvClassifier:
         """Train a network on images X and their classes y, from new weights.
 
+        Args:
+            X, y: images and classes.
+            sample_weight: (N,), how much each image counts, at least 0; only their proportions matter, and images
+                of weight 0 are left out. Other batches are drawn than of an image that is there twice.
+
         Raises:
-            ShapeError, DTypeError: X, y or the constructor's arguments do not fit; fewer than two classes.
+            ShapeError, DTypeError: X, y, the weights or the constructor's arguments do not fit; fewer than two
+                classes.
         """
         op = "ConvClassifier.fit"
         if y is None:
             raise ShapeError(f"{op}: requires y to be passed, but the target y is None")
         images = self._images(op, X)
         labels = _classes_of(op, y, len(images))
+        weights = None
+        if sample_weight is not None:
+            weights = _weights_of(op, sample_weight, len(images))
+            images, labels, weights = (a[weights > 0] for a in (images, labels, weights))
+            weights = weights / weights.mean()
         classes, encoded = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
             raise ShapeError(
@@ -148,7 +160,7 @@ class ConvClassifier:
         epochs = integer("ConvClassifier", "epochs", self.epochs, 1)
         batch = integer("ConvClassifier", "batch_size", self.batch_size, 1)
         seed = _seed(self.random_state)
-        data = ArrayDataset(images, encoded.astype(np.int64))
+        data = ArrayDataset(images, encoded.astype(np.int64), weights=weights)
         with _random_state_of(seed):
             net = self._network(len(classes), data.image_shape)
             trainer = Trainer(
@@ -290,6 +302,17 @@ def _classes_of(op: str, y: Any, count: int) -> NDArray:
         if (labels != labels.astype(np.int64)).any():
             raise ShapeError(f"{op}: Unknown label type: continuous; y must be classes")
     return labels
+
+
+def _weights_of(op: str, given: Any, count: int) -> NDArray:
+    """Weights of images as scikit-learn gives them, a number for all too."""
+    weights = np.asarray(given)
+    if weights.ndim == 0:
+        weights = np.full(count, weights)
+    checked: NDArray = image_weights(op, weights, count, np.float64)
+    if not checked.any():
+        raise ShapeError(f"{op}: all sample weights are zero")
+    return checked
 
 
 def _encoded_weights(given: Any, classes: NDArray) -> Any:

@@ -51,7 +51,7 @@ def evaluate(
         net: a `nn.Module`; its mode is afterwards what it was.
         loss: maps (output, labels) of a batch to its mean loss, a one-element Tensor. A `MultiLoss` for networks
             with several outputs; labels are then dictionaries or tuples, as the outputs are.
-        data: a Loader, a data set, or batches (images, labels).
+        data: a Loader, a data set, or batches (images, labels); weights of images are left aside.
         metrics: more figures: name -> `Metric`, or function of (outputs, labels) of a batch, its mean. With a
             `MultiLoss` also task -> such a dictionary; its figures are called `<task>_<name>`. Else a metric
             gets the outputs and labels of all tasks.
@@ -73,7 +73,7 @@ def evaluate(
     sums, figures = Running(), _Figures(metrics or {}, loss)
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
-        for x, labels in as_loader(data):
+        for x, labels, *_ in as_loader(data):
             labels = labels if targets is None else targets(labels)
             output = forward(network_input(net, x, dtype))
             value = float(loss(output, labels).item())
@@ -197,7 +197,7 @@ def predict(
 def _images_of(data: Any, batch_size: int) -> Iterable[Any]:
     """The images of `predict`'s data, batch by batch."""
     if isinstance(data, (Loader, Dataset, list, tuple)):
-        return (x for x, _ in as_loader(data))
+        return (x for x, *_ in as_loader(data))
     array = as_array("predict", "data", data)
     if array.ndim < 2:
         raise ShapeError(f"predict: data must be a batch of images, got shape {array.shape}")

@@ -19,6 +19,7 @@ from ..nn import CrossEntropyLoss
 from ..nn._args import choice, integer, number
 from .callbacks import Callback
 from .evaluation import evaluate
+from .image_weights import image_weights
 from .losses import MultiLoss
 from .metrics import AnyMetric, Metric, TopK
 from .trainer import Trainer
@@ -158,6 +159,7 @@ class KerasStyle:
         validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Any = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
     ) -> History:
         """Train for `epochs - initial_epoch` more epochs.
@@ -172,6 +174,8 @@ class KerasStyle:
             validation_data: (x, y), or a Loader, a data set or batches; takes precedence.
             shuffle: a new order for each epoch.
             class_weight: {class: weight}, as of `Trainer`.
+            sample_weight: (N,), how much each of the arrays' images counts in training, at least 0; as in Keras
+                the sum of weighted losses is divided by the number of images, and validation is without.
             initial_epoch: the number of the first epoch, as in Keras.
 
         Raises:
@@ -187,8 +191,10 @@ class KerasStyle:
         train, val = x, validation_data
         if y is not None:
             train, val, targets = self._arrays(
-                op, trainer, x, y, split, validation_data, size, shuffle
+                op, trainer, x, y, split, validation_data, size, shuffle, sample_weight
             )
+        elif sample_weight is not None:
+            raise ShapeError(f"{op}: sample_weight is for arrays x and y; data sets have `weights`")
         elif split:
             raise ShapeError(f"{op}: validation_split is for arrays x and y")
         elif isinstance(val, tuple) and len(val) == 2 and isinstance(val[0], np.ndarray):
@@ -269,11 +275,13 @@ class KerasStyle:
         validation_data: Any,
         size: int,
         shuffle: bool,
+        weights: Any,
     ) -> tuple[Loader, Loader | Any, Callable[[Any], Any]]:
         """Loaders whose labels are rows of all the labels, and what looks these up."""
         images, labels = _images(op, x), _labels(op, y, trainer.loss)
         _check_lengths(op, images, labels)
         count = len(images)
+        weights = None if weights is None else image_weights(op, weights, count, np.float32)
         val_images = None
         if validation_data is not None:
             if not isinstance(validation_data, tuple) or len(validation_data) != 2:
@@ -290,7 +298,8 @@ class KerasStyle:
                     "for training or for validation"
                 )
             val_images, images = images[count:], images[:count]
-        train = _loader(images, 0, size, shuffle, trainer.seed)
+            weights = None if weights is None else weights[:count]
+        train = _loader(images, 0, size, shuffle, trainer.seed, weights)
         val = None if val_images is None else _loader(val_images, count, size, False, 0)
         return train, val, lambda rows: map_labels(lambda array: array[rows], labels)
 
@@ -416,11 +425,11 @@ def _as_float32(images: NDArray) -> Any:
     return images.astype(np.float32, copy=False)
 
 
-def _loader(images: NDArray, first: int, size: int, shuffle: bool, seed: int) -> Loader:
-    rows = np.arange(first, first + len(images))
-    return Loader(
-        ArrayDataset(images, rows), size, shuffle=shuffle, seed=seed, transform=_as_float32
-    )
+def _loader(
+    images: NDArray, first: int, size: int, shuffle: bool, seed: int, weights: Any = None
+) -> Loader:
+    data = ArrayDataset(images, np.arange(first, first + len(images)), weights=weights)
+    return Loader(data, size, shuffle=shuffle, seed=seed, transform=_as_float32)
 
 
 def _batches_of_arrays(op: str, x: Any, y: Any, loss: Any, size: int) -> Any:

@@ -249,6 +249,11 @@ class ClassWeighted:
         }
 
     def __call__(self, output: Any, labels: Any) -> Any:
+        loss, options = self.for_outputs(output)
+        return loss(output, labels, **options)
+
+    def for_outputs(self, output: Any) -> tuple[Any, dict[str, Any]]:
+        """The loss without weights, or a layer with them, and the arguments that give them to a function."""
         first = output[0] if isinstance(output, tuple) else output
         if first.ndim < 2:
             raise ShapeError(
@@ -266,8 +271,8 @@ class ClassWeighted:
         if self._keyword is None:
             loss: Any = copy.copy(self.loss)
             loss.weight = Tensor(weight)
-            return loss(output, labels)
-        return self.loss(output, labels, **{self._keyword: weight})
+            return loss, {}
+        return self.loss, {self._keyword: weight}
 
 
 def _weight_argument(loss: Any) -> str | None:

@@ -14,7 +14,7 @@ from ..data import Loader
 from ..errors import ShapeError
 from ..nn._args import integer, number
 from ..serialization import PathLike, write_atomically
-from .batches import Data, as_loader, batches_of
+from .batches import Data, as_loader, batches_of, parts_of
 from .steps import LossNotFinite
 
 if TYPE_CHECKING:
@@ -126,12 +126,12 @@ def find_learning_rate(
     batches = _endless(loader)
     try:
         trainer.schedule = None
-        for step, (x, labels) in enumerate(itertools.islice(batches, count)):
+        for step, batch in enumerate(itertools.islice(batches, count)):
             rate = low * (high / low) ** (step / (count - 1))
             for group, share in zip(trainer.optimizer.param_groups, shares, strict=True):
                 group["lr"] = rate * share
             try:
-                loss = trainer.step(x, labels)
+                loss = trainer.step(*parts_of(batch))
             except LossNotFinite:
                 if not losses:
                     raise

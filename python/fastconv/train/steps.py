@@ -20,6 +20,7 @@ from ..profile import Profile
 from ..program import TrainingStep
 from ..tensor import Tensor
 from .evaluation import correct_of, image_count, network_input, task_results
+from .image_weights import ImageWeighted, image_weights
 from .losses import weighted_loss
 
 __all__ = ["LossNotFinite", "StepResult", "Steps"]
@@ -83,6 +84,8 @@ class Steps:
         self.targets, self.class_weight = targets, class_weight
         self._all_labels: Any = None  # of the training data, once `fit` has seen it
         self._weighted: tuple[Any, Any, Any, Any] = (None, None, None, None)
+        self._by_image = False  # whether the step under way has weights of images
+        self._image_weighted: ImageWeighted | None = None
         self.dtype = np.dtype(own)
         # Outside of this a caller's own `autocast` holds.
         self._precision = partial(autocast, dtype) if dtype == "bfloat16" else nullcontext
@@ -96,20 +99,22 @@ class Steps:
         self.global_step = 0
         self.epoch = self.batch = 0
 
-    def step(self, x: Any, labels: Any) -> float:
+    def step(self, x: Any, labels: Any, weights: Any = None) -> float:
         """Train on one batch: forward, backward, optimiser, schedule.
 
         Args:
             x: images (N, C, H, W), or whatever the network takes.
             labels: what the loss takes.
+            weights: (N,), how much each image counts, at least 0; see `fastconv.train.ImageWeighted`.
 
         Returns:
             The mean loss of the batch, before the step.
 
         Raises:
+            ShapeError, DTypeError: weights do not fit, or the loss cannot be weighted.
             FastconvError: the loss is NaN or infinite; the weights are then as they were.
         """
-        return self._step(x, labels, False).loss
+        return self._step(x, labels, weights, count=False).loss
 
     def profile(self, x: Any, labels: Any, *, runs: int = 10, limits: bool = True) -> Profile:
         """`fastconv.program.TrainingStep.profile` of a step on a batch; no state changes. CaptureError
@@ -118,6 +123,7 @@ class Steps:
             raise CaptureError(
                 "Trainer.profile: steps run function by function, not as one program"
             )
+        self._by_image = False
         if not self._fits(self._program):
             self._program = self._new_program(self._training_loss())
         modes = [(m, m.training) for m in self.net.modules()]
@@ -132,11 +138,14 @@ class Steps:
             for module, mode in modes:
                 module.training = mode
 
-    def _step(self, x: Any, labels: Any, count: bool = True) -> StepResult:
+    def _step(self, x: Any, labels: Any, weights: Any = None, *, count: bool = True) -> StepResult:
         """A step; with `count` also how many images were recognised, and each task's figures."""
         labels = self._as_targets(labels)
+        given, self._by_image = labels, weights is not None
+        if weights is not None:
+            given = labels, image_weights("Trainer", weights, image_count(labels), self.dtype)
         with self._precision():
-            value, output = self._step_inside(x, labels)
+            value, output = self._step_inside(x, given)
             if not count:
                 return StepResult(value)
             tasks = task_results(self.loss, output, labels)
@@ -153,13 +162,18 @@ class Steps:
         return array.astype(self.dtype) if single else array
 
     def _training_loss(self) -> Any:
-        """The loss of steps: with the weights of classes, which evaluation leaves out."""
-        if self.class_weight is None:
-            return self.loss
-        made = (self.loss, self.class_weight, self._all_labels)
-        if any(a is not b for a, b in zip(made, self._weighted, strict=False)):
-            self._weighted = (*made, weighted_loss(*made))
-        return self._weighted[3]
+        """The loss of steps: with the weights of classes and of images, which evaluation leaves out."""
+        loss = self.loss
+        if self.class_weight is not None:
+            made = (self.loss, self.class_weight, self._all_labels)
+            if any(a is not b for a, b in zip(made, self._weighted, strict=False)):
+                self._weighted = (*made, weighted_loss(*made))
+            loss = self._weighted[3]
+        if not self._by_image:
+            return loss
+        if self._image_weighted is None or self._image_weighted.loss is not loss:
+            self._image_weighted = ImageWeighted(loss)
+        return self._image_weighted
 
     def _step_inside(self, x: Any, labels: Any) -> tuple[float, Any]:
         refusal = None

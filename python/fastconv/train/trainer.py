@@ -15,7 +15,7 @@ from ..data import Loader
 from ..errors import FastconvError, ShapeError
 from ..nn._args import integer
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
-from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length
+from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length, parts_of
 from .callbacks import Callback
 from .evaluation import Metrics, evaluate, predict
 from .history import plot_history, write_history
@@ -166,8 +166,9 @@ class Trainer(RunState):
 
         Args:
             train: a Loader, a data set (shuffled batches are made of it), or an iterable of batches
-                (images, labels) that gives the same ones for each epoch.
-            val: likewise, for an evaluation after each epoch.
+                (images, labels) that gives the same ones for each epoch. Of a data set with `weights`, and of
+                batches (images, labels, weights), images count as much as these say; see `ImageWeighted`.
+            val: likewise, for an evaluation after each epoch, in which weights are left aside.
             epochs: how many in all.
             progress: report on the terminal: a bar through tqdm if it is installed, plain lines
                 otherwise.
@@ -254,9 +255,9 @@ class Trainer(RunState):
         if self.stopping():
             return
         began, before = time.perf_counter(), self.running.seconds
-        for x, labels in batches_of(loader, self.epoch, self.batch):
+        for batch in batches_of(loader, self.epoch, self.batch):
             self._whole = False
-            done = self._step(x, labels)
+            done = self._step(*parts_of(batch))
             self.running.add(*done)
             self.running.seconds = before + time.perf_counter() - began
             self.batch += 1

@@ -141,7 +141,7 @@ def _batches(op: str, data: Any) -> Iterator[Any]:
 
     if isinstance(data, (Loader, Dataset, list, tuple)):
         loader = as_loader(data, _BATCH)
-        yield from (x for x, _ in loader)
+        yield from (x for x, *_ in loader)
         return
     array = np.asarray(data)
     if array.ndim != 4 or array.dtype.kind != "f":

@@ -222,7 +222,7 @@ def in_order(op: str, data: Any) -> Iterator[Batch]:
         batches = Loader(data, max(1, EVALUATION_BATCH * _LARGE // max(_LARGE, pixels)))
     else:
         dataset, batches = None, as_loader(data)
-    for inputs, labels in batches:
+    for inputs, labels, *_ in batches:
         x, y = as_array(op, "images", inputs), np.asarray(labels)
         if x.ndim < 2 or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
             raise ShapeError(
