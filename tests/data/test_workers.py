@@ -321,6 +321,77 @@ def test_a_mapped_file_is_not_sent(tmp_path: Path, part: str) -> None:
         np.testing.assert_array_equal(got, images[indices])
 
 
+def test_batches_are_not_pickled(monkeypatch) -> None:
+    """What comes through the pipe is a few words a batch, however large the images are."""
+    from multiprocessing.connection import Connection
+
+    received = []
+    receive = Connection._recv_bytes
+
+    def counted(self, *arguments):
+        buffer = receive(self, *arguments)
+        received.append(len(buffer.getvalue()))
+        return buffer
+
+    monkeypatch.setattr(Connection, "_recv_bytes", counted)
+    images = np.random.default_rng(2).integers(0, 256, (30, 3, 100, 100), dtype=np.uint8)
+    loader = Loader((images, np.arange(30)), 10, workers=1, worker="process")
+    for (x, _), start in zip(loader, (0, 10, 20), strict=True):
+        np.testing.assert_array_equal(np.rint(x * 255), images[start : start + 10])
+    loader.close()
+    assert len(received) == 3 and max(received) < 500
+
+
+@pytest.mark.parametrize("worker", ["thread", "process"])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_has_workers_of_its_own(data, worker: str) -> None:
+    """Also where the parent's wait for the next epoch."""
+    loader = Loader(data, 10, workers=2, worker=worker)
+    first = bits(loader)
+    pid = os.fork()
+    if pid == 0:  # a failure must not run the parent's tests
+        status = 1
+        try:
+            assert bits(loader) == first
+            assert bits(loader) == first
+            loader.close()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert bits(loader) == first
+    loader.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_any_way_of_starting_processes(tmp_path: Path, method: str) -> None:
+    done = run(tmp_path, METHOD, method)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+METHOD = """
+import multiprocessing, sys
+import numpy as np
+from fastconv.data import Loader
+
+def check(queue):
+    loader = Loader((np.arange(40)[:, None, None].astype("u1"), np.arange(40)), 9, workers=2, worker="process")
+    seen = np.concatenate([np.rint(x.ravel() * 255) for x, _ in loader])
+    assert (seen == np.arange(40)).all()
+    loader.close()
+    queue.put("done")
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    queue = multiprocessing.Queue()
+    check(queue)
+    print(queue.get())
+    child = multiprocessing.Process(target=check, args=(queue,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0 and queue.get() == "done"
+"""
+
 INTERRUPT = """
 import os, signal, sys, threading, time
 import numpy as np
@@ -346,6 +417,25 @@ if __name__ == "__main__":
                           worker="process"))
     next(batches)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+KILLED_WITH_A_FORK = """
+import multiprocessing, os, signal, time
+import numpy as np
+from fastconv.data import Loader
+
+if __name__ == "__main__":
+    batches = iter(Loader((np.zeros((400, 2, 2), np.uint8), np.arange(400)), 1, workers=2,
+                          worker="process"))
+    next(batches)
+    pids = [child.pid for child in multiprocessing.active_children()]
+    if os.fork() == 0:  # which keeps copies of the pipes
+        end = time.monotonic() + 20
+        while any(os.path.exists(f"/proc/{pid}") for pid in pids) and time.monotonic() < end:
+            time.sleep(0.1)
+        print(*pids, *(pid for pid in pids if os.path.exists(f"/proc/{pid}")), flush=True)
+        os._exit(0)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -389,9 +479,10 @@ def test_interrupt(tmp_path: Path, worker: str) -> None:
     assert done.stderr == ""
 
 
-def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [KILLED, KILLED_WITH_A_FORK])
+def test_a_killed_parent_leaves_nothing(tmp_path: Path, program: str) -> None:
     before = set(os.listdir("/dev/shm"))
-    done = run(tmp_path, KILLED)
+    done = run(tmp_path, program)
     assert done.returncode == -signal.SIGKILL
     deadline = time.monotonic() + 20
     pids = [int(pid) for pid in done.stdout.split()]
@@ -399,7 +490,8 @@ def test_a_killed_parent_leaves_nothing(tmp_path: Path) -> None:
     while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(_lives(pid) for pid in pids)
-    assert {name for name in set(os.listdir("/dev/shm")) - before if "psm" in name} == set()
+    left = set(os.listdir("/dev/shm")) - before  # blocks of memory have no names
+    assert {name for name in left if "psm" in name or "fastconv" in name} == set()
 
 
 def _lives(pid: int) -> bool:

@@ -2,7 +2,8 @@
 
 Each process shares one block of memory with its parent that has no name (memfd_create(2)), so that
 nothing is left behind however either ends. Processes are spawned, not forked: threads and locks of
-the parent are not copied. A process ends when its parent's end of the pipe does, kill -9 included.
+the parent are not copied. A process ends when its parent's end of the pipe does, kill -9 included; where
+a fork of the parent has kept that end open, it ends when it sees that its parent is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import get_context, reduction, resource_tracker
+from multiprocessing import get_context, parent_process, reduction, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -31,6 +32,8 @@ __all__ = ["Processes"]
 
 # How long a process that was told to end, or to die, is waited for.
 _PATIENCE_S = 5.0
+# How often a process that waits looks for its parent.
+_LOOK_S = 2.0
 
 
 class _Block:
@@ -74,6 +77,9 @@ def _serve(connection: Connection, block: _Block, pickled: bytes) -> None:
     try:
         pick: Picker = pickle.loads(pickled)
         while True:
+            while not connection.poll(_LOOK_S):
+                if _orphaned():
+                    return
             job: Job = connection.recv()
             try:
                 images, rng = pick(job)
@@ -89,6 +95,11 @@ def _serve(connection: Connection, block: _Block, pickled: bytes) -> None:
         return  # the parent is done, or gone
     except Exception as error:  # `pickled` does not load here
         connection.send(_portable(error))
+
+
+def _orphaned() -> bool:
+    parent = parent_process()
+    return parent is None or parent.pid != os.getppid()
 
 
 def _portable(error: Exception) -> tuple[bytes, str]:
@@ -169,6 +180,11 @@ class _Worker:
         """Tell the process to end."""
         self._connection.close()
 
+    def let_go(self) -> None:
+        """In a fork: close what was copied of the parent's end."""
+        self._connection.close()
+        self._block.close()
+
     def bury(self, patience: float) -> None:
         """Wait for its end; kill it if that takes too long."""
         with self._joining:
@@ -210,7 +226,8 @@ class Processes:
     def fits(self, pick: Picker, count: int) -> bool:
         """Whether these are so many living processes that pick in this way."""
         return (
-            pick.dataset is self.pick.dataset
+            os.getpid() == self._owner
+            and pick.dataset is self.pick.dataset
             and pick.augment is self.pick.augment
             and (pick.seed, pick.mixes) == (self.pick.seed, self.pick.mixes)
             and len(self._workers) == count
@@ -221,8 +238,10 @@ class Processes:
         """End the processes. Harmless twice."""
         with self._lock:
             workers, self._workers = self._workers, []
-        if os.getpid() != self._owner:
-            return  # a fork's copy: the processes are not its children
+        if os.getpid() != self._owner:  # a fork's copy: the processes are not its children
+            for worker in workers:
+                worker.let_go()
+            return
         for worker in workers:
             if not patience:
                 worker.process.kill()
