@@ -90,6 +90,23 @@ PARAMETERS: list[tuple[str, dict[str, Any], int]] = [
         + (1025 + 2) * 128
         + 1290,
     ),
+    ("mnist_cnn", {"maps": (8, 16, 4), "hidden": 0}, 208 + 3216 + 1604 + (4 * 16 + 1) * 10),
+    ("mnist_cnn", {"maps": (8, 16, 4), "pairs": 1, "hidden": 7}, 208 + 1569 * 7 + 80),
+    (
+        "mnist_cnn_improved",
+        {"stacked": False, "strided": False, "norm": False},
+        832 + 51_264 + (64 * 16 + 1) * 128 + 1290,
+    ),
+    (
+        "mnist_cnn_improved",
+        {"maps": (8, 16), "strided": False, "hidden": 0},
+        80 + 584 + 1168 + 2320 + 2 * (8 + 8 + 16 + 16) + (16 * 16 + 1) * 10,
+    ),
+    (
+        "mnist_cnn_improved",
+        {"maps": (8, 16), "stacked": False, "hidden": 5, "norm": False},
+        208 + 1608 + 3216 + 6416 + (16 * 16 + 1) * 5 + 60,
+    ),
     ("mobilenet_v2", {"width_mult": 0.5}, 1_968_680),
 ]
 
@@ -194,6 +211,16 @@ def test_options_that_all_have(name: str) -> None:
         ("densenet_cifar", {"growth_rate": 0}, fc.ShapeError, "growth_rate"),
         ("mobilenet_v2", {"width_mult": 0.0}, fc.ShapeError, "width_mult"),
         ("mnist_cnn", {"pairs": 4}, fc.ShapeError, "1, 2 or 3"),
+        ("mnist_cnn", {"pairs": 3, "maps": (8, 16)}, fc.ShapeError, "pairs must be from 1 to 2"),
+        ("mnist_cnn", {"maps": ()}, fc.ShapeError, "maps is empty"),
+        ("mnist_cnn", {"maps": 8}, fc.DTypeError, "maps must be a sequence of integers, got int"),
+        ("mnist_cnn", {"maps": (8, 0)}, fc.ShapeError, r"maps\[1\] must be at least 1"),
+        ("mnist_cnn", {"maps": (8, 1.5)}, fc.DTypeError, r"maps\[1\] must be an integer"),
+        ("mnist_cnn", {"hidden": -1}, fc.ShapeError, "hidden must be at least 0"),
+        ("mnist_cnn", {"dropout": 1.5}, fc.ShapeError, "dropout"),
+        ("mnist_cnn_improved", {"maps": (8,)}, fc.ShapeError, "maps must be two numbers"),
+        ("mnist_cnn_improved", {"norm": 1}, fc.DTypeError, "norm must be True or False"),
+        ("mnist_cnn_improved", {"hidden": 1.0}, fc.DTypeError, "hidden"),
         ("mnist_cnn_improved", {"input_size": 13}, fc.ShapeError, "input_size"),
     ],
 )
@@ -229,6 +256,39 @@ def test_sizes_of_images_for_digits(name: str) -> None:
         net: Any = models.create(name, input_size=size)
         assert net.summary((2, 1, *size)).layers[-1].output_shape == (2, 10)
     assert parameters(models.create(name, input_size=28)) == parameters(models.create(name))
+
+
+def kinds(net: Any) -> list[str]:
+    return [f"{name}:{type(layer).__name__}" for name, layer in net.named_children()]
+
+
+@unfilled
+def test_layers_of_networks_for_digits() -> None:
+    """Options leave out layers or add some; the others keep their names."""
+    whole = kinds(models.mnist_cnn())
+    names = "conv1 relu1 pool1 conv2 relu2 pool2 flatten fc1 relu3 fc2"
+    assert [kind.partition(":")[0] for kind in whole] == names.split()
+    with_dropout: Any = models.mnist_cnn(dropout=0.25, hidden=32)
+    layers = dict(with_dropout.named_children())
+    assert [name for name in layers if name.startswith("dropout")] == [f"dropout{i}" for i in (1, 2, 3)]
+    assert all(layer.p == 0.25 for name, layer in layers.items() if "dropout" in name)
+    order = list(layers)
+    assert all(order[order.index(f"dropout{i}") - 1] == f"pool{i}" for i in (1, 2))
+    assert order[-3:] == ["relu3", "dropout3", "fc2"]
+    assert [kind for kind in kinds(with_dropout) if "Dropout" not in kind] == whole
+    improved = kinds(models.mnist_cnn_improved())
+    plain = kinds(models.mnist_cnn_improved(norm=False))
+    assert plain == [kind for kind in improved if not kind.startswith("norm")]
+    assert kinds(models.mnist_cnn_improved(hidden=0))[-2:] == ["flatten:Flatten", "fc2:Linear"]
+    simple: Any = models.mnist_cnn_improved(stacked=False, strided=False, norm=False)
+    names = "conv1 relu1 pool1 dropout1 conv2 relu2 pool2 dropout2 flatten fc1 relu3 dropout3 fc2"
+    assert list(dict(simple.named_children())) == names.split()
+    for size in ((14, 14), (15, 40), (64, 33)):
+        for stacked, strided in itertools.product((False, True), repeat=2):
+            net: Any = models.mnist_cnn_improved(
+                stacked=stacked, strided=strided, norm=False, input_size=size
+            )
+            assert net(np.zeros((2, 1, *size), np.float32)).shape == (2, 10)
 
 
 @unfilled
