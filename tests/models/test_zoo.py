@@ -270,7 +270,9 @@ def test_layers_of_networks_for_digits() -> None:
     assert [kind.partition(":")[0] for kind in whole] == names.split()
     with_dropout: Any = models.mnist_cnn(dropout=0.25, hidden=32)
     layers = dict(with_dropout.named_children())
-    assert [name for name in layers if name.startswith("dropout")] == [f"dropout{i}" for i in (1, 2, 3)]
+    assert [name for name in layers if name.startswith("dropout")] == [
+        f"dropout{i}" for i in (1, 2, 3)
+    ]
     assert all(layer.p == 0.25 for name, layer in layers.items() if "dropout" in name)
     order = list(layers)
     assert all(order[order.index(f"dropout{i}") - 1] == f"pool{i}" for i in (1, 2))

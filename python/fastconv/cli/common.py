@@ -172,8 +172,11 @@ def checkpoint_net(path: Path) -> tuple[Any, Checkpoint]:
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
     try:
+        more = dict(config.get("model_options", {}))  # what a recipe told the builder
         with undrawn():  # nor is memory touched before the shapes are compared
-            net = build_model(config["model"], len(config["classes"]), config["image_shape"])
+            net = build_model(
+                config["model"], len(config["classes"]), config["image_shape"], **more
+            )
         net.load_state_dict(checkpoint.model)
     except KeyError as missing:
         raise FormatError(

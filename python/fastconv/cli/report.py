@@ -135,6 +135,13 @@ def _command(config: dict[str, Any]) -> str:
         for name in ("data", "epochs", "seed"):
             if recipe.get(name) is not None:
                 words.append(f"--{name} {shlex.quote(str(recipe[name]))}")
+        own = recipe.get("options")
+        for name, value in own.items() if isinstance(own, dict) else ():
+            written = f"--{name.replace('_', '-')}"
+            if value is True:
+                words.append(written)
+            elif value is not False and value != "":
+                words.append(f"{written} {shlex.quote(str(value))}")
         return " ".join(words)
     names = (
         "data",

@@ -172,9 +172,7 @@ def mnist_cnn_improved(
 def _maps(name: str, maps: Sequence[int]) -> tuple[int, ...]:
     """Channels of convolutions, one number at least."""
     if isinstance(maps, (str, bytes)) or not isinstance(maps, Sequence):
-        raise DTypeError(
-            f"{name}: maps must be a sequence of integers, got {type(maps).__name__}"
-        )
+        raise DTypeError(f"{name}: maps must be a sequence of integers, got {type(maps).__name__}")
     if not maps:
         raise ShapeError(f"{name}: maps is empty, expected a number for each convolution")
     return tuple(integer(name, f"maps[{i}]", width, 1) for i, width in enumerate(maps))

@@ -99,16 +99,16 @@ def create(name: str, *, weights: str | os.PathLike[str] | None = None, **option
     return built_for_weights(partial(builder, **options), open_sizes, weights)
 
 
-def create_for_images(name: str, classes: int, image_shape: tuple[int, ...]) -> Module:
-    """The network `name` for images (C, H, W) of that many classes.
+def create_for_images(name: str, classes: int, image_shape: tuple[int, ...], **more: Any) -> Module:
+    """The network `name` for images (C, H, W) of that many classes; `more` of its builder's arguments.
 
     Raises:
         ShapeError: there is no such network, or it cannot take such images.
     """
     channels, height, width = image_shape
-    options: dict[str, Any] = {"num_classes": classes, "in_channels": channels}
+    options: dict[str, Any] = {"num_classes": classes, "in_channels": channels, **more}
     if "input_size" in inspect.signature(info(name).builder).parameters:
         options["input_size"] = height if height == width else (height, width)
-    net = create(name, **options)
+    net = info(name).builder(**options)
     net.summary((1, *image_shape))  # refuses images that are too small
     return net

@@ -8,13 +8,14 @@ the place to start from for one's own.
 """
 
 from . import fashion_mnist, mnist
-from .registry import RESULTS, Recipe, RecipeSettings, info, list_recipes, register, run
+from .registry import RESULTS, Option, Recipe, RecipeSettings, info, list_recipes, register, run
 
 # fastconv.recipes.list() reads best from outside; in here it would hide the builtin.
 list = list_recipes
 
 __all__ = [
     "RESULTS",
+    "Option",
     "Recipe",
     "RecipeSettings",
     "fashion_mnist",

@@ -7,8 +7,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,16 @@ from ..nn._args import flag, integer
 from ..serialization import PathLike, write_atomically
 from ..train import load_checkpoint
 
-__all__ = ["RESULTS", "Recipe", "RecipeSettings", "info", "list_recipes", "register", "run"]
+__all__ = [
+    "RESULTS",
+    "Option",
+    "Recipe",
+    "RecipeSettings",
+    "info",
+    "list_recipes",
+    "register",
+    "run",
+]
 
 RESULTS = "recipe.json"
 
@@ -37,6 +46,7 @@ class RecipeSettings:
         threads: how many `run` has set; None where it left them alone.
         quiet: no report while it trains.
         resume: a checkpoint of this recipe to go on from.
+        options: those that this recipe alone has, all of them by name.
     """
 
     data: str | None = None
@@ -46,6 +56,36 @@ class RecipeSettings:
     threads: int | None = None
     quiet: bool = False
     resume: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a recipe can be told beside `RecipeSettings`: `--name` of the command.
+
+    Attributes:
+        name: an identifier.
+        help: a line on what it does.
+        default: False for a flag, an integer or a text; values are of the same kind, integers at least 1.
+    """
+
+    name: str
+    help: str
+    default: bool | int | str
+
+    def checked(self, value: Any) -> bool | int | str:
+        """`value` if it is of this option's kind.
+
+        Raises:
+            DTypeError, ShapeError: it is not, or it is out of range.
+        """
+        if isinstance(self.default, bool):
+            return flag("recipes.run", self.name, value)
+        if isinstance(self.default, int):
+            return integer("recipes.run", self.name, value, 1)
+        if not isinstance(value, str):
+            raise DTypeError(f"recipes.run: {self.name} must be text, got {type(value).__name__}")
+        return value
 
 
 Cook = Callable[[RecipeSettings], Mapping[str, float]]
@@ -59,18 +99,20 @@ class Recipe:
         name: as `run` and the command take it.
         summary: a line on what it does.
         function: settings -> result numbers by name.
+        options: what it alone can be told.
     """
 
     name: str
     summary: str
     function: Cook
+    options: tuple[Option, ...] = ()
 
 
 _recipes: dict[str, Recipe] = {}
 
 
-def register(name: str, summary: str) -> Callable[[Cook], Cook]:
-    """Decorator that puts a function of `RecipeSettings` on the list.
+def register(name: str, summary: str, options: Sequence[Option] = ()) -> Callable[[Cook], Cook]:
+    """Decorator that puts a function of `RecipeSettings` on the list, with options of its own.
 
     The function trains, leaves the files of the run in `settings.out`, and returns numbers by name.
 
@@ -81,7 +123,7 @@ def register(name: str, summary: str) -> Callable[[Cook], Cook]:
     def add(function: Cook) -> Cook:
         if name in _recipes:
             raise ShapeError(f"register: there is already a recipe named {name!r}")
-        _recipes[name] = Recipe(name, summary, function)
+        _recipes[name] = Recipe(name, summary, function, tuple(options))
         return function
 
     return add
@@ -118,6 +160,7 @@ def run(
     threads: int | None = None,
     quiet: bool = False,
     resume: PathLike | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Run a recipe from its data to its result.
 
@@ -131,6 +174,7 @@ def run(
         quiet: no report while it trains.
         resume: a checkpoint of this recipe (`last.safetensors`) to go on from, as if nothing had happened.
             Settings come from it; others given beside must be the same.
+        options: what the recipe alone can be told, by name; see `info(name).options`.
 
     Returns:
         The result numbers by name, which are also in `recipe.json` in the folder, with the settings.
@@ -148,13 +192,14 @@ def run(
         quiet=flag("recipes.run", "quiet", quiet),
     )
     folder = None if out is None else Path(out)
+    given = dict(options or {})
     if resume is not None:
-        name, told = _resumed(Path(resume), name, told, given_seed=seed)
+        name, told, given = _resumed(Path(resume), name, told, given, given_seed=seed)
         folder = folder or Path(resume).parent
     if name is None:
         raise ShapeError(f"recipes.run: expected a name, one of {', '.join(list_recipes())}")
     recipe = info(name)
-    settings = replace(told, out=folder or Path("runs") / name)
+    settings = replace(told, out=folder or Path("runs") / name, options=_options(recipe, given))
     before, began = get_num_threads(), time.perf_counter()
     try:
         if settings.threads is not None:
@@ -165,6 +210,19 @@ def run(
         set_num_threads(before)
     _write(recipe, settings, result, used, time.perf_counter() - began)
     return result
+
+
+def _options(recipe: Recipe, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a recipe, those that are not given at their defaults."""
+    known = {option.name: option for option in recipe.options}
+    for name in given:
+        if name not in known:
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise ShapeError(f"recipes: {recipe.name} has no option {str(name)[:40]!r}; {there}")
+    return {
+        name: option.checked(given[name]) if name in given else option.default
+        for name, option in known.items()
+    }
 
 
 def _source(text: str) -> str:
@@ -179,9 +237,14 @@ def _source(text: str) -> str:
 
 
 def _resumed(
-    path: Path, name: str | None, told: RecipeSettings, *, given_seed: int | None
-) -> tuple[str, RecipeSettings]:
-    """The recipe and the settings in a checkpoint, which arguments may repeat but not change."""
+    path: Path,
+    name: str | None,
+    told: RecipeSettings,
+    options: Mapping[str, Any],
+    *,
+    given_seed: int | None,
+) -> tuple[str, RecipeSettings, dict[str, Any]]:
+    """The recipe, the settings and the options in a checkpoint, which arguments may repeat but not change."""
     saved: Any = load_checkpoint(path).config.get("recipe")
     try:
         kinds: tuple[tuple[str, Any], ...] = (
@@ -192,17 +255,20 @@ def _resumed(
         )
         if not all(isinstance(saved[key], kind) for key, kind in kinds):
             raise TypeError
-    except (KeyError, TypeError):
+        kept = dict(saved.get("options", {}))
+    except (KeyError, TypeError, ValueError):
         raise FormatError(f"{path}: not written by `fastconv recipe`") from None
-    given = {"name": name, "data": told.data, "epochs": told.epochs, "seed": given_seed}
+    given = {"name": name, "data": told.data, "epochs": told.epochs, "seed": given_seed, **options}
     for key, value in given.items():
-        if value is not None and value != saved[key]:
+        before = kept.get(key) if key in options else saved[key]
+        if value is not None and value != before:
             raise FastconvError(
-                f"recipes: {key} is {value}, but {path} continues a run with {saved[key]}"
+                f"recipes: {key} is {value}, but {path} continues a run with {before}"
             )
-    return saved["name"], replace(
+    settings = replace(
         told, data=saved["data"], epochs=saved["epochs"], seed=saved["seed"], resume=path
     )
+    return saved["name"], settings, kept
 
 
 def _checked(name: str, result: Any) -> dict[str, float]:
@@ -230,6 +296,7 @@ def _write(
             "seed": settings.seed,
             "threads": threads,
             "resume": None if settings.resume is None else os.fspath(settings.resume),
+            **settings.options,
         },
         "results": {key: value if math.isfinite(value) else None for key, value in result.items()},
         "seconds": seconds,

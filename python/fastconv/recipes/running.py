@@ -82,6 +82,7 @@ def run_config(
             "data": source,
             "epochs": epochs,
             "seed": settings.seed,
+            **({"options": dict(settings.options)} if settings.options else {}),
         },
         "model": model,
         "data": data if files or source is None else source,
