@@ -16,6 +16,7 @@ from .classical import (
     plot_classical_filters,
     plot_geometry,
 )
+from .comparison import plot_comparison
 from .examples import Example, answers, confusion, misclassified, top_losses
 from .filters import layer_filters, plot_filters
 from .maps import plot_feature_maps, plot_overlay
@@ -37,6 +38,7 @@ __all__ = [
     "layer_filters",
     "misclassified",
     "plot_classical_filters",
+    "plot_comparison",
     "plot_confusion",
     "plot_curves",
     "plot_examples",
