@@ -7,7 +7,7 @@ fastconv recipe mnist --out runs/digits  # data, augmentation, network, training
 the place to start from for one's own.
 """
 
-from . import fashion_mnist, mnist
+from . import cifar_resnet18, experiments, fashion_mnist, mnist, multi_task
 from .registry import RESULTS, Option, Recipe, RecipeSettings, info, list_recipes, register, run
 
 # fastconv.recipes.list() reads best from outside; in here it would hide the builtin.
@@ -18,10 +18,13 @@ __all__ = [
     "Option",
     "Recipe",
     "RecipeSettings",
+    "cifar_resnet18",
+    "experiments",
     "fashion_mnist",
     "info",
     "list",
     "mnist",
+    "multi_task",
     "register",
     "run",
 ]
