@@ -182,12 +182,15 @@ def networks(result: dict[str, Any]) -> str:
         cells = [record["name"], f"{record['ours_ms']:.4g}", f"{100 * share:.0f} %"]
         cells += [f"**{ratios[n]:.2f}**" if n in ratios else "" for n in peers]
         bars = NETWORKS.get(record["name"], ())
-        cells += [", ".join(f">= {bar:g}x {of}" for bar, of in bars), _met(bars, record, ratios)]
+        cells += [", ".join(f">= {bar:g}x {of}" for bar, of in bars), met(record)]
         rows.append(cells)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) if len(rows) > 2 else ""
 
 
-def _met(bars: Bars, record: Record, ratios: dict[str, float]) -> str:
+def met(record: Record) -> str:
+    """Whether a network's ratios reach its bars; empty where it has none."""
+    bars = NETWORKS.get(record["name"], ())
+    ratios = {n: e["best"]["ratio"] for n, e in record["peers"].items()}
     known = True
     for bar, of in bars:
         wanted = (PEER,) if of == _TORCH else (PEER, *FILE_PEERS)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import lines
+from . import joined, lines
 
 
 def line(record: dict[str, Any], peers: Sequence[str]) -> str:
@@ -190,14 +190,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--into", type=Path, metavar="FILE", help=f"replace what stands between {BEGIN} and {END}"
     )
     arguments = parser.parse_args(argv)
-    tables = []
+    results, tables = [], []
     for path in arguments.results:
         try:
-            result = json.loads(path.read_text())
-            tables.append(markdown(result, arguments.summary, _beside(result, arguments.results)))
+            results.append(json.loads(path.read_text()))
+            made = markdown(results[-1], arguments.summary, _beside(results[-1], arguments.results))
+            tables.append(made)
         except (OSError, ValueError, KeyError, TypeError) as error:
             print(f"{path}: not a result file: {error!r}", file=sys.stderr)
             return 2
+    if arguments.summary:
+        alone = {id(result): made for result, made in zip(results, tables, strict=True)}
+        tables = [
+            joined.table(group) if len(group) > 1 else alone[id(group[0])]
+            for group in joined.groups(results)
+        ]
     if arguments.into is None:
         print("\n".join(tables))
         return 0

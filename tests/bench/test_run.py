@@ -303,6 +303,45 @@ def test_tables_from_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "net.b.fprop" not in capsys.readouterr().out
 
 
+def test_runs_of_networks_share_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run_of(file: str, threads: int, hour: int, **ratios: float) -> str:
+        result = {**_result(), "suite": "nets", "threads": threads}
+        result["date"] = f"2025-01-02T{hour:02}:00:00+00:00"
+        limits = {"fma": {"before": 1000.0, "after": 1000.0}}
+        result["cases"] = [
+            {**result["cases"][0], "name": f"{name}.batch1.inference", "limits": limits}
+            for name in ratios
+        ]
+        for case, ratio in zip(result["cases"], ratios.values(), strict=True):
+            case["peers"] = {"torch": {"best": {"ratio": ratio}}}
+        (tmp_path / file).write_text(json.dumps(result))
+        return str(tmp_path / file)
+
+    files = [
+        run_of("later", 2, 5, alexnet=1.75),
+        run_of("two", 2, 3, alexnet=1.25, googlenet=2.5),
+        run_of("one", 1, 4, alexnet=1.0),
+    ]
+    assert table.main(["--summary", *files]) == 0
+    text = capsys.readouterr().out
+    assert text.count("###") == 1 and "### nets, 2 and 1 threads, 2025-01-02" in text
+    assert "in 3 runs: 99 to 100 GFLOP/s" in text and "isa avx2" in text
+    rows = [[c.strip() for c in row.strip("|").split("|")] for row in text.splitlines()[6:]]
+    assert rows[0][-3:] == ["1 thread: ms", "to the best", "met"]
+    found = {row[0]: row[3:] for row in rows[2:] if len(row) > 1}
+    # Of a case that ran twice the later run counts, whatever the files' order.
+    bar = ">= 1.5x of torch"
+    assert found["alexnet.batch1.inference"] == [
+        "**1.75**",
+        bar,
+        "yes",
+        "2",
+        "**1.00** torch",
+        "no",
+    ]
+    assert found["googlenet.batch1.inference"] == ["**2.50**", bar, "yes", "", "", ""]
+
+
 def test_tables_into_a_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result, document = tmp_path / "r.json", tmp_path / "README.md"
     result.write_text(json.dumps(_result()))
