@@ -197,7 +197,7 @@ BAD = [
     (["lenet6", "a.png"], "run `fastconv train lenet5` first"),
     (["lenet6", *NAMED[2:], "a.png"], "no network 'lenet6'; did you mean lenet5"),
     ([*NAMED[2:], "a.png"], "predict: there is no network 'a.png'; fastconv.models.list()"),
-    (["--model", "lenet6", "a.png"], "there is no network named 'lenet6'"),
+    (["--model", "lenet6", "a.png"], "there is no network 'lenet6'; did you mean lenet5"),
     ([*NAMED, "none.png"], "none.png"),
     ([*NAMED, "names"], "names: not a readable image"),
     ([*NAMED, "a.png", "--classes", "few"], "2 names for a network of 10 classes"),

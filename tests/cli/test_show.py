@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 import fastconv as fc
-from fastconv import models
+import fastconv.functional as F
+from fastconv import models, nn
+from fastconv import visualize as viz
 from fastconv.cli import main
+from fastconv.data import Preprocess
 from fastconv.train import Checkpoint, save_checkpoint
+from tests.onnx.helpers import Apply
 
 CONFIG: dict[str, Any] = {
     "model": "lenet5",
@@ -67,6 +71,82 @@ def test_pictures(folder: Path, capsys: Any, arguments: list[str], files: list[s
     for name in files:
         with Image.open(folder / name) as opened:
             assert opened.format == "PNG" and min(opened.size) > 150
+
+
+def small_onnx(path: Path, *, channels_last: bool = False) -> Any:
+    """A network, and an ONNX file of it that ends with a softmax."""
+    fc.manual_seed(4)
+    layers = [nn.Conv2d(3, 6, 5, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    net = nn.Sequential(*layers, nn.Linear(6, 4)).eval()
+    whole: Any = nn.Sequential(net, nn.Softmax(-1)).eval()
+    shape = (1, 3, 32, 32)
+    if channels_last:
+        whole, shape = (
+            Apply(lambda x: nn.Softmax(-1)(net(F.permute(x, (0, 3, 1, 2))))),
+            (1, 32, 32, 3),
+        )
+        whole.net = net
+        whole.eval()
+    fc.onnx.export(whole, path, np.zeros(shape, np.float32))
+    return net
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_onnx_files(
+    folder: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, channels_last: bool
+) -> None:
+    """The numbers are those of the network that was exported."""
+    pytest.importorskip("onnx")
+    net = small_onnx(folder / "net.onnx", channels_last=channels_last)
+    drawn: dict[str, Any] = {}
+    for name in ("plot_overlay", "plot_feature_maps"):
+        draw = getattr(viz, name)
+
+        def noted(*args: Any, name: str = name, draw: Any = draw, **options: Any) -> Any:
+            drawn[name] = args
+            return draw(*args, **options)
+
+        monkeypatch.setattr(viz, name, noted)
+    model = ["--model", "net.onnx", "--size", "32"]
+    x = Preprocess(size=32)(folder / "photo.png")
+    for arguments, files in (
+        (["filters", "--model", "net.onnx"], ["filters.png"]),
+        (["features", *model, "photo.png"], ["features.png"]),
+        (["saliency", *model, "photo.png", "--target", "2"], ["saliency.png"]),
+        (["gradcam", *model, "photo.png", "--target", "1", "--out", "g.png"], ["g.png"]),
+    ):
+        assert main(["show", *arguments]) == 0, capsys.readouterr().err
+        assert capsys.readouterr().out.split() == files
+        with Image.open(folder / files[0]) as opened:
+            assert opened.format == "PNG" and min(opened.size) > 150
+        if arguments[0] == "saliency":
+            expected = viz.saliency(net, x, 2)
+            expected = np.minimum(expected, np.quantile(expected, 0.995))
+            np.testing.assert_allclose(drawn["plot_overlay"][1], expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(
+        drawn["plot_overlay"][1], viz.grad_cam(net, x, 1), rtol=1e-3, atol=1e-5
+    )
+    title = drawn["plot_overlay"][2]
+    share = np.exp(np.asarray(net(x))[0].astype(float))
+    assert title.startswith("net.onnx, layer ") and "class 1" in title
+    assert f"{100 * share[1] / share.sum():.2f} %" in title
+    maps = list(drawn["plot_feature_maps"][0].values())
+    np.testing.assert_allclose(
+        next(m for m in maps if m.shape == (6, 14, 14)),
+        viz.feature_maps(net, x)["0"],
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    for arguments, said in (
+        (["gradcam", *model, "photo.png", "--weights", "w"], "--weights does not go with an ONNX"),
+        (["gradcam", *model, "photo.png", "--layer", "x"], "there is no layer 'x'"),
+        (["gradcam", *model, "photo.png", "--target", "4"], "expected a class from 0 to 3"),
+        (["gradcam", *model, "photo.png", "--invert"], "--invert goes with a checkpoint"),
+        (["filters", "--model", "photo.onnx"], "photo.onnx"),
+    ):
+        assert main(["show", *arguments]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1 and said in err, err
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@
   saliency      which pixels of an image a class's score hangs on
   filters-demo  identity, edges, sharpen, blurs and emboss of a photograph, and strides and paddings
 
-The network is that of a run (--run DIR), of a checkpoint of `fastconv train` (--checkpoint F), or a network of
-fastconv.models (--model NAME --weights F).
+The network is that of a run (--run DIR), of a checkpoint of `fastconv train` (--checkpoint F), a network of
+fastconv.models (--model NAME --weights F), or an ONNX file (--model F.onnx), whose layers are its nodes.
 """
 
 from __future__ import annotations
@@ -20,27 +20,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import models
 from .._arrays import NDArray
-from ..data import PRESETS, ImageFiles, Preprocess, Standardize, load_image
-from ..errors import FormatError, ShapeError
+from ..data import load_image
+from ..errors import ShapeError
 from ..models.classification import as_probabilities, best_guesses
 from ..train import predict
-from .common import (
-    add_threads,
-    checkpoint_net,
-    named_net,
-    network_name,
-    percent,
-    set_threads,
-    whole,
-)
-from .predict import DEFAULT, image_to_input
+from .common import add_threads, percent, set_threads, whole
+from .networks import DEFAULT, add_network, pictured, refuse, trained
 
 __all__ = ["add_arguments", "run", "run_file"]
 
-# Options that a checkpoint leaves no choice in, and those that only it knows.
-_FOR_NAMED = ("weights", "key", "num_classes", "in_channels", "preset", "size", "classes")
+# Options that a checkpoint leaves no choice in.
+_FOR_NAMED = (
+    *("weights", "key", "num_classes", "in_channels", "preset", "size", "resize", "interpolation"),
+    "classes",
+)
 # Photographs that scikit-image brings.
 _PHOTOGRAPHS = ("chelsea.png", "astronaut.png", "coffee.png")
 
@@ -67,34 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--image", metavar="I", type=Path, help="PNG, JPEG ... file")
     parser.add_argument("--run", dest="folder", metavar="DIR", type=Path, help="folder of a run")
-    parser.add_argument(
-        "--checkpoint", metavar="F", type=Path, help="file of `fastconv train` (default: of lenet5)"
-    )
-    parser.add_argument(
-        "--model", metavar="NAME", type=network_name, help="a network of fastconv.models"
-    )
-    parser.add_argument("--weights", metavar="F", type=Path, help="its weights (else random ones)")
-    parser.add_argument("--key", metavar="K", help="where they lie in a checkpoint of PyTorch")
-    parser.add_argument(
-        "--num-classes", metavar="K", type=whole(1), help="classes (default: as the weights have)"
-    )
-    parser.add_argument(
-        "--in-channels",
-        metavar="C",
-        type=int,
-        choices=(1, 3),
-        help="1 for grey images, 3 for colour",
-    )
-    parser.add_argument(
-        "--preset", choices=list(PRESETS), help="how pixels are scaled (default: imagenet)"
-    )
-    parser.add_argument(
-        "--size", metavar="S", type=whole(1), help="height and width (default: the network's)"
-    )
-    parser.add_argument(
-        "--classes", metavar="F", type=Path, help="names of the classes, one a line"
-    )
-    parser.add_argument("--invert", action="store_true", help="exchange light and dark")
+    add_network(parser)
     parser.add_argument("--layer", metavar="L", help="name of a layer, as `named_modules` has it")
     parser.add_argument(
         "--target", metavar="K", help="class, by number or name (default: the most likely)"
@@ -264,58 +231,24 @@ def _subject(options: argparse.Namespace) -> _Subject:
         raise ShapeError("show: only one of --run, --checkpoint and --model can be given")
     if options.model is not None:
         return _named(options)
-    for name in _FOR_NAMED:
-        if getattr(options, name) is not None:
-            raise ShapeError(f"show: --{name.replace('_', '-')} goes with --model only")
+    refuse("show", options, _FOR_NAMED, "goes with --model only")
     path = options.checkpoint or (DEFAULT if options.folder is None else run_file(options.folder))
     if not given and not DEFAULT.exists():
         raise ShapeError("show: there is no network: give --run, --checkpoint or --model")
-    return _trained(options, path)
-
-
-def _trained(options: argparse.Namespace, path: Path) -> _Subject:
-    net, checkpoint = checkpoint_net(path)
-    config = checkpoint.config
-    try:
-        shape = tuple(int(n) for n in config["image_shape"])
-        standardize = Standardize(config["mean"], config["std"])
-        classes = [str(name) for name in config["classes"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise FormatError(f"{path}: not written by `fastconv train`: {error}") from error
-
-    def prepare(image: Path) -> tuple[NDArray, NDArray]:
-        if config.get("files"):  # prepared as in training
-            files = ImageFiles([image], np.zeros(1, np.int64), size=shape[1:], channels=shape[0])
-            pixels = files.fetch(np.zeros(1, np.int64))
-            pixels = 255 - pixels if options.invert else pixels
-        else:
-            pixels = image_to_input(image, shape, invert=options.invert)
-        return standardize(pixels.copy()), pixels[0]
-
-    return _Subject(net, str(config["model"]), prepare, classes)
+    found = trained(path)
+    return _Subject(
+        found.net,
+        str(found.config["model"]),
+        lambda image: found.prepare(image, options.invert),
+        found.classes,
+    )
 
 
 def _named(options: argparse.Namespace) -> _Subject:
-    _refuse_invert(options)
-    name = models.info(options.model).name
-    net, shape = named_net(name, options)
-    channels, height, width = shape
-    preset = options.preset or ("imagenet" if channels == 3 else "unit")
-    prepare = Preprocess(preset, size=(height, width), channels=channels)
-    classes = None
-    if options.classes is not None:
-        try:
-            classes = options.classes.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise FormatError(f"show: {options.classes}: no text in UTF-8: {error}") from error
-    said = name if options.weights is not None else f"{name} (random weights)"
-
-    def both(image: Path) -> tuple[NDArray, NDArray]:
-        return prepare(image), prepare.pixels(image)
-
-    return _Subject(net.eval(), said, both, classes)
-
-
-def _refuse_invert(options: argparse.Namespace) -> None:
-    if options.invert:
-        raise ShapeError("show: --invert goes with a checkpoint of fastconv train only")
+    found = pictured("show", options, options.model, drawn=True)
+    return _Subject(
+        found.net,
+        found.name,
+        lambda image: (found.prepare(image), found.prepare.pixels(image)),
+        found.classes,
+    )

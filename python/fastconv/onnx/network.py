@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -117,6 +118,7 @@ class OnnxModule(_Scope):
         self._places: dict[str, tuple[str, ...]] = {}
         self._constants = _Constants()
         self._noted: Callable[[str, str, Any, tuple[Any, ...], int], None] | None = None
+        self._watches: list[Callable[[Node, list[Any], Any], Any]] = []
         self._gone = _last_readers(graph)
         kinds = _kinds(graph)
         for name, kind in kinds.items():
@@ -160,6 +162,9 @@ class OnnxModule(_Scope):
         for node, gone in zip(self._graph.nodes, self._gone, strict=True):
             inputs = [found[name] for name in node.inputs]
             made = self._run(node, inputs)
+            for watch in self._watches:
+                other = watch(node, inputs, made[0])
+                made = made if other is None else (other, *made[1:])
             if self._noted is not None and isinstance(made[0], Tensor):
                 own = [v for v in inputs if isinstance(v, Parameter)]
                 self._noted(
@@ -186,6 +191,34 @@ class OnnxModule(_Scope):
         if len(made) < len(node.outputs) and any(node.outputs[len(made) :]):
             raise ShapeError(f"onnx: {node} has the outputs {node.outputs}, not all of which exist")
         return made
+
+    @property
+    def nodes_by_name(self) -> dict[str, Node]:
+        """The nodes in the order of execution, under their names in the file; of several nodes of one name the
+        later ones under that of their first output."""
+        found: dict[str, Node] = {}
+        for node in self._graph.nodes:
+            name = node.name if node.name not in found else node.outputs[0]
+            found[name] = node
+        return found
+
+    def node_weight(self, name: str) -> Any:
+        """The second input of a node, where it is a weight or a constant: filters of a convolution; else None."""
+        inputs = self.nodes_by_name[name].inputs
+        value = inputs[1] if len(inputs) > 1 else ""
+        return (
+            _at(self, self._places[value]) if value in self._places else self._constants.get(value)
+        )
+
+    @contextmanager
+    def watching(self, note: Callable[[Node, list[Any], Any], Any]) -> Iterator[None]:
+        """Inside, `note(node, inputs, result)` is called after each node with its first result; what it returns,
+        if not None, takes the place of that."""
+        self._watches.append(note)
+        try:
+            yield
+        finally:
+            self._watches.remove(note)
 
     def _note_calls(self, note: Any) -> Any:
         self._noted = note

@@ -14,7 +14,15 @@ from ..nn._args import choice
 from ..tensor import Tensor, no_grad
 from ..train.evaluation import network_input
 from .examples import in_order
-from .layers import checked_net, evaluating, find_layer, image_batch, net_dtype, watched
+from .layers import (
+    checked_net,
+    evaluating,
+    find_layer,
+    image_batch,
+    net_dtype,
+    nodes_of,
+    watched,
+)
 
 __all__ = ["feature_maps", "features_for_tsne"]
 
@@ -86,26 +94,30 @@ def features_for_tsne(
     """
     choice("features_for_tsne", "pool", pool, _KINDS)
     checked_net("features_for_tsne", net)
-    head = None if layer is None else find_layer("features_for_tsne", net, layer)[1]
-    name = layer if layer is not None else ""
+    head: Any = None
+    name = "" if layer is None else find_layer("features_for_tsne", net, layer)[0]
     rows: list[NDArray] = []
     labels: list[NDArray] = []
     seen: list[Any] = []
 
     def keep(module: Module, args: tuple[Any, ...], result: Any) -> None:
-        seen.append(result if layer is not None else args[0])
+        seen.append(args[0])
 
     with evaluating(net), no_grad():
         for batch in in_order("features_for_tsne", data):
             x = network_input(net, batch.inputs, net_dtype(net))
-            if head is None:
-                name, head = _last_weighted(net, x)
             seen.clear()
-            handle = head.register_forward_hook(keep)
-            try:
-                net(x)
-            finally:
-                handle.remove()
+            if layer is not None:
+                with watched(net, lambda name, result: seen.append(result), [name]):
+                    net(x)
+            else:
+                if head is None:
+                    name, head = _last_weighted(net, x)
+                handle = head.register_forward_hook(keep)
+                try:
+                    net(x)
+                finally:
+                    handle.remove()
             rows.append(_rows(name, seen, len(batch.labels), pool))
             labels.append(np.asarray(batch.labels))
     if not rows:
@@ -116,7 +128,12 @@ def features_for_tsne(
 def _last_weighted(net: Module, x: Tensor) -> tuple[str, Module]:
     """The linear layer or convolution that is called last."""
     called: list[str] = []
+    nodes = nodes_of(net)
     names = [n for n, m in net.named_modules() if isinstance(m, (Linear, Conv2d))]
+    if nodes is not None:
+        raise ShapeError(
+            f"features_for_tsne: name a layer of the ONNX file, such as {next(reversed(nodes))!r}"
+        )
     with watched(net, lambda name, result: called.append(name), names):
         net(Tensor(x.numpy()[:1]))
     if not called:

@@ -11,10 +11,18 @@ import numpy as np
 from .. import functional as F
 from .._arrays import NDArray
 from ..errors import FastconvError, ShapeError
-from ..nn import Conv2d, Module
+from ..nn import Module
 from ..nn._args import integer
 from ..tensor import Tensor, enable_grad, no_grad
-from .layers import evaluating, find_layer, image_batch, watched
+from .layers import (
+    before_softmax,
+    convolutions,
+    evaluating,
+    find_layer,
+    image_batch,
+    nodes_of,
+    watched,
+)
 
 __all__ = ["cam_layer", "grad_cam", "saliency"]
 
@@ -33,7 +41,8 @@ def grad_cam(
     zero is cut off.
 
     Args:
-        net: a classifier, (N, C, H, W) -> scores (N, classes) before softmax; run in evaluation mode. Its
+        net: a classifier, (N, C, H, W) -> scores (N, classes) before softmax (of an ONNX file that ends with one
+            what goes into it); run in evaluation mode. Its
             modes, gradients and `requires_grad` are afterwards as they were.
         image: network input, (C, H, W) or (1, C, H, W), floating, prepared as for training.
         target: the class; by default the one with the highest score.
@@ -62,7 +71,13 @@ def grad_cam(
         maps[:] = [Tensor(result.numpy(), requires_grad=True)]  # the tape begins here
         return maps[0]
 
-    with evaluating(net), _frozen(net), enable_grad(), watched(net, cut, [name]):
+    with (
+        evaluating(net),
+        _frozen(net),
+        enable_grad(),
+        before_softmax(net),
+        watched(net, cut, [name]),
+    ):
         scores = net(Tensor(x))
         if not maps:
             raise ShapeError(f"grad_cam: the network does not call {name!r}")
@@ -97,7 +112,7 @@ def saliency(net: Module, image: Any, target: int | None = None) -> NDArray:
     Source: Simonyan, Vedaldi & Zisserman, "Deep inside convolutional networks" (2013).
     """
     x = Tensor(image_batch("saliency", net, image), requires_grad=True)
-    with evaluating(net), _frozen(net), enable_grad():
+    with evaluating(net), _frozen(net), enable_grad(), before_softmax(net):
         _backward("saliency", net(x), target)
     if x.grad is None:
         return np.zeros(x.shape[2:], np.float32)
@@ -113,19 +128,16 @@ def cam_layer(net: Module, image: Any) -> str:
         DTypeError: arguments are of another type.
     """
     x = image_batch("cam_layer", net, image)
-    modules = dict(net.named_modules())
+    names = None if nodes_of(net) is not None else [n for n, _ in net.named_modules() if n]
+    found = set(convolutions(net))
     calls: list[tuple[str, tuple[int, ...]]] = []
 
     def note(name: str, result: Any) -> None:
         calls.append((name, result.shape if isinstance(result, Tensor) else ()))
 
-    with evaluating(net), no_grad(), watched(net, note, [n for n in modules if n]):
+    with evaluating(net), no_grad(), watched(net, note, names):
         net(Tensor(x))
-    places = [
-        i
-        for i, (name, shape) in enumerate(calls)
-        if isinstance(modules[name], Conv2d) and shape[2:] > (1, 1)
-    ]
+    places = [i for i, (name, shape) in enumerate(calls) if name in found and shape[2:] > (1, 1)]
     if not places:
         raise ShapeError("cam_layer: the network has no convolution with maps larger than 1 x 1")
     last = places[-1]

@@ -9,9 +9,9 @@ import numpy as np
 
 from .._arrays import NDArray
 from ..errors import ShapeError
-from ..nn import Conv2d, Module
+from ..nn import Module
 from ..nn._args import integer
-from .layers import checked_net, find_layer
+from .layers import checked_net, convolutions, find_layer, layer_weight
 from .style import diverging, frame, new_figure
 
 __all__ = ["layer_filters", "plot_filters"]
@@ -28,17 +28,16 @@ def layer_filters(net: Module, layer: str | None = None) -> tuple[str, NDArray]:
     """
     checked_net("layer_filters", net)
     if layer is None:
-        names = [name for name, module in net.named_modules() if isinstance(module, Conv2d)]
+        names = convolutions(net)
         if not names:
             raise ShapeError("layer_filters: the network has no convolution")
         layer = names[0]
     name, module = find_layer("layer_filters", net, layer)
-    weight = getattr(module, "weight", None)
+    weight = layer_weight(net, name)
     if weight is None or weight.ndim != 4:
-        raise ShapeError(
-            f"layer_filters: {name!r} is a {type(module).__name__}, expected a convolution of pictures"
-        )
-    array = np.asarray(weight.numpy().astype(np.float64))
+        kind = getattr(module, "op", type(module).__name__)
+        raise ShapeError(f"layer_filters: {name!r} is a {kind}, expected a convolution of pictures")
+    array = np.asarray(weight).astype(np.float64)
     if not np.isfinite(array).all():
         raise ShapeError(f"layer_filters: {name!r} has weights that are not finite")
     return name, array

@@ -11,22 +11,34 @@ import numpy as np
 
 from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
-from ..nn import Module
+from ..nn import Conv2d, Module
 from ..tensor import as_array
 
 __all__ = [
+    "before_softmax",
     "checked_net",
+    "convolutions",
     "evaluating",
     "find_layer",
     "image_batch",
     "layer_names",
+    "layer_weight",
     "net_dtype",
+    "nodes_of",
     "watched",
 ]
 
 
+def nodes_of(net: Any) -> dict[str, Any] | None:
+    """The nodes of a network from an ONNX file, by name: its layers; None for other networks."""
+    return getattr(net, "nodes_by_name", None)
+
+
 def layer_names(net: Module) -> list[str]:
-    """Modules without submodules or with parameters of their own."""
+    """Modules without submodules or with parameters of their own; nodes of an ONNX file."""
+    nodes = nodes_of(net)
+    if nodes is not None:
+        return list(nodes)
     return [
         name
         for name, module in net.named_modules()
@@ -34,15 +46,34 @@ def layer_names(net: Module) -> list[str]:
     ]
 
 
-def find_layer(op: str, net: Module, name: Any) -> tuple[str, Module]:
-    """The module of that name.
+def convolutions(net: Module) -> list[str]:
+    """The names of the convolutions of pictures."""
+    nodes = nodes_of(net)
+    if nodes is None:
+        return [name for name, module in net.named_modules() if isinstance(module, Conv2d)]
+    return [
+        name
+        for name, node in nodes.items()
+        if node.op == "Conv" and getattr(layer_weight(net, name), "ndim", 0) == 4
+    ]
+
+
+def layer_weight(net: Any, name: str) -> Any:
+    """The weight of a layer, a Tensor or an array; None where it has none."""
+    if nodes_of(net) is not None:
+        return net.node_weight(name)
+    return getattr(dict(net.named_modules(remove_duplicate=False))[name], "weight", None)
+
+
+def find_layer(op: str, net: Module, name: Any) -> tuple[str, Any]:
+    """The module, or the node of an ONNX file, of that name.
 
     Raises:
         ShapeError: there is none. DTypeError: the name is no string.
     """
     if not isinstance(name, str):
         raise DTypeError(f"{op}: a layer's name must be a string, got {type(name).__name__}")
-    modules = dict(net.named_modules(remove_duplicate=False))
+    modules: Any = nodes_of(net) or dict(net.named_modules(remove_duplicate=False))
     if name not in modules:
         near = difflib.get_close_matches(name, modules, 3) or [n for n in modules if n][:6]
         raise ShapeError(f"{op}: there is no layer {name[:60]!r}; there are {', '.join(near)}, ...")
@@ -98,8 +129,19 @@ def evaluating(net: Module) -> Iterator[None]:
 def watched(
     net: Module, note: Callable[[str, Any], Any], names: Sequence[str] | None = None
 ) -> Iterator[None]:
-    """`note(name, result)` is called with what the modules of these names give; what it returns, if not
+    """`note(name, result)` is called with what the modules or nodes of these names give; what it returns, if not
     None, takes the place of that."""
+    nodes = nodes_of(net)
+    if nodes is not None:
+        wanted = {id(nodes[name]): name for name in (nodes if names is None else names)}
+
+        def of_node(node: Any, inputs: Any, result: Any) -> Any:
+            return note(wanted[id(node)], result) if id(node) in wanted else None
+
+        several: Any = net
+        with several.watching(of_node):
+            yield
+        return
     modules = dict(net.named_modules(remove_duplicate=False))
     handles = []
 
@@ -113,3 +155,19 @@ def watched(
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def before_softmax(net: Any) -> Iterator[None]:
+    """Inside, a network from an ONNX file that ends with a softmax gives the scores that go into it."""
+    nodes = nodes_of(net)
+    if nodes is None:
+        yield
+        return
+
+    def past(node: Any, inputs: list[Any], result: Any) -> Any:
+        ends = node.op in ("Softmax", "LogSoftmax") and node.outputs[0] == net.outputs[0]
+        return inputs[0] if ends else None
+
+    with net.watching(past):
+        yield
