@@ -190,7 +190,7 @@ def test_ctrl_c_during_validation(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         return 0.0
 
-    trainer.metrics["signal"] = metric
+    trainer.metrics["signal"], trainer.train_metrics = metric, False
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(small_loader(), small_data(7), epochs=EPOCHS, progress=False)
     last = tmp_path / "parts" / "last.safetensors"

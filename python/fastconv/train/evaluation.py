@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from .._arrays import NDArray
-from .._ops import is_bfloat16
 from .._pieces import label_arrays, map_labels
 from ..data import Dataset, Loader
 from ..errors import CaptureError, ShapeError
@@ -17,11 +15,11 @@ from ..nn import Embedding
 from ..program import Program
 from ..tensor import Tensor, as_array, no_grad
 from .batches import EVALUATION_BATCH, Data, as_loader
+from .figures import Figures, Metrics, named_metrics, plain_output
 from .losses import Loss, MultiLoss, part_of
-from .metrics import AnyMetric, Metric, Running, count_correct, plain_result, softmax
+from .metrics import Running, count_correct, softmax
 
 __all__ = [
-    "Metrics",
     "correct_of",
     "evaluate",
     "image_count",
@@ -29,9 +27,6 @@ __all__ = [
     "predict",
     "task_results",
 ]
-
-# Name -> metric; with several losses, also task -> metrics of that task.
-Metrics: TypeAlias = Mapping[str, "AnyMetric | Mapping[str, AnyMetric]"]
 
 
 def evaluate(
@@ -52,9 +47,10 @@ def evaluate(
         loss: maps (output, labels) of a batch to its mean loss, a one-element Tensor. A `MultiLoss` for networks
             with several outputs; labels are then dictionaries or tuples, as the outputs are.
         data: a Loader, a data set, or batches (images, labels); weights of images are left aside.
-        metrics: more figures: name -> `Metric`, or function of (outputs, labels) of a batch, its mean. With a
-            `MultiLoss` also task -> such a dictionary; its figures are called `<task>_<name>`. Else a metric
-            gets the outputs and labels of all tasks.
+        metrics: more figures: name -> `Metric`, or function of (outputs, labels) of a batch, its mean; or a list
+            of these, called by the function's name or the class's in small letters. With a `MultiLoss` also
+            task -> such a dictionary; its figures are called `<task>_<name>`. Else a metric gets the outputs and
+            labels of all tasks.
         targets: makes of a batch's labels what the loss and the metrics take.
         dtype: what the images are converted to.
         stopping: asked after each batch whether to leave out the rest.
@@ -70,7 +66,7 @@ def evaluate(
         ShapeError: there is no image.
         FastconvError: a metric is not finite.
     """
-    sums, figures = Running(), _Figures(metrics or {}, loss)
+    sums, figures = Running(), Figures("evaluate", named_metrics("evaluate", metrics), loss)
     with _evaluation_mode(net):
         forward = _Forward(net, compile)
         for x, labels, *_ in as_loader(data):
@@ -80,53 +76,13 @@ def evaluate(
             count = image_count(labels)
             tasks = task_results(loss, output, labels)
             sums.add(value, correct_of(output, labels), count, tasks)
-            figures.update(_plain(output), labels, count)
+            figures.update(plain_output(output), labels, count)
             if stopping():
                 break
     if not sums.images:
         raise ShapeError("evaluate: data has no images")
     own = {"loss": sums.loss, "images": sums.images, **sums.figures()}
-    return {**own, **figures.results(sums.images)}
-
-
-class _Figures:
-    """The metrics of an evaluation: what each is called, and the task whose outputs it gets."""
-
-    def __init__(self, metrics: Metrics, loss: Any) -> None:
-        tasks = loss.tasks if isinstance(loss, MultiLoss) else ()
-        self._entries: list[tuple[str, str | None, AnyMetric]] = []
-        for name, metric in metrics.items():
-            if isinstance(metric, Mapping):
-                if name not in tasks:
-                    raise ShapeError(
-                        f"evaluate: metrics of {name!r}, which is no task of the loss "
-                        f"({', '.join(tasks) or 'it has one output'})"
-                    )
-                self._entries += [(f"{name}_{key}", name, each) for key, each in metric.items()]
-            else:
-                self._entries.append((name, None, metric))
-        for _, _, metric in self._entries:
-            if isinstance(metric, Metric):
-                metric.reset()
-        self._totals = {name: 0.0 for name, _, _ in self._entries}
-
-    def update(self, outputs: Any, labels: Any, count: int) -> None:
-        plain = map_labels(np.asarray, labels)
-        for name, task, metric in self._entries:
-            x = outputs if task is None else part_of("outputs", outputs, task)
-            y = plain if task is None else part_of("labels", plain, task)
-            if isinstance(metric, Metric):
-                metric.update(x, y)
-            else:
-                self._totals[name] += float(metric(x, y)) * count
-
-    def results(self, images: int) -> dict[str, Any]:
-        return {
-            name: plain_result(name, metric.result())
-            if isinstance(metric, Metric)
-            else self._totals[name] / images
-            for name, _, metric in self._entries
-        }
+    return {**own, **figures.results()}
 
 
 def predict(
@@ -173,7 +129,7 @@ def predict(
         forward = _Forward(net, compile)
 
         def outputs_of(batches: Iterable[Any]) -> Any:
-            outputs = [_plain(forward(network_input(net, x, dtype))) for x in batches]
+            outputs = [plain_output(forward(network_input(net, x, dtype))) for x in batches]
             if not outputs:
                 raise ShapeError("predict: data has no images")
             return _joined(outputs)
@@ -239,16 +195,6 @@ class _Forward:
             hooked = any(module._hooks for _, module in self._net.named_modules())
             self._compile = isinstance(output, Tensor) and not hooked
         return output
-
-
-def _plain(output: Any) -> Any:
-    """A network's output as NumPy computes with it: bfloat16 as float32."""
-
-    def plain(part: Any) -> NDArray:
-        array = np.asarray(part)
-        return array.astype(np.float32) if is_bfloat16(array.dtype) else array
-
-    return map_labels(plain, tuple(output) if isinstance(output, list) else output)
 
 
 def network_input(net: Any, x: Any, dtype: Any) -> Tensor:

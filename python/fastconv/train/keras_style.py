@@ -85,8 +85,7 @@ class KerasStyle:
     """A network with Keras's methods.
 
     Networks return scores, so losses are Keras's with `from_logits=True`. Arrays of images are (N, C, H, W), or
-    (N, H, W) for one channel, and go into the network as they are, converted to float32. Metrics are measured
-    on validation data and by `evaluate`; of the training data loss and accuracy.
+    (N, H, W) for one channel, and go into the network as they are, converted to float32.
 
     Args:
         net: a `nn.Module`.

@@ -16,6 +16,7 @@ from ..errors import FastconvError, FormatError
 from ..serialization import PathLike
 from .callbacks import Callback
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .figures import Figures
 from .metrics import Running
 from .steps import Steps
 
@@ -34,6 +35,8 @@ class RunState(Steps):
         self.running = Running()
         self.config: dict[str, Any] = {}
         self.callbacks: list[Callback] = []
+        self._training: Figures | None = None  # metrics of the epoch under way
+        self._training_state: dict[str, Any] = {}  # of a checkpoint, to go on from
         self._best: float | None = None
         self._data: dict[str, Any] = {}
         self._resumed = False  # a checkpoint was loaded and no fit has run since
@@ -56,7 +59,7 @@ class RunState(Steps):
                 batch=self.batch,
                 global_step=self.global_step,
                 random_state=generator,
-                running=asdict(self.running),
+                running={**asdict(self.running), "metrics": self._metrics_state()},
                 data=self._data,
                 history=self.history,
                 best=self._best,
@@ -64,6 +67,11 @@ class RunState(Steps):
                 callbacks=callbacks,
             )
             save_checkpoint(checkpoint, path)
+
+    def _metrics_state(self) -> dict[str, Any]:
+        if not self.batch:
+            return {}
+        return self._training_state if self._training is None else self._training.state_dict()
 
     def evaluated_weights(self) -> dict[str, NDArray]:
         """Copies of the arrays that are evaluated and saved: the network's own, or what callbacks put in their
@@ -104,11 +112,13 @@ class RunState(Steps):
                 checkpoint.random_state,
                 checkpoint.callbacks,
             )
+            metrics = dict(checkpoint.running.get("metrics", {}))
             running = Running.from_state(checkpoint.running)
         except (FastconvError, AttributeError, KeyError, TypeError, ValueError) as error:
             self._set_states(*before)
             raise FormatError(f"Trainer: {name} does not fit: {error}") from error
         self.running = running
+        self._training, self._training_state = None, metrics
         self.epoch, self.batch = checkpoint.epoch, checkpoint.batch
         self.global_step = checkpoint.global_step
         self.history = [dict(record) for record in checkpoint.history]

@@ -33,13 +33,15 @@ class LossNotFinite(FastconvError):
 
 
 class StepResult(NamedTuple):
-    """What a step tells of its batch: mean loss, right answers if they can be counted, images, and each task's
-    mean loss and right answers."""
+    """What a step tells of its batch: mean loss, right answers if they can be counted, images, each task's mean
+    loss and right answers, the network's output, and the labels as the loss took them."""
 
     loss: float
     correct: int | None = None
     images: int = 0
     tasks: Mapping[str, tuple[float, int | None]] = {}
+    output: Any = None
+    labels: Any = None
 
 
 class Steps:
@@ -149,7 +151,8 @@ class Steps:
             if not count:
                 return StepResult(value)
             tasks = task_results(self.loss, output, labels)
-        return StepResult(value, correct_of(output, labels), image_count(labels), tasks)
+        correct, count_of = correct_of(output, labels), image_count(labels)
+        return StepResult(value, correct, count_of, tasks, output, labels)
 
     def _as_targets(self, labels: Any) -> Any:
         """A batch's labels as the loss takes them: `targets` of them, of the network's precision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 import time
@@ -17,7 +18,8 @@ from ..nn._args import integer
 from ..serialization import PathLike, remove_stale_temporaries, require_safetensors
 from .batches import EVALUATION_BATCH, Data, as_loader, batches_of, describe, length, parts_of
 from .callbacks import Callback
-from .evaluation import Metrics, evaluate, predict
+from .evaluation import evaluate, predict
+from .figures import Figures, Metrics, named_metrics, plain_output
 from .history import plot_history, write_history
 from .interrupts import deferred_interrupt
 from .losses import Loss, trainer_loss
@@ -47,8 +49,11 @@ class Trainer(RunState):
         class_weight: {class: weight} or a weight for each class; "balanced": each class counts the same, by
             its share of the training images. Goes into `cross_entropy`'s `weight` in training; evaluation
             is without. With several losses {task: weights}. See `ClassWeighted`.
-        metrics: more for `evaluate`: name -> `Metric` object, such as `TopK(5)`, or function of (outputs,
-            labels), NumPy arrays of one batch, that gives the batch's mean. See `fastconv.train.evaluate`.
+        metrics: more figures, of evaluation and of each epoch's training batches (as the network answered them
+            in training, with dropout, of augmented images): name -> `Metric` object, such as `TopK(5)`, or
+            function of (outputs, labels), NumPy arrays of one batch, that gives the batch's mean; or a list of
+            these. See `fastconv.train.evaluate`. Of a network with auxiliary outputs they get the `logits`.
+        train_metrics: whether metrics are taken over training batches too.
         dtype: "float32" or "float64", of the network's parameters; inputs are converted to it, but for integers
             to a network with an `nn.Embedding`. "bfloat16": the parameters are float32, and the network runs
             inside `autocast`; `predict` and metrics get its output as float32.
@@ -82,7 +87,7 @@ class Trainer(RunState):
         epochs, batches, images_per_epoch: the target of the `fit` under way, and what an epoch has.
         history: one dictionary per complete epoch: `epoch` (from 1), `learning_rate`, `train_loss`,
             `train_accuracy`, `val_loss`, `val_accuracy` (0 to 1), `seconds`, `images_per_second`; with several
-            losses those of each task, as `train_<task>_loss`; `val_<name>` for each metric.
+            losses those of each task, as `train_<task>_loss`; `train_<name>` and `val_<name>` for each metric.
         running: sums over the epoch under way.
 
     Raises:
@@ -101,6 +106,7 @@ class Trainer(RunState):
         targets: Callable[[Any], Any] | None = None,
         class_weight: Any = None,
         metrics: Metrics | None = None,
+        train_metrics: bool = True,
         dtype: str = "float32",
         clip_grad_norm: float | None = None,
         accumulate: int = 1,
@@ -128,7 +134,8 @@ class Trainer(RunState):
             tune=tune,
             compile=compile,
         )
-        self.metrics = dict(metrics or {})
+        self.metrics = named_metrics("Trainer", metrics)
+        self.train_metrics = bool(train_metrics)
         self.batch_size, self.seed = batch_size, seed
         self.out_dir = None if out_dir is None else Path(out_dir)
         self.callbacks = list(callbacks)
@@ -254,11 +261,15 @@ class Trainer(RunState):
         self._tell("on_epoch_start")
         if self.stopping():
             return
+        self._begin_metrics()
         began, before = time.perf_counter(), self.running.seconds
         for batch in batches_of(loader, self.epoch, self.batch):
             self._whole = False
             done = self._step(*parts_of(batch))
-            self.running.add(*done)
+            self.running.add(*done[:4])
+            if self._training is not None:
+                output = getattr(done.output, "logits", done.output)
+                self._training.update(plain_output(output), done.labels, done.images)
             self.running.seconds = before + time.perf_counter() - began
             self.batch += 1
             self._tell("on_step_end", done.loss)
@@ -285,13 +296,26 @@ class Trainer(RunState):
             self._write(*(["best.safetensors"] * better), "last.safetensors", "history.json")
         self._tell("on_epoch_saved", record)
 
+    def _begin_metrics(self) -> None:
+        """The metrics of an epoch's training: from its beginning, or from where a checkpoint lies. They are
+        copies: evaluation uses the trainer's own."""
+        if not self.metrics or not self.train_metrics:
+            self._training = None
+        elif self._training is None or not self.batch:
+            self._training = Figures("Trainer", copy.deepcopy(self.metrics), self.loss)
+            if self.batch and self._training_state:
+                self._training.load_state_dict(self._training_state)
+        self._training_state = {}
+
     def _record(self, result: dict[str, Any] | None) -> dict[str, Any]:
         sums = self.running
         record: dict[str, Any] = {"epoch": self.epoch + 1}
         groups = getattr(self.optimizer, "param_groups", None)
         if groups:
             record["learning_rate"] = float(groups[0]["lr"])
-        record.update({f"train_{name}": value for name, value in sums.figures().items()})
+        figures = {} if self._training is None else self._training.results()
+        figures = {**sums.figures(), **figures}
+        record.update({f"train_{name}": value for name, value in figures.items()})
         for name, value in (result or {}).items():
             if name != "images":
                 record[f"val_{name}"] = value

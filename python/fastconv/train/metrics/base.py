@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -36,11 +37,29 @@ class Metric:
         """Forget all batches."""
         raise NotImplementedError
 
+    def state_dict(self) -> dict[str, Any]:
+        """What has been summed up, for checkpoints within an epoch: all attributes that are numbers, text, arrays,
+        or lists and dictionaries of them."""
+        return {k: copy.deepcopy(v) for k, v in vars(self).items() if _is_plain(v)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        for name, value in state.items():
+            setattr(self, name, copy.deepcopy(value))
+
 
 AnyMetric: TypeAlias = Metric | MetricFunction
 
 
-def plain_result(name: str, value: Any) -> Any:
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return all(isinstance(k, (str, int)) and _is_plain(v) for k, v in value.items())
+    return value is None or isinstance(value, (bool, int, float, str, np.generic, np.ndarray))
+
+
+def plain_result(name: str, value: Any, op: str = "evaluate") -> Any:
     """A metric's result as what JSON holds: finite numbers, text, lists and dictionaries.
 
     Raises:
@@ -52,14 +71,14 @@ def plain_result(name: str, value: Any) -> Any:
     elif hasattr(value, "__array__"):
         value = np.asarray(value).tolist()
     if isinstance(value, float) and not math.isfinite(value):
-        raise FastconvError(f"evaluate: the metric {name!r} is {value}")
+        raise FastconvError(f"{op}: the metric {name!r} is {value}")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
-        return [plain_result(name, item) for item in value]
+        return [plain_result(name, item, op) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): plain_result(name, item) for key, item in value.items()}
+        return {str(key): plain_result(name, item, op) for key, item in value.items()}
     raise DTypeError(
-        f"evaluate: the metric {name!r} gave a {type(value).__name__}, "
+        f"{op}: the metric {name!r} gave a {type(value).__name__}, "
         "expected numbers, or lists or dictionaries of them"
     )

@@ -80,9 +80,10 @@ class Running:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Running:
-        """What `dataclasses.asdict` made a dictionary of."""
+        """What `dataclasses.asdict` made a dictionary of, whatever else is in it under "metrics"."""
         tasks = {name: cls.from_state(task) for name, task in state.get("tasks", {}).items()}
-        return cls(**{**state, "tasks": tasks})
+        own = {name: value for name, value in state.items() if name != "metrics"}
+        return cls(**{**own, "tasks": tasks})
 
     @property
     def loss(self) -> float:
