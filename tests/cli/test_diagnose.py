@@ -12,7 +12,8 @@ from fastconv.cli import main
 from fastconv.cli.common import checkpoint_net
 from fastconv.data import load_parts
 from fastconv.train import predict
-from tests.cli.helpers import write_data, write_images
+from tests.cli.helpers import write_data
+from tests.data.test_parts import fill
 
 
 def test_errors_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,7 +63,7 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_straight_after_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures of all four parts: of train as many images as dev has, at equal distances, not augmented."""
     source = tmp_path / "pictures"
-    write_images(source, 40)
+    fill(source, {"dark": 40, "light": 40})
     run = tmp_path / "run"
     options = ["--image-size", "28", "--split", "0.5,0.2,0.2,0.1", "--epochs", "2", "--quiet"]
     assert main(["train", "lenet5", "--data", str(source), "--out", str(run), *options]) == 0

@@ -98,11 +98,14 @@ def test_curves_are_a_picture_of_the_history(tmp_path: Path) -> None:
     plot_history([], tmp_path / "c.png")
     pictures = [np.asarray(Image.open(tmp_path / f"{n}.png").convert("RGB")) for n in "abc"]
     for picture in pictures:
-        assert picture.shape == (400, 1000, 3)
-    blue, orange = [0x1F, 0x77, 0xB4], [0xFF, 0x7F, 0x0E]
+        assert picture.shape == (440, 1100, 3)
+    blue, orange = [0x00, 0x72, 0xB2], [0xD5, 0x5E, 0x00]
     counts = [[int((p == c).all(axis=2).sum()) for c in (blue, orange)] for p in pictures]
     assert min(counts[0]) > 20
     assert counts[2] == [0, 0]
+    plot_curves = fc.visualize.plot_curves
+    fc.visualize.save_png(plot_curves(records), tmp_path / "d.png")
+    assert (tmp_path / "d.png").read_bytes() == (tmp_path / "a.png").read_bytes()
 
 
 def test_plotting_leaves_pyplot_alone(tmp_path: Path) -> None:

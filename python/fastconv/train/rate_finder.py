@@ -13,7 +13,7 @@ import numpy as np
 from ..data import Loader
 from ..errors import ShapeError
 from ..nn._args import integer, number
-from ..serialization import PathLike, write_atomically
+from ..serialization import PathLike
 from .batches import Data, as_loader, batches_of, parts_of
 from .steps import LossNotFinite
 
@@ -50,26 +50,28 @@ class LearningRates:
             ImportError: matplotlib is not installed.
             OSError: the file cannot be written.
         """
-        from .history import drawn_png
+        from ..visualize.style import BLUE, ORANGE, new_figure, save_png
 
-        def draw(figure: Any) -> None:
-            axes = figure.subplots()
-            axes.plot(self.rates, self.losses, "C0-")
-            axes.axvline(self.suggestion, color="C1", linestyle="--")
-            axes.text(
-                self.suggestion,
-                axes.get_ylim()[1],
-                f" {self.suggestion:.2g}",
-                color="C1",
-                verticalalignment="top",
-            )
-            axes.set_xscale("log")
-            axes.set_xlabel("learning rate")
-            axes.set_ylabel("loss, smoothed")
-            axes.set_title("The loss as the learning rate rises")
-            axes.grid(alpha=0.3)
-
-        write_atomically(path, drawn_png("LearningRates.plot", (7, 4), draw))
+        figure = new_figure(7.0, 4.0, "The loss as the learning rate rises")
+        axes = figure.subplots()
+        axes.plot(self.rates, self.losses, color=BLUE)
+        axes.axvline(self.suggestion, color=ORANGE, linestyle="--")
+        axes.annotate(
+            f"suggestion: {self.suggestion:.2g}",
+            (self.suggestion, 1.0),
+            (4, -4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=ORANGE,
+            verticalalignment="top",
+            horizontalalignment="left",
+        )
+        axes.set_xscale("log")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss, smoothed")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        save_png(figure, path)
 
 
 def find_learning_rate(

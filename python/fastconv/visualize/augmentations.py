@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +10,10 @@ import numpy as np
 from .._arrays import NDArray
 from ..errors import DTypeError, ShapeError
 from ..nn._args import integer
-from ..serialization import PathLike, write_atomically
+from ..serialization import PathLike
+from .style import INK, frame, new_figure, save_png
 
 __all__ = ["augmentations_grid"]
-
-_GREY = "#888888"
-_INK = "#222222"
 
 
 def augmentations_grid(
@@ -33,9 +30,8 @@ def augmentations_grid(
         image: uint8 (C, H, W) with 1 or 3 channels, (H, W) or (H, W, 3).
         path: a PNG file to write; None for none.
         augmentations: title -> augmentation of `fastconv.data.augment`, function of (images, rng), MixUp or
-        CutMix,
-            which mix the image with itself turned by half. By default all of the package, each strong enough
-            to be seen.
+            CutMix, which mix the image with itself turned by half. By default all of the package, each strong
+            enough to be seen.
         columns: pictures in a row.
         seed: what is drawn.
 
@@ -59,9 +55,7 @@ def augmentations_grid(
         shown[title] = _made(step, picture, rng)
     figure = _drawn(shown, min(columns, len(shown)))
     if path is not None:
-        content = io.BytesIO()
-        figure.canvas.print_png(content)
-        write_atomically(path, content.getvalue())
+        save_png(figure, path)
     return figure
 
 
@@ -135,17 +129,8 @@ def _every_one(channels: int, height: int, width: int) -> dict[str, Any]:
 
 
 def _drawn(shown: Mapping[str, NDArray], columns: int) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'pictures need matplotlib, which is not installed: pip install "fastconv[viz]"'
-        ) from error
     rows = -(-len(shown) // columns)
-    size = (1.75 * columns, 1.95 * rows)
-    figure = Figure(figsize=size, dpi=110, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.75 * columns, 1.95 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place in axes[len(shown) :]:
         place.set_axis_off()
@@ -154,9 +139,6 @@ def _drawn(shown: Mapping[str, NDArray], columns: int) -> Any:
         place.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         weight = "bold" if title == "original" else "normal"
         # Titles are words, not formulas.
-        place.set_title(title, fontsize=8, color=_INK, fontweight=weight, parse_math=False)
-        place.set_xticks([])
-        place.set_yticks([])
-        for spine in place.spines.values():
-            spine.set(color=_GREY, linewidth=0.5)
+        place.set_title(title, fontsize=8, color=INK, fontweight=weight, parse_math=False)
+        frame(place)
     return figure

@@ -38,7 +38,7 @@ h1 { font-size: 1.7rem; margin-bottom: 0.2rem; } h2 { font-size: 1.25rem; margin
 p.quiet { color: var(--quiet); margin-top: 0; }
 img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px; padding: 4px;
   box-sizing: border-box; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; } table + table { margin-top: 1.2rem; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.25rem 0.9rem 0.25rem 0; text-align: left;
   vertical-align: top; }
 td { overflow-wrap: anywhere; } td.number { overflow-wrap: normal; }
@@ -210,7 +210,6 @@ def _diagnosed(diagnosis: Diagnosis) -> list[str]:
     advice = "\n".join(f"<li>{_text(text)}</li>" for text in diagnosis.advice)
     return [
         _table(["part", "error", "images"], errors),
-        "<p></p>",
         _table(["share of the error", "of", "value", "by chance"], shares, numbers_from=2),
         said,
         f"<ul>\n{advice}\n</ul>" if advice else "",
