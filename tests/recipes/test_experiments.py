@@ -168,6 +168,7 @@ def test_a_run_goes_on_where_it_stopped(
     with monkeypatch.context() as patched:
         patched.setattr(experiments, "run_trial", cut)
         assert main(command(digits, out, "--repeats", "2", "--quiet")) == 130
+        assert "the same command goes on" in capsys.readouterr().out
         assert done == [("one", 0), ("one", 1), ("two", 0)]
         done.clear()
         assert main(command(digits, out, "--repeats", "2", "--quiet")) == 0
@@ -183,7 +184,8 @@ def test_a_run_goes_on_where_it_stopped(
     same = ("variant", "seed", "accuracy", "parameters")
     kept = [{k: t[k] for k in same} for t in trials[1] if t["seed"] < 2]
     assert kept == [{k: t[k] for k in same} for t in trials[0]]
-    assert whole["variants"] == 3
+    assert whole["variants"] == 2
+    assert whole["training_seconds"] == pytest.approx(sum(t["seconds"] for t in trials[0]))
     capsys.readouterr()
     assert main(command(digits, out, "--seed", "1")) == 2
     assert "seed is 1, but" in capsys.readouterr().err
@@ -240,7 +242,7 @@ def test_results_with_impossible_figures(digits: Path, tmp_path: Path) -> None:
     recipes.run("experiments", **told)
     file = tmp_path / "experiments.json"
     good = json.loads(file.read_text())
-    for name, value in (("accuracy", 1.5), ("seconds", float("nan")), ("parameters", "x")):
+    for name, value in (("accuracy", 1.5), ("seconds", math.nan), ("parameters", "x")):
         bad = {**good, "trials": [{**good["trials"][0], name: value}]}
         file.write_text(json.dumps(bad))
         with pytest.raises(FormatError, match="not written by"):

@@ -2,7 +2,8 @@
 
 Without NAME the recipes are listed. The folder of the run has checkpoints, history, curves and
 recipe.json with the numbers; `fastconv report`, `diagnose` and `evaluate` read it. Ctrl-C leaves
-last.safetensors, from which --resume continues as if nothing had happened.
+last.safetensors, from which --resume continues as if nothing had happened (`experiments` goes on
+by the same command).
 """
 
 from __future__ import annotations

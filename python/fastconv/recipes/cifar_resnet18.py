@@ -15,7 +15,7 @@ EPOCHS, BATCH, RATE, MOMENTUM, WEIGHT_DECAY, DEV = 30, 128, 0.1, 0.9, 5e-4, 0.02
 STEM = {"stem": "cifar"}  # 3x3 with stride 1 and no pooling
 OPTIONS = (
     Option("bf16", "activations and gradients in bfloat16, with float32 weights", False),
-    Option("images", "training images at most, dev images left out", 1_000_000),
+    Option("images", "training images at most, dev images left out", 100_000),
 )
 
 

@@ -78,30 +78,46 @@ def run(settings: RecipeSettings) -> dict[str, float]:
             f"{plan.data}: {plan.images:,} training and {plan.dev:,} dev images, "
             f"{counted(plan.epochs, 'epoch')}, {counted(repeats, 'training')} of each variant"
         )
-    seeds = range(plan.seed, plan.seed + repeats)
-    for experiment in chosen:
-        if not settings.quiet:
-            _say(f"\n{text_header(experiment)}")
-        for variant in experiment.variants:
-            for seed in seeds:
-                if kept.get(variant, seed) is None:
-                    kept.add(variant, seed, run_trial(variant, train, dev, plan, seed))
-            row = Row(variant, kept.all(variant))
-            if not settings.quiet:
-                _say(line(experiment, row))
-        if not settings.quiet:
-            _say(standing(_rows(experiment, kept)))
-        _write(settings, plan, kept)
+    try:
+        for experiment in chosen:
+            _train_all(experiment, settings, plan, kept, train, dev)
+    except KeyboardInterrupt:
+        print(f"the same command goes on with what {kept.path} has")
+        raise
     result = {}
     for experiment in chosen:
         best = max(_rows(experiment, kept), key=lambda row: row.accuracy)
         result[f"{experiment.name}_best_accuracy"] = best.accuracy
-    done = [
-        trial for experiment in chosen for row in _rows(experiment, kept) for trial in row.trials
-    ]
-    result["variants"] = float(sum(len(experiment.variants) for experiment in chosen))
-    result["training_seconds"] = sum(trial.seconds for trial in done)
+    different = {variant.key: variant for each in chosen for variant in each.variants}
+    result["variants"] = float(len(different))
+    result["training_seconds"] = sum(
+        trial.seconds for variant in different.values() for trial in kept.all(variant)
+    )
     return result
+
+
+def _train_all(
+    experiment: Experiment,
+    settings: RecipeSettings,
+    plan: Plan,
+    kept: Kept,
+    train: Dataset,
+    dev: Dataset,
+) -> None:
+    """The trainings of an experiment that are missing, a line for each variant, and what they show."""
+    repeats = int(settings.options["repeats"])
+    if not settings.quiet:
+        _say(f"\n{text_header(experiment)}")
+    for variant in experiment.variants:
+        for seed in range(plan.seed, plan.seed + repeats):
+            if kept.get(variant, seed) is None:
+                kept.add(variant, seed, run_trial(variant, train, dev, plan, seed))
+        row = Row(variant, kept.all(variant))
+        if not settings.quiet:
+            _say(line(experiment, row))
+    if not settings.quiet:
+        _say(standing(_rows(experiment, kept)))
+    _write(settings, plan, kept)
 
 
 def _chosen(only: str) -> list[Experiment]:
