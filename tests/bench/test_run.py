@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 import fastconv as fc
-from benchmarks import cases, exchange, lines, machine, measure, networks, peers, run, table
+from benchmarks import (
+    agreement,
+    cases,
+    exchange,
+    lines,
+    machine,
+    measure,
+    networks,
+    peers,
+    run,
+    table,
+)
 
 
 def _run(tmp_path: Path, *extra: str) -> dict[str, Any]:
@@ -202,6 +213,17 @@ def test_networks_as_onnx(name: str) -> None:
         p.numpy()[...] = value
     expected = np.asarray(net.eval()(fc.tensor(x)))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_training_agrees_with_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert agreement.main(["lenet5"]) == 0
+    cells = [c.strip() for c in capsys.readouterr().out.splitlines()[2].strip("|").split("|")]
+    assert cells[:2] == ["lenet5", "32"]
+    # Over 20 steps; what rounds elsewhere has not grown yet.
+    assert float(cells[2]) <= 2e-6 and float(cells[3]) <= 2e-6
+    with pytest.raises(SystemExit):
+        agreement.main(["lenet6"])
 
 
 def test_engines_that_run_files_take_networks_only() -> None:
