@@ -468,7 +468,10 @@ def test_tables(root: Path, tmp_path: Path) -> None:
     options = {"size": 8, "header": False, "delimiter": ";"}
     data = CsvImages(table, root, 0, 1, **options)
     assert data.labels.tolist() == [2, 3, 4, 2, 3, 4, 0] and data.classes == tuple("01234")
-    named = CsvImages(table, root, 0, 1, classes=list("abcde"), **options)
+    with pytest.raises(FormatError, match=r"n\.csv: there is no image of class 'b'$"):
+        CsvImages(table, root, 0, 1, classes=list("abcde"), **options)
+    with pytest.warns(UserWarning, match="CsvImages: .* there is no image of class 'b'"):
+        named = CsvImages(table, root, 0, 1, classes=list("abcde"), on_missing="warn", **options)
     assert named.labels.tolist() == data.labels.tolist() and named.classes == tuple("abcde")
 
 
@@ -499,6 +502,7 @@ def test_tables(root: Path, tmp_path: Path) -> None:
         ("a,1", {"path_column": 1.5}, DTypeError, "a column is a float"),
         ("a,1", {"delimiter": ";;"}, ShapeError, "delimiter must be one character"),
         ("a,1", {"classes": "ab"}, DTypeError, "classes is a str"),
+        ("a,1", {"on_missing": "no"}, ShapeError, "on_missing must be 'raise' or 'warn', got 'no'"),
         ("path,label\na,b\n", {"classes": ("a", "a")}, ShapeError, "a name twice"),
     ],
 )
@@ -513,9 +517,16 @@ def test_bad_tables(root: Path, tmp_path: Path, text, options, error, message) -
 def test_tables_skip_what_is_missing_or_damaged(damaged: Path, tmp_path: Path) -> None:
     rows = [["path", "label"], ["ant/0.png", "x"], ["ant/none.png", "y"], ["ant/cut.jpg", "x"]]
     table = write_table(tmp_path / "t.csv", rows)
-    with pytest.warns(UserWarning, match="CsvImages: skipped 2 of 3: ") as caught:
-        data = CsvImages(table, damaged, size=8, on_error="skip")
-    assert len(caught) == 1 and len(data) == 1 and data.classes == ("x", "y")
+    with (
+        pytest.warns(UserWarning, match="CsvImages: skipped 2 of 3: "),
+        pytest.raises(FormatError, match=r"t\.csv: every image of class 'y' was skipped$"),
+    ):
+        CsvImages(table, damaged, size=8, on_error="skip")
+    with pytest.warns(UserWarning) as caught:
+        data = CsvImages(table, damaged, size=8, on_error="skip", on_missing="warn")
+    assert "skipped 2 of 3" in str(caught[0].message) and len(caught) == 2
+    assert "every image of class 'y' was skipped" in str(caught[1].message)
+    assert len(data) == 1 and data.classes == ("x", "y")
     reasons = {Path(path).name: reason for path, reason in data.skipped.items()}
     assert "there is no file" in reasons["none.png"] and "not a readable" in reasons["cut.jpg"]
     with pytest.raises(FileNotFoundError):

@@ -13,7 +13,14 @@ from fastconv import functional as F
 from fastconv import nn
 from fastconv.data import ArrayDataset, Loader
 from fastconv.errors import DTypeError, ShapeError
-from fastconv.train import EarlyStopping, KerasStyle, TopK, Trainer
+from fastconv.train import (
+    EarlyStopping,
+    KerasStyle,
+    TopK,
+    Trainer,
+    evaluate_parts,
+    read_evaluations,
+)
 from tests.train.helpers import arrays_of, small_data, small_net
 
 
@@ -236,3 +243,14 @@ def test_weights_of_images_are_a_trainers() -> None:
         made.fit(x, y, sample_weight=weights[:3])
     with pytest.raises(ShapeError, match="sample_weight is for arrays x and y"):
         made.fit(loader, sample_weight=weights)
+
+
+def test_the_folder_of_a_run(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    (x, y), (x_val, y_val) = data(), data(20, 9)
+    made = model(out_dir=tmp_path)
+    made.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x_val, y_val))
+    found = evaluate_parts(made.trainer, {"train": [(x, y)], "dev": [(x_val, y_val)]})
+    assert found.errors["dev"] == pytest.approx(1 - made.evaluate(x_val, y_val)[1])
+    errors, images, notes = read_evaluations(tmp_path)
+    assert errors == found.errors and images == {"train": 60, "dev": 20} and not notes

@@ -196,7 +196,7 @@ def run(options: argparse.Namespace) -> int:
         )
     try:
         trainer.fit(training, validation, epochs=settings.epochs, progress=not options.quiet)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):  # of a full disk
         kept = out / "last.safetensors"
         if kept.exists():
             print(f"continue with: fastconv train {settings.model} --resume {kept}")

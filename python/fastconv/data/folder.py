@@ -321,8 +321,7 @@ class ImageFolder(ImageFiles):
         **options: Unpack[Decoding],
     ) -> None:
         who = "ImageFolder"
-        if on_missing not in ("raise", "warn"):
-            raise ShapeError(f"{who}: on_missing must be 'raise' or 'warn', got {on_missing!r}")
+        check_on_missing(who, on_missing)
         self.root = Path(root)
         folders = class_folders(who, self.root)
         missing: list[str] = []
@@ -360,6 +359,12 @@ class ImageFolder(ImageFiles):
             if on_missing == "raise":
                 raise FormatError(message)
             warnings.warn(message, stacklevel=2)
+
+
+def check_on_missing(who: str, on_missing: Any) -> None:
+    """ShapeError unless it is "raise" or "warn"."""
+    if on_missing not in ("raise", "warn"):
+        raise ShapeError(f"{who}: on_missing must be 'raise' or 'warn', got {on_missing!r}")
 
 
 def _missing(who: str, root: Path, missing: Sequence[str], folders: Mapping[str, Path]) -> str:

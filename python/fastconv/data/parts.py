@@ -85,7 +85,7 @@ def load_parts(
     elif path.is_file() and path.suffix.lower() == ".csv":
 
         def open_all() -> ImageFiles:
-            return CsvImages(path, size=size, classes=classes, **options)
+            return CsvImages(path, size=size, classes=classes, on_missing=on_missing, **options)
 
     elif path.exists():
         raise FormatError(f"load_parts: {printable(name)} is no folder and no .csv file")

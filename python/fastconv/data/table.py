@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import DTypeError, FormatError, ShapeError
-from .folder import Decoding, ImageFiles
+from .folder import Decoding, ImageFiles, check_on_missing
 from .idx import PathLike
 from .image import printable
 
@@ -36,13 +37,15 @@ class CsvImages(ImageFiles):
         header: whether the first line has names.
         delimiter: between the fields, one character.
         classes: names in the order of the labels.
+        on_missing: what is done about one of `classes`, or of the table's, of which there is no
+            image: "raise", or "warn" and go on.
         size: see `ImageFiles`.
         options: channels, resize, background, reduce, on_error, cache, mean, std of `ImageFiles`.
             With on_error="skip" a file that is missing is skipped too.
 
     Raises:
         FormatError: the file is no such table; a line has no path or no label, or a label that
-            stands for no class; and as `ImageFiles`.
+            stands for no class; a class has no images; and as `ImageFiles`.
         FileNotFoundError: the table, or a file that it lists, is missing.
         ShapeError, DTypeError: an argument is out of range or of the wrong type.
     """
@@ -58,8 +61,10 @@ class CsvImages(ImageFiles):
         header: bool = True,
         delimiter: str = ",",
         classes: Sequence[str] | None = None,
+        on_missing: str = "raise",
         **options: Unpack[Decoding],
     ) -> None:
+        check_on_missing("CsvImages", on_missing)
         if not isinstance(delimiter, str) or len(delimiter) != 1:
             raise ShapeError(f"CsvImages: delimiter must be one character, got {delimiter!r}")
         if isinstance(classes, str):
@@ -88,6 +93,20 @@ class CsvImages(ImageFiles):
             skipped=skipped,
             **options,
         )
+        wanted = set(labels) if classes is None else set(range(len(names)))
+        lost = sorted(wanted - set(self.labels.tolist()))
+        if lost:
+            listed = lost[0] in labels
+            message = (
+                f"CsvImages: {printable(source)}: "
+                + ("every image" if listed else "there is no image")
+                + f" of class {names[lost[0]]!r}"
+                + (" was skipped" if listed else "")
+                + (f" (and of {len(lost) - 1} more classes)" if len(lost) > 1 else "")
+            )
+            if on_missing == "raise":
+                raise FormatError(message)
+            warnings.warn(message, stacklevel=2)
 
 
 def _read(

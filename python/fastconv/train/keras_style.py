@@ -91,7 +91,9 @@ class KerasStyle:
         net: a `nn.Module`.
 
     Attributes:
-        net: as given. trainer: the `Trainer` that `compile` makes. history: of the last `fit`.
+        net: as given. trainer: the `Trainer` that `compile` makes. history: of the last `fit`. With `out_dir`
+            there is what a Trainer leaves; figures for `fastconv diagnose` are put there by
+            `evaluate_parts(model.trainer, {"train": [(x, y)], "dev": [(x_val, y_val)]})`.
 
     ```python
     model = fc.train.KerasStyle(fc.models.lenet5())
