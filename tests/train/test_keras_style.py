@@ -18,7 +18,6 @@ from fastconv.train import (
     KerasStyle,
     TopK,
     Trainer,
-    evaluate_parts,
     read_evaluations,
 )
 from tests.train.helpers import arrays_of, small_data, small_net
@@ -250,7 +249,9 @@ def test_the_folder_of_a_run(tmp_path: Path) -> None:
     (x, y), (x_val, y_val) = data(), data(20, 9)
     made = model(out_dir=tmp_path)
     made.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x_val, y_val))
-    found = evaluate_parts(made.trainer, {"train": [(x, y)], "dev": [(x_val, y_val)]})
+    found = made.evaluate_parts({"train": (x, y), "dev": (x_val, y_val)}, human=0.0)
     assert found.errors["dev"] == pytest.approx(1 - made.evaluate(x_val, y_val)[1])
     errors, images, notes = read_evaluations(tmp_path)
     assert errors == found.errors and images == {"train": 60, "dev": 20} and not notes
+    again = made.evaluate_parts({"dev": [(x_val[:, None], y_val)], "train": (x, y)})
+    assert again.errors["dev"] == found.errors["dev"]

@@ -18,6 +18,7 @@ from ..errors import DTypeError, ShapeError
 from ..nn import CrossEntropyLoss
 from ..nn._args import choice, integer, number
 from .callbacks import Callback
+from .diagnosis import Diagnosis, evaluate_parts
 from .evaluation import evaluate
 from .image_weights import image_weights
 from .losses import MultiLoss
@@ -91,9 +92,7 @@ class KerasStyle:
         net: a `nn.Module`.
 
     Attributes:
-        net: as given. trainer: the `Trainer` that `compile` makes. history: of the last `fit`. With `out_dir`
-            there is what a Trainer leaves; figures for `fastconv diagnose` are put there by
-            `evaluate_parts(model.trainer, {"train": [(x, y)], "dev": [(x_val, y_val)]})`.
+        net: as given. trainer: the `Trainer` that `compile` makes. history: of the last `fit`.
 
     ```python
     model = fc.train.KerasStyle(fc.models.lenet5())
@@ -242,6 +241,21 @@ class KerasStyle:
         if isinstance(x, np.ndarray):
             x = _images("KerasStyle.predict", x)
         return trainer.predict(x, batch_size=batch_size)
+
+    def evaluate_parts(
+        self, parts: Mapping[str, Any], human: float | None = None, batch_size: int = 32
+    ) -> Diagnosis:
+        """Measure the error on "train", "bridge", "dev" and "test", each (x, y) or data, and diagnose; see
+        `fastconv.train.evaluate_parts`, which keeps the figures in the `out_dir`."""
+        op = "KerasStyle.evaluate_parts"
+        trainer = self._compiled(op)
+        data = {
+            name: list(_batches_of_arrays(op, *part, trainer.loss, batch_size))
+            if isinstance(part, tuple) and len(part) == 2
+            else part
+            for name, part in parts.items()
+        }
+        return evaluate_parts(trainer, data, human)
 
     def _compiled(self, op: str) -> Trainer:
         if self.trainer is None:
