@@ -111,13 +111,21 @@ def test_a_checkpoint_knows_the_sampler() -> None:
         (lambda: WeightedSampler([1, np.nan]), ShapeError, "must be finite"),
         (lambda: WeightedSampler([1, np.inf]), ShapeError, "must be finite"),
         (lambda: WeightedSampler(["a"]), DTypeError, "weights are <U1"),
-        (lambda: WeightedSampler([1, 1], 0), ShapeError, "num_samples is 0"),
-        (lambda: WeightedSampler([1, 1], 1.5), DTypeError, "num_samples is a float"),
+        (lambda: WeightedSampler([1, 1], 0), ShapeError, "num_samples must be at least 1, got 0"),
+        (
+            lambda: WeightedSampler([1, 1], 1.5),
+            DTypeError,
+            "num_samples must be an integer, got float",
+        ),
         (lambda: WeightedSampler([1, 0], 2, False), ShapeError, "but 1 images have a weight"),
         (lambda: BalancedSampler([]), DTypeError, "labels are float64"),
         (lambda: BalancedSampler([[1]]), ShapeError, r"labels have shape \(1, 1\)"),
-        (lambda: BalancedSampler([1, 2], -1), ShapeError, "num_samples is -1"),
-        (lambda: BalancedSampler([1, 2], True), DTypeError, "num_samples is a bool"),
+        (lambda: BalancedSampler([1, 2], -1), ShapeError, "num_samples must be at least 1, got -1"),
+        (
+            lambda: BalancedSampler([1, 2], True),
+            DTypeError,
+            "num_samples must be an integer, got bool",
+        ),
     ],
 )
 def test_bad_arguments(make, error, message) -> None:

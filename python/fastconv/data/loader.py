@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DTypeError, ShapeError
+from ..nn._args import integer
 from .batching import Augment, Batch, Finisher, Job, Mix, Picker, Transform
 from .dataset import ArrayDataset, Dataset, checked_indices, checked_weights
 from .prefetch import Ahead
@@ -115,16 +115,18 @@ class Loader:
                 raise ShapeError("Loader: mix does not go with a data set that has weights")
         self._weights: npt.NDArray[np.float32] | None = weights
         self.dataset = dataset
-        self.batch_size = _integer("batch_size", batch_size, 1)
+        self.batch_size = integer("Loader", "batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
         self.seed = (
-            int.from_bytes(os.urandom(4), "big") if seed is None else _integer("seed", seed, 0)
+            int.from_bytes(os.urandom(4), "big")
+            if seed is None
+            else integer("Loader", "seed", seed, 0)
         )
         self.drop_last = bool(drop_last)
-        self.prefetch = _integer("prefetch", prefetch, 0)
+        self.prefetch = integer("Loader", "prefetch", prefetch, 0)
         self.transform: Transform = dataset.standardize() if transform is None else transform
         self.augment, self.mix, self.sampler = augment, mix, sampler
-        self.workers, self.worker = _integer("workers", workers, 0), worker
+        self.workers, self.worker = integer("Loader", "workers", workers, 0), worker
         self._processes: Any = None  # a team that waits for the next epoch
         self.epoch = 0
         self.start = 0
@@ -150,8 +152,8 @@ class Loader:
         Raises:
             ShapeError: `epoch` or `start` is negative, or `start` is more than `len(self)`.
         """
-        self.epoch = _integer("epoch", epoch, 0)
-        self.start = _integer("start", start, 0)
+        self.epoch = integer("Loader", "epoch", epoch, 0)
+        self.start = integer("Loader", "start", start, 0)
         if self.start > len(self):
             raise ShapeError(f"Loader: start is {start}, expected at most {len(self)} (batches)")
 
@@ -245,17 +247,3 @@ class _InTurn(Iterator[Batch]):
 
 
 BatchIterator = Ahead[Batch] | _InTurn
-
-
-def _integer(name: str, value: SupportsIndex, least: int) -> int:
-    try:
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise DTypeError(
-            f"Loader: {name} is a {type(value).__name__}, expected an integer"
-        ) from None
-    if number < least:
-        raise ShapeError(f"Loader: {name} is {number}, expected at least {least}")
-    return number

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DTypeError, ShapeError
+from ..nn._args import integer
 
 __all__ = ["BalancedSampler", "Sampler", "WeightedSampler", "epoch_order"]
 
@@ -71,7 +72,11 @@ class WeightedSampler:
                 f"{self.weights.min()} to {self.weights.max()}"
             )
         self.replacement = bool(replacement)
-        self.num_samples = _sample_count("WeightedSampler", num_samples, len(given))
+        self.num_samples = (
+            len(given)
+            if num_samples is None
+            else integer("WeightedSampler", "num_samples", num_samples, 1)
+        )
         drawable = int(np.count_nonzero(self.weights))
         if not self.replacement and self.num_samples > drawable:
             raise ShapeError(
@@ -125,7 +130,11 @@ class BalancedSampler:
         if given.ndim != 1 or not len(given):
             raise ShapeError(f"BalancedSampler: labels have shape {given.shape}, expected (N,)")
         self.labels = given.astype(np.int64)
-        self.num_samples = _sample_count("BalancedSampler", num_samples, len(given))
+        self.num_samples = (
+            len(given)
+            if num_samples is None
+            else integer("BalancedSampler", "num_samples", num_samples, 1)
+        )
         self.items = len(given)
         self._members = [np.flatnonzero(given == label) for label in np.unique(given)]
 
@@ -160,16 +169,6 @@ def _uniform(seed: int, epoch: int, count: int) -> npt.NDArray[np.float64]:
     words = np.random.PCG64(np.random.SeedSequence([seed, epoch])).random_raw(count)
     shifted: npt.NDArray[np.float64] = (words >> np.uint64(12)).astype(np.float64) + 0.5
     return shifted * 2.0**-52
-
-
-def _sample_count(who: str, given: int | None, default: int) -> int:
-    if given is None:
-        return default
-    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
-        raise DTypeError(f"{who}: num_samples is a {type(given).__name__}, expected an integer")
-    if given < 1:
-        raise ShapeError(f"{who}: num_samples is {given}, expected at least 1")
-    return int(given)
 
 
 def _digest(array: npt.NDArray[np.generic]) -> str:

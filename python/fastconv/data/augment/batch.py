@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DTypeError, ShapeError
-from ...nn._args import integer, number
+from ...nn._args import number
 
 __all__ = ["Augmentation", "BatchShape", "check_images", "interval", "per_channel", "symmetric"]
 
@@ -134,18 +134,6 @@ def spread(owner: str, name: str, value: float | Sequence[float], channels: int)
             f"{owner}: {name} has {len(values)} values for images of {channels} channels"
         )
     return np.array(np.broadcast_to(values, channels))
-
-
-def size_of(owner: str, name: str, value: Any) -> tuple[int, int]:
-    """(height, width) of an integer or a pair, at least 1."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ShapeError(
-                f"{owner}: {name} must be an integer or (height, width), got {len(value)} values"
-            )
-        return integer(owner, name, value[0], 1), integer(owner, name, value[1], 1)
-    edge = integer(owner, name, value, 1)
-    return edge, edge
 
 
 def uniform(rng: np.random.Generator, bounds: tuple[float, float], count: int) -> FloatArray:

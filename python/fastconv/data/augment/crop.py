@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import ShapeError
-from ...nn._args import integer
-from .batch import BatchShape, FloatArray, interval, size_of, uniform
+from ...nn._args import integer, pair
+from .batch import BatchShape, FloatArray, interval, uniform
 from .geometry import outside_of
 from .plan import Geometry, Outside
 from .step import DrawnStep
@@ -78,7 +78,7 @@ class CenterCrop(DrawnStep):
     shown = ("size",)
 
     def __init__(self, size: Any) -> None:
-        self.size = size_of(self._name, "size", size)
+        self.size = pair(self._name, "size", size, 1)
 
     def _draw(self, shape: BatchShape, rng: np.random.Generator) -> Geometry:
         height, width = self.size
@@ -113,7 +113,7 @@ class RandomCrop(DrawnStep):
     ) -> None:
         from ...nn._args import flag
 
-        self.size = size_of(self._name, "size", size)
+        self.size = pair(self._name, "size", size, 1)
         self.padding = None if padding is None else four_sides(self._name, padding)
         self.pad_if_needed = flag(self._name, "pad_if_needed", pad_if_needed)
         self.outside = outside_of(self._name, "bilinear", fill_mode, fill)
@@ -161,7 +161,7 @@ class RandomResizedCrop(DrawnStep):
     _tries = 10
 
     def __init__(self, size: Any, scale: Any = (0.08, 1.0), ratio: Any = (3 / 4, 4 / 3)) -> None:
-        self.size = size_of(self._name, "size", size)
+        self.size = pair(self._name, "size", size, 1)
         self.scale = interval(self._name, "scale", scale, 1e-6, 1.0)
         self.ratio = interval(self._name, "ratio", ratio, 1e-3, 1e3)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import _core
 from ...errors import DTypeError, ShapeError
-from ...nn._args import choice, number
+from ...nn._args import choice, number, pair
 from .batch import (
     BatchShape,
     FloatArray,
@@ -22,7 +22,6 @@ from .batch import (
     interval,
     per_channel,
     probability,
-    size_of,
     spread,
     symmetric,
     uniform,
@@ -97,7 +96,7 @@ def warp_affine(
     made: Images = _core.augment_batch(
         images,
         np.ascontiguousarray(table, np.float64),
-        None if size is None else size_of("warp_affine", "size", size),
+        None if size is None else pair("warp_affine", "size", size, 1),
         outside.interpolation,
         outside.fill_mode,
         spread("warp_affine", "fill", outside.fill, images.shape[1]),
@@ -244,8 +243,6 @@ class RandomTranslation(_Moving):
 
     def __init__(self, pixels: Any, fill_mode: str = "area", fill: Any = 0.0) -> None:
         super().__init__("bilinear", fill_mode, fill)
-        from ...nn._args import pair
-
         self.pixels = pair(self._name, "pixels", pixels, 0)
 
     def _draw(self, shape: BatchShape, rng: np.random.Generator) -> Geometry:

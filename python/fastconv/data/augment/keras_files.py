@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import DTypeError, FormatError, ShapeError
-from ...nn._args import choice, flag
+from ...nn._args import choice, flag, pair
 from ..image import decode_image, printable
 from ..listing import EXTENSIONS, class_folders, image_files
-from .batch import size_of
 from .keras_flow import Flow, Saving, part_of
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Reading:
     ) -> Reading:
         """Checked."""
         return cls(
-            size_of(who, "target_size", target_size),
+            pair(who, "target_size", target_size, 1),
             choice(who, "color_mode", color_mode, tuple(_MODES)),
             choice(who, "interpolation", interpolation, _FILTERS),
             flag(who, "keep_aspect_ratio", keep_aspect_ratio),

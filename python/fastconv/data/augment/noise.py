@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import _core
 from ...errors import ShapeError
-from ...nn._args import flag, integer, number
+from ...nn._args import flag, integer, number, pair
 from .batch import (
     Augmentation,
     BatchShape,
@@ -18,7 +18,6 @@ from .batch import (
     interval,
     per_channel,
     probability,
-    size_of,
     uniform,
 )
 from .plan import Boxes
@@ -115,7 +114,7 @@ class Cutout(DrawnStep):
     shown = ("size", "number", "p", "fill")
 
     def __init__(self, size: Any, number: int = 1, p: float = 1.0, fill: Any = 0.0) -> None:
-        self.size = size_of(self._name, "size", size)
+        self.size = pair(self._name, "size", size, 1)
         self.number = integer(self._name, "number", number, 1)
         self.p = probability(self._name, p)
         self.fill = per_channel(self._name, "fill", fill)
