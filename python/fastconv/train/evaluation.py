@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._pieces import label_arrays, map_labels
-from ..data import Dataset, Loader
+from ..data import Dataset
 from ..errors import CaptureError, ShapeError
 from ..nn import Embedding
 from ..program import Program
@@ -100,7 +100,7 @@ def predict(
 
     Args:
         net: a `nn.Module`; its mode is afterwards what it was.
-        data: an array (N, C, H, W) of network input, or a Loader, data set or list of batches,
+        data: an array (N, C, H, W) of network input, or a Loader, data set or batches,
             whose labels are left aside.
         batch_size: images at a time, for an array.
         probabilities: softmax over the last dimension of the output.
@@ -152,7 +152,8 @@ def predict(
 
 def _images_of(data: Any, batch_size: int) -> Iterable[Any]:
     """The images of `predict`'s data, batch by batch."""
-    if isinstance(data, (Loader, Dataset, list, tuple)):
+    array_like = hasattr(data, "__array__") or hasattr(data, "__dlpack__")
+    if isinstance(data, Dataset) or (isinstance(data, Iterable) and not array_like):
         return (x for x, *_ in as_loader(data))
     array = as_array("predict", "data", data)
     if array.ndim < 2:

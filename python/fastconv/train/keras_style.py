@@ -14,6 +14,7 @@ from .. import optim
 from .._arrays import NDArray
 from .._pieces import cut, label_arrays, map_labels
 from ..data import ArrayDataset, Loader
+from ..data.augment.keras_flow import Flow
 from ..errors import DTypeError, ShapeError
 from ..nn import CrossEntropyLoss
 from ..nn._args import choice, integer, number
@@ -21,6 +22,7 @@ from .callbacks import Callback
 from .diagnosis import Diagnosis, evaluate_parts
 from .evaluation import evaluate
 from .image_weights import image_weights
+from .keras_batches import keras_batches
 from .losses import MultiLoss
 from .metrics import AnyMetric, Metric, TopK
 from .trainer import Trainer
@@ -161,22 +163,27 @@ class KerasStyle:
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
     ) -> History:
         """Train for `epochs - initial_epoch` more epochs.
 
         Args:
-            x: images, with their labels `y`; or a Loader, a data set or batches, without `y`.
+            x: images, with their labels `y`; or without `y` a Loader, a data set, a flow of
+                `fc.data.augment.ImageDataGenerator` (channels first or last) or batches.
             y: integers (N,), or what the loss takes; a dictionary or tuple of arrays for several outputs.
             batch_size: for arrays and data sets.
             verbose: 0: nothing is printed.
             callbacks: of `fastconv.train`.
             validation_split: share of the arrays, the last of them, that is validated with.
-            validation_data: (x, y), or a Loader, a data set or batches; takes precedence.
+            validation_data: (x, y), or a Loader, a data set, a flow or batches; takes precedence.
             shuffle: a new order for each epoch.
             class_weight: {class: weight}, as of `Trainer`.
             sample_weight: (N,), how much each of the arrays' images counts in training, at least 0; as in Keras
                 the sum of weighted losses is divided by the number of images, and validation is without.
             initial_epoch: the number of the first epoch, as in Keras.
+            steps_per_epoch, validation_steps: batches of a flow, a list of batches or a generator without end that
+                make an epoch or a validation; None: all there are.
 
         Raises:
             ShapeError, DTypeError: arguments do not fit; `compile` has not been called.
@@ -189,6 +196,10 @@ class KerasStyle:
         split = number(op, "validation_split", validation_split, 0.0, 1.0)
         targets = trainer.targets
         train, val = x, validation_data
+        if y is not None and (steps_per_epoch is not None or validation_steps is not None):
+            raise ShapeError(
+                f"{op}: steps_per_epoch and validation_steps are for flows and batches, without y"
+            )
         if y is not None:
             train, val, targets = self._arrays(
                 op, trainer, x, y, split, validation_data, size, shuffle, sample_weight
@@ -199,6 +210,11 @@ class KerasStyle:
             raise ShapeError(f"{op}: validation_split is for arrays x and y")
         elif isinstance(val, tuple) and len(val) == 2 and isinstance(val[0], np.ndarray):
             val = list(_batches_of_arrays(op, *val, trainer.loss, size))
+        if y is None:
+            train = self._batches(op, train, steps_per_epoch, "steps_per_epoch")
+            val = (
+                val if val is None else self._batches(op, val, validation_steps, "validation_steps")
+            )
         done = len(trainer.history)
         with _set_meanwhile(
             trainer,
@@ -220,12 +236,18 @@ class KerasStyle:
         batch_size: int = 32,
         verbose: str | int = "auto",
         return_dict: bool = False,
+        steps: int | None = None,
     ) -> Any:
         """The loss and the metrics: a number without metrics, a list [loss, metrics ...] with them, or with
-        `return_dict` a dictionary. `verbose` is there for Keras's sake. Arguments and errors as of `fit`."""
+        `return_dict` a dictionary. `steps`: batches of a flow or of a generator without end; `verbose` is there
+        for Keras's sake. Arguments and errors as of `fit`."""
         op = "KerasStyle.evaluate"
         trainer = self._compiled(op)
-        data = x if y is None else list(_batches_of_arrays(op, x, y, trainer.loss, batch_size))
+        data = (
+            self._batches(op, x, steps, "steps")
+            if y is None
+            else list(_batches_of_arrays(op, x, y, trainer.loss, batch_size))
+        )
         with trainer._evaluated(), trainer._precision():
             found = evaluate(
                 trainer.net, trainer.loss, data, metrics=trainer.metrics, dtype=trainer.dtype
@@ -235,11 +257,17 @@ class KerasStyle:
             return kept
         return kept["loss"] if len(kept) == 1 else list(kept.values())
 
-    def predict(self, x: Any, batch_size: int = 32, verbose: str | int = "auto") -> Any:
-        """The network's output: see `Trainer.predict`. `verbose` is there for Keras's sake."""
-        trainer = self._compiled("KerasStyle.predict")
+    def predict(
+        self, x: Any, batch_size: int = 32, verbose: str | int = "auto", steps: int | None = None
+    ) -> Any:
+        """The network's output: see `Trainer.predict`; of a flow in its order, which is the stored one only with
+        `shuffle=False`. `steps` and `verbose` as of `evaluate`."""
+        op = "KerasStyle.predict"
+        trainer = self._compiled(op)
         if isinstance(x, np.ndarray):
-            x = _images("KerasStyle.predict", x)
+            x = _images(op, x)
+        elif isinstance(x, Flow) or steps is not None:
+            x = self._batches(op, x, steps, "steps")
         return trainer.predict(x, batch_size=batch_size)
 
     def evaluate_parts(
@@ -252,10 +280,14 @@ class KerasStyle:
         data = {
             name: list(_batches_of_arrays(op, *part, trainer.loss, batch_size))
             if isinstance(part, tuple) and len(part) == 2
-            else part
+            else self._batches(op, part)
             for name, part in parts.items()
         }
         return evaluate_parts(trainer, data, human)
+
+    def _batches(self, op: str, data: Any, steps: Any = None, name: str = "steps") -> Any:
+        loss = self._compiled(op).loss
+        return keras_batches(op, data, lambda y: _labels(op, y, loss), steps, name)
 
     def _compiled(self, op: str) -> Trainer:
         if self.trainer is None:
@@ -402,7 +434,9 @@ def _labels(op: str, y: Any, loss: Any) -> Any:
         if whole and labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
         if whole and labels.ndim != 2:
-            return labels.astype(np.int64) if labels.dtype.kind in "iub" else labels
+            # flows with class_mode="sparse" have whole numbers in floats, as Keras's
+            whole = labels.dtype.kind != "f" or bool((labels == np.trunc(labels)).all())
+            return labels.astype(np.int64) if whole and np.isfinite(labels).all() else labels
         if labels.ndim == 1 and loss in _LOSSES.values():
             labels = labels[:, None]
         return (
