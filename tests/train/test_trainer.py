@@ -68,7 +68,7 @@ def test_it_learns_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str
     lines = [x for x in capsys.readouterr().out.splitlines() if "  batch " not in x]
     assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
     for line, record in zip(lines, history, strict=True):
-        assert f"test accuracy {record['val_accuracy']:.2%}" in line
+        assert f"validation accuracy {record['val_accuracy']:.2%}" in line
         assert f"loss {record['train_loss']:.4f}" in line
         assert "images/s" in line and ("left 0:" in line) == (record["epoch"] < 3)
 

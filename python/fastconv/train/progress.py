@@ -64,7 +64,7 @@ class PlainProgress(Callback):
 
     def _epoch_line(self, trainer: Trainer, record: dict[str, Any]) -> str:
         parts = [f"epoch {record['epoch']:>{len(str(trainer.epochs))}}/{trainer.epochs}"]
-        for key, label in (("train", ""), ("val", "test ")):
+        for key, label in (("train", ""), ("val", "validation ")):
             if f"{key}_loss" in record:
                 parts.append(f"{label}loss {record[f'{key}_loss']:.4f}")
             if f"{key}_accuracy" in record:
