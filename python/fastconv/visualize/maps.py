@@ -99,6 +99,7 @@ def _page(blocks: list[_Block], picture: Any, title: str) -> Any:
             axes.bar(np.arange(count), block.values, width=0.9, color="#0072B2")
             axes.axhline(0, color="#888888", linewidth=0.5)
             axes.set_xlim(-0.6, count - 0.4)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.tick_params(labelsize=7)
             continue
         grid = part.subplots(block.rows, _COLUMNS, squeeze=False).ravel()
