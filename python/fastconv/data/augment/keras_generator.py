@@ -41,25 +41,27 @@ class ImageDataGenerator:
 
     Args:
         featurewise_center, featurewise_std_normalization: subtract the mean, divide by the standard deviation
-        of each
-            channel, which `fit` finds.
+            of each channel, which `fit` finds.
         samplewise_center, samplewise_std_normalization: likewise with each image's own, over all its values.
         zca_whitening, zca_epsilon: multiply by the whitening matrix that `fit` finds.
         rotation_range: degrees, drawn from (-range, range).
-        width_shift_range, height_shift_range: a part of the size if below 1, else pixels, from (-range,
-        range); an
-            integer n: a whole number below n; a sequence: one of its numbers, each of either sign.
+        width_shift_range, height_shift_range: a part of the size if below 1, else pixels, from (-range, range);
+            an integer n: a whole number below n; a sequence: one of its numbers, each of either sign.
         brightness_range: (least, most) factor, of values that are cut to whole numbers in 0 to 255.
         shear_range: degrees.
         zoom_range: (least, most) factor of what is seen, one drawn for each axis, or z for (1 - z, 1 + z).
         channel_shift_range: from (-range, range), added to all channels within the image's least and greatest
-        value. fill_mode: "constant", "nearest", "reflect" or "wrap", as `warp_affine` has them. cval: the
-        value of "constant". horizontal_flip, vertical_flip: flip half of the images. rescale: a factor that
-        follows `preprocessing_function`; None or 0 for none. preprocessing_function: called with each image
-        after augmentation. data_format: "channels_last" (height, width, channels) or "channels_first", which
-        fastconv's layers take. validation_split: the part of the data that is `subset="validation"`.
-        interpolation_order: 0 or 1. dtype: float32 or float64, of the batches; images are interpolated in
-        float32.
+            value.
+        fill_mode: "constant", "nearest", "reflect" or "wrap", as `warp_affine` has them.
+        cval: the value of "constant".
+        horizontal_flip, vertical_flip: flip half of the images.
+        rescale: a factor that follows `preprocessing_function`; None or 0 for none.
+        preprocessing_function: called with each image after augmentation.
+        data_format: "channels_last", batches (N, H, W, C), or "channels_first", (N, C, H, W), which fastconv's
+            layers take. `KerasStyle` takes flows of both.
+        validation_split: the part of the data that is `subset="validation"`.
+        interpolation_order: 0 or 1.
+        dtype: float32 or float64, of the batches; images are interpolated in float32.
 
     Raises:
         ShapeError, DTypeError: an argument is out of its range or of the wrong type.
