@@ -1,5 +1,4 @@
-// Dropout, 64 elements at a time: sixteen Philox counters side by side in plain loops, which the compiler
-// vectorises for each ISA. The words are integers, so every ISA draws the same mask.
+// Dropout, 64 elements at a time. The words are integers, so every ISA draws the same mask.
 #include "cpu/parallel.h"
 #include "cpu/philox.h"
 #include "ops/dropout/kernels.h"
@@ -9,26 +8,30 @@ namespace {
 
 constexpr int64_t kBlocksPerPiece = 128;
 
+// The bounds are values here: behind references every store could have changed them.
+template <class T>
+inline void thin_out(const uint32_t* __restrict words, uint32_t threshold, float scale,
+                     const T* __restrict from, T* __restrict to, int64_t size) {
+    for (int64_t i = 0; i < size; ++i)
+        to[i] = narrow<T>(widen(from[i]) * (words[i] < threshold ? 0.0f : scale));
+}
+
 template <class T>
 void run(const DropoutParams& p, const T* x, T* y, int64_t n) {
-    const float scale = static_cast<float>(p.scale);
     // Where every word is dropped the threshold does not fit a word; then `scale` is 0 as well.
-    const uint32_t threshold = p.threshold > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(p.threshold);
+    const uint32_t bound = p.threshold > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(p.threshold);
     const int64_t blocks = (n + kPhiloxBlock - 1) / kPhiloxBlock;
     parallel_for(blocks, kBlocksPerPiece, [&](int64_t begin, int64_t end, int) {
-        uint32_t words[kPhiloxBlock];
+        const uint32_t threshold = bound;
+        const float scale = static_cast<float>(p.scale);
+        alignas(64) uint32_t words[kPhiloxBlock];
         for (int64_t b = begin; b < end; ++b) {
             philox_block(static_cast<uint64_t>(b) * kPhiloxLanes, p.key, words);
-            const T* __restrict from = x + b * kPhiloxBlock;
-            T* __restrict to = y + b * kPhiloxBlock;
-            const int64_t size = n - b * kPhiloxBlock;
-            if (size >= kPhiloxBlock) {
-                for (int64_t i = 0; i < kPhiloxBlock; ++i)
-                    to[i] = narrow<T>(widen(from[i]) * (words[i] < threshold ? 0.0f : scale));
-            } else {
-                for (int64_t i = 0; i < size; ++i)
-                    to[i] = narrow<T>(widen(from[i]) * (words[i] < threshold ? 0.0f : scale));
-            }
+            const int64_t at = b * kPhiloxBlock, size = n - at;
+            if (size >= kPhiloxBlock)
+                thin_out(words, threshold, scale, x + at, y + at, kPhiloxBlock);
+            else
+                thin_out(words, threshold, scale, x + at, y + at, size);
         }
     });
 }
