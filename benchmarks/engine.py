@@ -57,12 +57,17 @@ class Engine:
     """A worker process and its requests, one at a time."""
 
     def __init__(
-        self, name: str, threads: int, isa: str | None = None, package: Path | None = None
+        self,
+        name: str,
+        threads: int,
+        isa: str | None = None,
+        package: Path | None = None,
+        module: str = "benchmarks.worker",
     ) -> None:
         self.name = name
         self._buffer = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
+            [sys.executable, "-m", module, name, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # nothing left unwritten when the process dies

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import joined, lines
+
+RECIPE_BAR = 3.0  # end to end, data and augmentation included
 
 
 def line(record: dict[str, Any], peers: Sequence[str]) -> str:
@@ -25,6 +28,43 @@ def line(record: dict[str, Any], peers: Sequence[str]) -> str:
             text += f"  {name} {like['ms']:9.3f} ms {like['ratio']:5.2f}x"
             text += f" (best {best['variant']} {best['ratio']:.2f}x)"
     return "  ".join(filter(None, (text, "NOISY" if record["noisy"] else "", _problems(record))))
+
+
+def recipe_line(record: dict[str, Any]) -> str:
+    """A recipe for the terminal."""
+    told = [
+        f"{name} {statistics.median(found['seconds']):.1f} s, test {100 * found['accuracy']:.2f} %"
+        for name, found in record["engines"].items()
+    ]
+    return f"{record['name']}: {'; '.join(told)}; ratio {record['ratio']:.2f}"
+
+
+def recipes(result: dict[str, Any]) -> str:
+    """Seconds of an epoch, end to end, and the accuracy after the same few epochs."""
+    peer = result["peers"][0]
+    head = ["recipe", "images", "fastconv s an epoch", f"{peer} s an epoch", "ratio", "rounds"]
+    head += [f"test accuracy after as many epochs, {peer}'s", f"{peer}'s best", "bar", "met"]
+    rows = [_row(head), _rule(len(head), 1)]
+    for record in result["cases"]:
+        ours, theirs = record["engines"]["fastconv"], record["engines"][peer]
+        accuracies = f"{100 * ours['accuracy']:.2f}, {100 * theirs['accuracy']:.2f} %"
+        rows.append(
+            _row(
+                [
+                    record["name"],
+                    f"{record['images']:,}",
+                    f"{statistics.median(ours['seconds']):.2f}",
+                    f"{statistics.median(theirs['seconds']):.2f}",
+                    f"**{record['ratio']:.2f}**",
+                    f"{record['ratio_low']:.2f} to {record['ratio_high']:.2f}",
+                    accuracies + ("" if record["same_accuracy"] else " (differ)"),
+                    theirs["chosen"],
+                    f">= {RECIPE_BAR:g}x of {peer}",
+                    "yes" if record["ratio"] >= RECIPE_BAR else "no",
+                ]
+            )
+        )
+    return "\n".join(rows)
 
 
 def _problems(record: dict[str, Any]) -> str:
@@ -92,6 +132,8 @@ def summary(result: dict[str, Any], beside: dict[str, Any] | None = None) -> str
     `beside` is the same on more threads."""
     if result["suite"] == "kernels":
         return lines.table(result, beside)
+    if result["suite"] == "recipes":
+        return recipes(result)
     if result["suite"] in ("nets", "train"):
         return lines.networks(result)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -152,7 +194,8 @@ def markdown(
     result: dict[str, Any], only_summary: bool = False, beside: dict[str, Any] | None = None
 ) -> str:
     """The report of one result file. A ratio is the peer's median time over ours."""
-    parts = [heading(result), summary(result, beside), "" if only_summary else details(result)]
+    without_details = only_summary or result["suite"] == "recipes"
+    parts = [heading(result), summary(result, beside), "" if without_details else details(result)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

@@ -131,20 +131,8 @@ def fingerprint(array: Any) -> dict[str, Any]:
     return {"shape": list(a.shape), "values": values.tolist()}
 
 
-def main(argv: list[str]) -> int:
-    name, threads = argv[0], int(argv[1])
-    # Only replies may reach the real stdout.
-    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    worker = Worker(peers.load(name)(threads))
-    actions: dict[str, Callable[..., dict[str, Any]]] = {
-        "prepare": worker.prepare,
-        "time": worker.time,
-        "limits": worker.limits,
-        "versions": worker.versions,
-        "origin": worker.origin,
-        "free": worker.free,
-    }
+def serve(actions: dict[str, Callable[..., dict[str, Any]]], replies: Any) -> int:
+    """Answer requests until there are no more."""
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -158,6 +146,30 @@ def main(argv: list[str]) -> int:
         replies.write(json.dumps(reply) + "\n")
         replies.flush()
     return 0
+
+
+def own_stdout() -> Any:
+    """The real stdout, which only replies may reach."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return replies
+
+
+def main(argv: list[str]) -> int:
+    name, threads = argv[0], int(argv[1])
+    replies = own_stdout()
+    worker = Worker(peers.load(name)(threads))
+    return serve(
+        {
+            "prepare": worker.prepare,
+            "time": worker.time,
+            "limits": worker.limits,
+            "versions": worker.versions,
+            "origin": worker.origin,
+            "free": worker.free,
+        },
+        replies,
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from ..data import Loader, split
 from ..data.augment import Compose, Cutout, RandomCrop, RandomHorizontalFlip
 from ..train import Trainer
 from .registry import Option, RecipeSettings, register
-from .running import load_images, measure, run_config, train
+from .running import Prepared, load_images, measure, run_config, train
 
 __all__ = ["run"]
 
@@ -82,5 +82,6 @@ def run(settings: RecipeSettings) -> dict[str, float]:
             augment=repr(augment),
         ),
     )
-    train(trainer, settings, batches, parts["dev"], epochs)
-    return measure(trainer, parts)
+    prepared = Prepared(trainer, batches, parts, epochs)
+    train(prepared, settings)
+    return measure(prepared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from ..data import Dataset, Loader, load_dataset, split
@@ -11,9 +12,26 @@ from ..errors import ShapeError
 from ..train import Trainer, evaluate_parts
 from .registry import RecipeSettings
 
-__all__ = ["load_images", "measure", "run_config", "train"]
+__all__ = ["Prepared", "load_images", "measure", "run_config", "train"]
 
 _EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe that is ready to train.
+
+    Attributes:
+        trainer: with the network, optimiser and schedule.
+        batches: of training images, augmented.
+        parts: "train", "dev" and "test" images.
+        epochs: how many the schedule is for.
+    """
+
+    trainer: Trainer
+    batches: Loader
+    parts: dict[str, Dataset]
+    epochs: int
 
 
 def load_images(settings: RecipeSettings, name: str, dev: float) -> dict[str, Dataset]:
@@ -97,21 +115,19 @@ def run_config(
     }
 
 
-def train(
-    trainer: Trainer, settings: RecipeSettings, training: Loader, dev: Dataset, epochs: int
-) -> None:
+def train(prepared: Prepared, settings: RecipeSettings) -> None:
     """Train, from `settings.resume` on where there is one, with an evaluation on dev after each epoch.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C, with `last.safetensors` written.
         FormatError, FastconvError, OSError: as `Trainer.load` and `Trainer.fit`.
     """
+    trainer = prepared.trainer
     if settings.resume is not None:
         trainer.load(settings.resume)
+    dev = Loader(prepared.parts["dev"], _EVALUATION_BATCH)
     try:
-        trainer.fit(
-            training, Loader(dev, _EVALUATION_BATCH), epochs=epochs, progress=not settings.quiet
-        )
+        trainer.fit(prepared.batches, dev, epochs=prepared.epochs, progress=not settings.quiet)
     except KeyboardInterrupt:
         kept = settings.out / "last.safetensors"
         if kept.exists():
@@ -119,21 +135,18 @@ def train(
         raise
 
 
-def measure(trainer: Trainer, parts: dict[str, Dataset]) -> dict[str, float]:
-    """Accuracy on each part with the weights as they are after the last epoch, steps' images a second, seconds.
+def measure(prepared: Prepared) -> dict[str, float]:
+    """Accuracy on each part with the weights as they are after the last epoch; seconds and speed of training.
 
     `evaluations.json` is written beside the run's other files.
     """
-    loaders = {name: Loader(part, _EVALUATION_BATCH) for name, part in parts.items()}
-    errors = evaluate_parts(trainer, loaders).errors
-    result = {
-        f"{name}_accuracy": 1.0 - errors[name]
-        for name in ("test", "dev", "train")
-        if name in errors
-    }
-    seconds = sum(float(epoch["seconds"]) for epoch in trainer.history)
-    images = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in trainer.history)
-    result["epochs"] = float(len(trainer.history))
+    loaders = {name: Loader(part, _EVALUATION_BATCH) for name, part in prepared.parts.items()}
+    errors = evaluate_parts(prepared.trainer, loaders).errors
+    result = {f"{name}_accuracy": 1.0 - errors[name] for name in ("test", "dev", "train")}
+    history = prepared.trainer.history
+    seconds = sum(float(epoch["seconds"]) for epoch in history)
+    images = sum(epoch["seconds"] * epoch["images_per_second"] for epoch in history)
+    result["epochs"] = float(len(history))
     result["training_seconds"] = seconds
     result["images_per_second"] = images / max(seconds, 1e-9)
     return result
