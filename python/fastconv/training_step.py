@@ -30,7 +30,7 @@ from ._recording import Watch, arrays_of, capturing, in_memory_order, replaced, 
 from ._symbolic import Capture, SymbolicArray, is_symbolic
 from .errors import CaptureError, ShapeError
 from .optim.optimizer import kept_dtype
-from .optim.recording import GroupRecorder
+from .optim.recording import GroupRecorder, recorded_options
 from .profile import Profile, machine_limits
 from .tensor import Tensor
 
@@ -173,14 +173,13 @@ class TrainingStep:
 
 
 def _options_of(optimizer: Any) -> tuple[Any, ...]:
-    """What a plan has of an optimiser's options: everything but the learning rate."""
+    """What a plan has of an optimiser's options: everything but what schedules change."""
     return tuple(
         (
             tuple(id(p) for p in group["params"]),
             *sorted(
                 (k, tuple(v) if isinstance(v, list) else v)
-                for k, v in group.items()
-                if k not in ("params", "lr")
+                for k, v in recorded_options(group).items()
             ),
         )
         for group in optimizer.param_groups

@@ -194,6 +194,36 @@ def test_learning_rate_is_an_input() -> None:
     assert step.plan(x, labels) is not plan
 
 
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "adamw", "centered"])
+def test_what_schedules_cycle_is_an_input(name: str) -> None:
+    """A cycle of learning rate and momentum is one recorded step, and the numbers are the tape's."""
+    fc.manual_seed(10)
+    net = NETS["vgg"]().to("float64")
+    twin = copy.deepcopy(net)
+    optimizers = [OPTIMIZERS[name](n.parameters()) for n in (net, twin)]
+    schedules = [fc.optim.OneCycleLR(o, max_lr=0.02, total_steps=8) for o in optimizers]
+    step = TrainingStep(net, loss_of, optimizers[0])
+    x, labels = batch(dtype="float64")
+    plans, cycled = [], set()
+    for i in range(8):
+        fc.manual_seed(i)  # dropout
+        value = step(x, labels)[0]
+        plans.append(step.plan(x, labels))
+        group = optimizers[0].param_groups[0]
+        cycled.add(group.get("momentum", group.get("betas")))
+        fc.manual_seed(i)
+        expected = eager_step(twin, loss_of, optimizers[1], x, labels)
+        assert value == pytest.approx(expected, rel=1e-9)
+        for schedule in schedules:
+            schedule.step()
+    assert len(cycled) > 5 and all(plan is plans[0] for plan in plans)
+    for ours, theirs in zip(net.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-9)
+    if name != "adamw":  # without momentum there is another rule
+        optimizers[0].param_groups[0]["momentum"] = 0.0
+        assert step.plan(x, labels) is not plans[0]
+
+
 def test_replaced_parameters_are_noticed() -> None:
     fc.manual_seed(11)
     net = NETS["vgg"]()

@@ -1,9 +1,9 @@
 // Nodes, each one parameter's step in place: sgd_step(param, grad, lr, momentum_buffer, step, copy),
 // adam_step(param, grad, lr, exp_avg, exp_avg_sq, step, copy),
-// rmsprop_step(param, grad, lr, square_avg, momentum_buffer, grad_avg, copy). lr is a float64 number, step an
-// int64 that counts from 1. Attributes: the rules' other numbers.
-// clip_grad_norm(grads ...) -> factor, norm: what gradients are multiplied by so that their joint 2-norm is
-// at most the attribute max_norm; the factor is of their type.
+// rmsprop_step(param, grad, lr, square_avg, momentum_buffer, grad_avg, copy). lr is float64: the learning
+// rate, and behind it what schedules cycle (momentum; Adam: beta1 and beta2); step an int64 that counts
+// from 1. Attributes: the rules' other numbers. clip_grad_norm(grads ...) -> factor, norm: what gradients are
+// multiplied by so that their joint 2-norm is at most the attribute max_norm; the factor is of their type.
 #include <algorithm>
 #include <cmath>
 
@@ -17,6 +17,7 @@ namespace fastconv::program {
 namespace {
 
 const Type kNumber{DType::f64, Shape{}}, kCount{DType::i64, Shape{}};
+const Type kRateAndMomentum{DType::f64, Shape{2}}, kRateAndBetas{DType::f64, Shape{3}};
 
 void require(const Call& c, size_t i, const char* what, const Type& type) {
     if (!c.given(i)) return;
@@ -32,14 +33,14 @@ struct Update {
     explicit Update(const Call& c)
         : dtype(c.in[0].dtype), grad(c.in[1].dtype), count(element_count(c.name, c.in[0].shape)) {}
 
-    static void check(const Call& c, size_t copy) {
+    static void check(const Call& c, size_t copy, const Type& rates) {
         c.operands(3, copy + 1);
         const Type& param = c.in[0];
         if (param.dtype != DType::f32 && param.dtype != DType::f64)
             throw DTypeError(message(c.name, ": param must be float32 or float64, got ", name(param.dtype)));
         const bool narrow = c.in[1].dtype == DType::bf16 && param.dtype == DType::f32;
         require(c, 1, "grad", {narrow ? DType::bf16 : param.dtype, param.shape});
-        require(c, 2, "lr", kNumber);
+        require(c, 2, "lr", rates);
         require(c, copy, "copy", {DType::bf16, param.shape});
     }
     // fn(T{}, G{})
@@ -52,7 +53,8 @@ struct Update {
         else
             fn(float{}, bfloat16{});
     }
-    double lr(const Frame& f) const { return *static_cast<const double*>(f.in[2]); }
+    // The learning rate and what follows it.
+    static const double* rates(const Frame& f) { return static_cast<const double*>(f.in[2]); }
 };
 
 template <class T>
@@ -61,22 +63,21 @@ T* at(const Frame& f, size_t operands, size_t i) {
 }
 
 std::vector<Type> sgd_infer(const Call& c) {
-    Update::check(c, 5);
+    Update::check(c, 5, kRateAndMomentum);
     require(c, 3, "momentum_buffer", c.in[0]);
     require(c, 4, "step", kCount);
-    if (c.attributes.number("momentum") != 0 && !(c.given(3) && c.given(4)))
-        throw DTypeError("sgd_step: momentum needs a momentum_buffer and the step");
+    if (c.given(3) && !c.given(4)) throw DTypeError("sgd_step: a momentum_buffer needs the step");
     return {};
 }
 std::unique_ptr<Step> sgd(const Call& c) {
     SgdParams p;
-    p.momentum = c.attributes.number("momentum");
     p.dampening = c.attributes.number("dampening");
     p.weight_decay = c.attributes.number("weight_decay");
     p.nesterov = c.attributes.flag("nesterov");
     return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
         SgdParams now = p;
-        now.lr = u.lr(f);
+        now.lr = u.rates(f)[0];
+        if (at<void>(f, n, 3)) now.momentum = u.rates(f)[1];
         const auto* step = at<const int64_t>(f, n, 4);
         now.first_step = step && *step == 1;
         u.visit([&](auto t, auto g) {
@@ -91,7 +92,7 @@ std::unique_ptr<Step> sgd(const Call& c) {
 }
 
 std::vector<Type> adam_infer(const Call& c) {
-    Update::check(c, 6);
+    Update::check(c, 6, kRateAndBetas);
     c.operands(6, 7);
     require(c, 3, "exp_avg", c.in[0]);
     require(c, 4, "exp_avg_sq", c.in[0]);
@@ -100,12 +101,11 @@ std::vector<Type> adam_infer(const Call& c) {
 }
 std::unique_ptr<Step> adam(const Call& c) {
     AdamParams p;
-    p.beta1 = c.attributes.number("beta1"), p.beta2 = c.attributes.number("beta2");
     p.eps = c.attributes.number("eps"), p.weight_decay = c.attributes.number("weight_decay");
     p.decoupled = c.attributes.flag("decoupled");
     return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
         AdamParams now = p;
-        now.lr = u.lr(f);
+        now.lr = u.rates(f)[0], now.beta1 = u.rates(f)[1], now.beta2 = u.rates(f)[2];
         now.step = *static_cast<const int64_t*>(f.in[5]);
         u.visit([&](auto t, auto g) {
             using T = decltype(t);
@@ -119,7 +119,7 @@ std::unique_ptr<Step> adam(const Call& c) {
 }
 
 std::vector<Type> rmsprop_infer(const Call& c) {
-    Update::check(c, 6);
+    Update::check(c, 6, kRateAndMomentum);
     c.operands(4, 7);
     require(c, 3, "square_avg", c.in[0]);
     require(c, 4, "momentum_buffer", c.in[0]);
@@ -129,10 +129,11 @@ std::vector<Type> rmsprop_infer(const Call& c) {
 std::unique_ptr<Step> rmsprop(const Call& c) {
     RmspropParams p;
     p.alpha = c.attributes.number("alpha"), p.eps = c.attributes.number("eps");
-    p.weight_decay = c.attributes.number("weight_decay"), p.momentum = c.attributes.number("momentum");
+    p.weight_decay = c.attributes.number("weight_decay");
     return make_step([p, u = Update(c), n = c.in.size()](const Frame& f) {
         RmspropParams now = p;
-        now.lr = u.lr(f);
+        now.lr = u.rates(f)[0];
+        if (at<void>(f, n, 4)) now.momentum = u.rates(f)[1];
         u.visit([&](auto t, auto g) {
             using T = decltype(t);
             using G = decltype(g);

@@ -15,12 +15,21 @@ from .optimizer import MASTER, Optimizer, kept_dtype
 from .rmsprop import RMSprop
 from .sgd import SGD
 
-__all__ = ["GroupRecorder"]
+__all__ = ["GroupRecorder", "recorded_options"]
+
+# What schedules cycle, beside the learning rate: inputs of the program too.
+_CYCLED = ("momentum", "betas")
+
+
+def recorded_options(group: dict[str, Any]) -> dict[str, Any]:
+    """The options of a group that a recorded step depends on: of momentum only whether there is any."""
+    left = {k: v for k, v in group.items() if k not in ("params", "lr", *_CYCLED)}
+    return {**left, "momentum": group.get("momentum", 0.0) != 0.0}
 
 
 class GroupRecorder:
-    """Records the updates of one group; its learning rate, and the number of the step where the rule wants
-    it, are inputs of the program."""
+    """Records the updates of one group; its learning rate, momentum or betas, and the number of the step where
+    the rule wants it, are inputs of the program."""
 
     def __init__(
         self, capture: Capture, optimizer: Optimizer, group: dict[str, Any], number: int
@@ -28,7 +37,7 @@ class GroupRecorder:
         if type(optimizer) not in (SGD, Adam, AdamW, RMSprop):
             raise CaptureError(f"compile: there are no nodes for {type(optimizer).__name__}")
         self._capture, self._optimizer, self._group = capture, optimizer, group
-        self._lr = capture.input(f"lr{number}", (), np.dtype(np.float64))
+        self._lr = capture.input(f"lr{number}", (len(self._rates()),), np.dtype(np.float64))
         self._step: SymbolicArray | None = None
         self._number = number
         # Of each parameter the state that was recorded. A new one becomes the optimiser's with the first
@@ -38,6 +47,11 @@ class GroupRecorder:
         self._held: list[tuple[dict[str, Any], str, NDArray]] = []
         self._fresh = False  # SGD: no step has been taken yet
         self._installed = False
+
+    def _rates(self) -> list[float]:
+        """The learning rate, and what schedules cycle."""
+        g = self._group
+        return [g["lr"], *g["betas"]] if "betas" in g else [g["lr"], g["momentum"]]
 
     def record(self, param: Tensor, symbol: SymbolicArray, grad: Any) -> None:
         """The update of one parameter, whose state is made where there is none."""
@@ -90,7 +104,7 @@ class GroupRecorder:
             self._fresh = fresh
             (buffer,) = self._moments(state, ("momentum_buffer",), param, dtype)
             step = self._count()
-        numbers = {k: float(g[k]) for k in ("momentum", "dampening", "weight_decay")}
+        numbers = {k: float(g[k]) for k in ("dampening", "weight_decay")}
         operands = [param, grad, self._lr, buffer, step, copy]
         self._capture.node("sgd_step", operands, nesterov=bool(g["nesterov"]), **numbers)
 
@@ -100,12 +114,9 @@ class GroupRecorder:
         if self._params and state["step"] != self._params[0][1]["step"]:
             raise CaptureError("compile: the parameters have taken different numbers of steps")
         m, v = self._moments(state, ("exp_avg", "exp_avg_sq"), param, dtype)
-        beta1, beta2 = g["betas"]
         self._capture.node(
             "adam_step",
             [param, grad, self._lr, m, v, self._count(), copy],
-            beta1=float(beta1),
-            beta2=float(beta2),
             eps=float(g["eps"]),
             weight_decay=float(g["weight_decay"]),
             decoupled=type(self._optimizer) is AdamW,
@@ -119,7 +130,7 @@ class GroupRecorder:
             (buffer,) = self._moments(state, ("momentum_buffer",), param, dtype)
         if g["centered"]:
             (average,) = self._moments(state, ("grad_avg",), param, dtype)
-        numbers = {k: float(g[k]) for k in ("alpha", "eps", "weight_decay", "momentum")}
+        numbers = {k: float(g[k]) for k in ("alpha", "eps", "weight_decay")}
         operands = [param, grad, self._lr, square, buffer, average, copy]
         self._capture.node("rmsprop_step", operands, **numbers)
 
@@ -137,8 +148,8 @@ class GroupRecorder:
         )
 
     def inputs(self) -> list[Any]:
-        """The learning rate and the number of the coming step, in the order of the graph's inputs."""
-        values: list[Any] = [np.array(self._group["lr"], np.float64)]
+        """The rates and the number of the coming step, in the order of the graph's inputs."""
+        values: list[Any] = [np.array(self._rates(), np.float64)]
         if self._step is not None:
             # SGD only wants to know whether it is the first.
             sgd = type(self._optimizer) is SGD
