@@ -212,6 +212,39 @@ def test_wgrad_by_pieces_of_the_channels(x: Any, k: int, layout: str) -> None:
     assert wrong[1] and wrong.sum() == 1  # in either layout output channel 1
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("x", "k", "size", "stride"),
+    [
+        ((22, 32, 26, 26), 32, 3, 1),
+        ((37, 20, 19, 27), 33, 3, 1),
+        ((80, 17, 26, 26), 12, 3, 1),
+        ((24, 64, 25, 24), 64, 3, 1),
+        ((56, 8, 28, 28), 24, 5, 2),
+    ],
+    ids=str,
+)
+def test_wgrad_by_parts_of_the_tiles(x: Any, k: int, size: int, stride: int, layout: str) -> None:
+    """Of few channels and many tiles, parts of the tiles have sums of their own, added in order."""
+    g = rng("winograd", "parts", x, k)
+    pad = size // 2
+    out = [(n + 2 * pad - size) // stride + 1 for n in x[2:]]
+    data, dy = randn(g, *x), randn(g, x[0], k, *out)
+    shape, geometry = (k, x[1], size, size), (stride, pad, 1, 1)
+    wide = [a.astype(np.float64) for a in (data, dy)]
+    expected = _core.conv2d_weight(
+        wide[0], shape, wide[1], *geometry, "NCHW", algorithm="reference"
+    )
+    data, dy = to_layout(data, layout), to_layout(dy, layout)
+    name = "winograd" if stride == 1 else "winograd_phases"
+
+    def run() -> Any:
+        return _core.conv2d_weight(data, shape, dy, *geometry, layout, algorithm=name)
+
+    assert relative_rms(run(), expected) <= BOUND
+    check_same_bits_for_threads(run)
+
+
 @algorithms
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(

@@ -199,7 +199,8 @@ const char* unwanted_narrow(const Conv2dProblem& p, ConvDirection direction, int
     double winograd = tile == 6 ? cost.winograd6 : cost.winograd;
     const bool wgrad = direction == ConvDirection::wgrad;
     if (wgrad) {
-        const size_t bytes = FC_ISA_PICK(winograd_wgrad_plan)(weights(p), 1).shared;
+        const WinogradWgradPlan plan = FC_ISA_PICK(winograd_wgrad_plan)(weights(p), 1);
+        const size_t bytes = plan.shared / static_cast<size_t>(plan.parts);
         if (bytes > kFarBytes) winograd += kFarSums * static_cast<double>(bytes) / 64;
     }
     const double dots = (wgrad ? kDotsWgrad : kDots) *

@@ -118,9 +118,10 @@ struct WinogradPlan {
 
 // `tiles` of a block, whose sums are added to those of the blocks before: part of the order of summation, so
 // by shape alone. And the pieces that output (`down`) or input channels (`across`) are cut into, which change
-// no bit: where there are several, one worker does a piece alone, else all share each block.
+// no bit: where there are several, one worker does a piece alone, else all share each block. Where there are
+// several `parts`, each is a run of blocks with sums of its own, done by one worker: by shape alone too.
 struct WinogradWgradPlan {
-    int64_t tiles, down, across;
+    int64_t tiles, parts, down, across;
     size_t shared, scratch;  // bytes in all and a worker
 };
 

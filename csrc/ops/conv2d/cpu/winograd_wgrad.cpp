@@ -327,6 +327,19 @@ struct Run {
     }
 };
 
+// Parts of the tiles with sums of their own, so that workers meet once a call instead of twice a block: of
+// few channels a block's products take 10 us, and what one processor writes the other reads.
+constexpr int64_t kPartProduct = 64 * 64;  // of more channels the sums of several parts leave L2
+constexpr int64_t kPartBlocks = 8;         // that pay for adding a part's sums to the others
+template <class F>
+int64_t parts_of_tiles(const WinogradWgrad& p, const Run<F>& r) {
+    if (p.groups > 1 || r.pieces || p.depth * p.width > kPartProduct) return 1;
+    const int64_t limit = p.depth * p.width > 32 * 32 ? 4 : 8;
+    int64_t parts = 1;  // a power of two: as many for each worker
+    while (2 * parts <= limit && 2 * parts * kPartBlocks <= r.blocks) parts *= 2;
+    return parts;
+}
+
 // Cuts the channels of the larger operand into pieces, each of which one worker does alone. What all read is
 // written by one, read by the others and written anew for the next block: two processors without a common
 // cache took as long for that as for the arithmetic. But the smaller operand is transformed for each piece.
@@ -334,7 +347,9 @@ constexpr int64_t kOnceMore = 3;  // that must be so many times smaller than all
 template <class F>
 void cut_channels(const WinogradWgrad& p, const Run<F>& r, int team, WinogradWgradPlan& plan) {
     plan.down = plan.across = 1;
-    if (team == 1 || p.groups > 1 || several(p.phases) || r.pieces || p.depth * p.width > kFetched) return;
+    if (team == 1 || p.groups > 1 || several(p.phases) || r.pieces || plan.parts > 1 ||
+        p.depth * p.width > kFetched)
+        return;
     const int64_t larger = most(r.x_vectors, r.y_vectors), smaller = least(r.x_vectors, r.y_vectors);
     const int64_t piece = ceil_div(larger, team);
     // As even as pieces of whole vectors can be.
@@ -375,7 +390,13 @@ WinogradWgradPlan plan_for(const WinogradWgrad& p, int team) {
         return static_cast<size_t>(ceil_div(floats, 16) * 16) * sizeof(float);
     };
     const Run<F> r(p, plan.tiles);
+    plan.parts = parts_of_tiles<F>(p, r);
     cut_channels<F>(p, r, team, plan);
+    if (plan.parts > 1) {
+        plan.shared = static_cast<size_t>(plan.parts * r.sums()) * sizeof(float);
+        plan.scratch = bytes(r.shared() - r.sums() + r.worker());
+        return plan;
+    }
     if (plan.down * plan.across > 1) {
         // As large as the largest of them.
         WinogradWgrad some = p;
@@ -433,8 +454,56 @@ void run_pieces(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* scr
         team);
 }
 
+// Parts of the tiles, each by one worker; then their sums are added in order.
+template <class F, class E>
+void run_parts(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch, int team) {
+    const Run<F> r(p, plan.tiles);
+    float* const sums = reinterpret_cast<float*>(shared);
+    parallel_for(
+        plan.parts, 1,
+        [&](int64_t begin, int64_t end, int worker) {
+            const Memory<F> m(r, scratch + plan.scratch * static_cast<size_t>(worker));
+            float* const patch = m.sums;  // the sums lie elsewhere
+            for (int64_t part = begin; part < end; ++part) {
+                float* const own = sums + part * r.sums();
+                const int64_t first = r.blocks * part / plan.parts, last = r.blocks * (part + 1) / plan.parts;
+                for (int64_t at = first; at < last; ++at) {
+                    const int64_t tile = r.first_tile(at), end_tile = r.first_tile(at + 1);
+                    const TileBlock<F> block(r.g, tile, end_tile - tile, m.places);
+                    for (int64_t i = 0; i < r.transforms(block); ++i)
+                        r.template transform<E>(block, 0, i, m.x, m.y, patch);
+                    typename Run<F>::template Next<E, true> next(
+                        r, 0, end_tile, at + 1 < last ? r.first_tile(at + 2) : end_tile,
+                        r.items() * ceil_div(r.channels, kMR));
+                    for (int64_t i = 0; i < r.items(); ++i)
+                        r.template reduce<E, true>(block, static_cast<int>(i / r.c.count), i % r.c.count, 0,
+                                                   r.channels, m.x, m.y, own, at > first,
+                                                   at + 1 < last ? &next : nullptr);
+                }
+            }
+        },
+        team);
+    const int64_t row = r.vectors * VL;
+    parallel_for(
+        r.channels, 8,
+        [&](int64_t begin, int64_t end, int) {
+            for (int xi = 0; xi < F::kComponents; ++xi) {
+                float* const to = sums + xi * r.component;
+                for (int64_t part = 1; part < plan.parts; ++part) {
+                    const float* const from = to + part * r.sums();
+                    for (int64_t i = begin * row; i < end * row; i += VL)
+                        store(to + i, load(to + i) + load(from + i));
+                }
+            }
+            (r.swapped ? finish_swapped<F, E> : finish_rows<F, E>)(p, sums + begin * row, r.component, begin,
+                                                                   end, static_cast<E*>(p.dw));
+        },
+        team);
+}
+
 template <class F, class E>
 void run(const WinogradWgrad& p, const WinogradWgradPlan& plan, char* shared, char* scratch, int team) {
+    if (plan.parts > 1) return run_parts<F, E>(p, plan, shared, scratch, team);
     if (plan.down * plan.across > 1) return run_pieces<F, E>(p, plan, scratch, team);
     const Run<F> r(p, plan.tiles);
     const Memory<F> m(r, shared);
