@@ -38,6 +38,9 @@ class OurRecipe:
                 for (x, labels), _ in zip(self.made.batches, range(WARM_UP), strict=False):
                     self.made.trainer.step(x, labels)
 
+    def close(self) -> None:
+        self._folder.cleanup()
+
     def choose(self, batches: int = 0) -> dict[str, float]:
         return {}
 

@@ -120,3 +120,4 @@ def test_settings_reach_our_side(tmp_path: Path) -> None:
     assert isinstance(side.epoch(), float) and side.epoch() > 0
     assert side.made.trainer.epoch == 2 and side.made.epochs == RecipeSettings(epochs=2).epochs
     assert 0 <= side.accuracy() <= 1
+    side.close()
