@@ -17,7 +17,7 @@ import numpy as np
 
 VARIANTS = ("eager", "eager, channels-last", "compiled", "compiled, channels-last")
 PIPELINES = ("whole batches", "DataLoader workers")
-WARM_UP, PIECE = 4, 24  # batches before and in a timed piece
+WARM_UP, PIECE = 8, 48  # batches before and in a timed piece
 
 
 def network(dropout: float) -> Any:
@@ -150,8 +150,8 @@ class TorchRecipe:
         self._loader: Any = None
         self.ready()
 
-    def ready(self) -> None:
-        """The weights of the beginning, with a fresh optimiser and schedule."""
+    def ready(self, steps: int = 0) -> None:
+        """The weights of the beginning, with a fresh optimiser and schedule for so many steps at least."""
         torch = self.torch
         if self.variant not in self._nets:
             net = network(self.told["dropout"])
@@ -167,7 +167,7 @@ class TorchRecipe:
             self.net.parameters(), lr=rate, weight_decay=self.told["weight_decay"], fused=True
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, rate, total_steps=max(self.epochs * len(self), WARM_UP + PIECE)
+            self.optimizer, rate, total_steps=max(self.epochs * len(self), steps)
         )
 
     def __len__(self) -> int:
@@ -202,7 +202,7 @@ class TorchRecipe:
 
     def piece(self, batches: int) -> float:
         """Images a second over some batches, after a few others."""
-        self.ready()
+        self.ready(WARM_UP + batches)
         began, done = time.perf_counter(), 0
         while done < WARM_UP + batches:
             for images, labels in self.batches():

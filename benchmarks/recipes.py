@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--epochs", type=int, default=2, help="timed on each side, default 2")
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    p.add_argument("--batches", type=int, default=24, help="of a piece of each PyTorch variant")
+    p.add_argument("--batches", type=int, default=48, help="of a piece of each PyTorch variant")
     p.add_argument("--json", type=Path, metavar="F", help="write or add to these results")
     return p
 
