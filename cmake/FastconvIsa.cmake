@@ -27,7 +27,8 @@ set(FASTCONV_COMPACT_avx512
     augment/cpu/batch.cpp augment/cpu/filters.cpp augment/cpu/noise.cpp
     elementwise/cpu/elementwise.cpp pool2d/cpu/nhwc_backward.cpp softmax_loss/cpu/cross_entropy.cpp
     softmax_loss/cpu/softmax.cpp)
-set(FASTCONV_COMPACT_avx2 ${FASTCONV_COMPACT_avx512} conv2d/cpu/winograd_wgrad.cpp conv2d/cpu/winograd_weights.cpp)
+set(FASTCONV_COMPACT_avx2 ${FASTCONV_COMPACT_avx512} batch_norm/cpu/backward.cpp conv2d/cpu/winograd_wgrad.cpp
+    conv2d/cpu/winograd_weights.cpp reduce/cpu/reduce.cpp)
 set(FASTCONV_WARNING_FLAGS -Wall -Wextra -Wno-psabi)
 # GCC 12's AVX-512 header initialises its "undefined" vectors with themselves and then warns of it.
 set(FASTCONV_KERNEL_WARNINGS "$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")

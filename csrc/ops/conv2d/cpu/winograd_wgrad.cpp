@@ -248,9 +248,9 @@ struct Run {
 
     // Both operands of a block, in so many items.
     static int64_t transforms(const TileBlock<F>& block) { return 2 * ceil_div(block.count, kPart); }
-    template <class E>
-    void transform(const TileBlock<F>& block, int64_t group, int64_t item, float* x, float* y,
-                   float* scratch) const {
+    template <class E>  // one copy of what three schedules call: tens of KB each
+    [[gnu::noinline]] void transform(const TileBlock<F>& block, int64_t group, int64_t item, float* x,
+                                     float* y, float* scratch) const {
         const int64_t from = item / 2 * kPart;
         const TileBlock<F> part = block.part(from, least(kPart, block.count - from));
         if (item % 2) {
@@ -303,8 +303,9 @@ struct Run {
 
     // Sums of one component, channels [k0, k1), one block of those along the lanes. `s` is the row of k0.
     template <class E = float, bool kApart = false>
-    void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1, const float* x,
-                const float* y, float* s, bool add, Next<E, kApart>* next = nullptr) const {
+    [[gnu::noinline]] void reduce(const TileBlock<F>& block, int xi, int64_t b, int64_t k0, int64_t k1,
+                                  const float* x, const float* y, float* s, bool add,
+                                  Next<E, kApart>* next = nullptr) const {
         Operands o{};
         const float* const rows_of = swapped ? x : y;
         o.b = (swapped ? y : x) + c.first(b) * kVChunk<P> + xi * kVStep;
