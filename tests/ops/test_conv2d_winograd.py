@@ -212,6 +212,9 @@ def test_wgrad_by_pieces_of_the_channels(x: Any, k: int, layout: str) -> None:
     assert wrong[1] and wrong.sum() == 1  # in either layout output channel 1
 
 
+NOT_SCALAR = pytest.mark.skipif(_core.isa() == "scalar", reason="scalar kernels have 3x3 alone")
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("x", "k", "size", "stride"),
@@ -220,7 +223,7 @@ def test_wgrad_by_pieces_of_the_channels(x: Any, k: int, layout: str) -> None:
         ((37, 20, 19, 27), 33, 3, 1),
         ((80, 17, 26, 26), 12, 3, 1),
         ((24, 64, 25, 24), 64, 3, 1),
-        ((56, 8, 28, 28), 24, 5, 2),
+        pytest.param((56, 8, 28, 28), 24, 5, 2, marks=NOT_SCALAR),
     ],
     ids=str,
 )
